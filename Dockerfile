@@ -1,0 +1,86 @@
+# Postroad's image: sendmail and OpenDKIM from Debian, the Python packages from uv.lock, one flat layer.
+# Behind a proxy that inspects TLS, hand the build its certificates: --secret id=ca_bundle,src=/path/to/bundle.crt
+
+ARG BASE=debian:trixie-slim
+
+# --- what needs a compiler or a package installer -------------------------------------------------
+FROM ${BASE} AS build
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends gcc libc6-dev python3-venv
+COPY preload /src/preload
+RUN mkdir -p /out/usr/local/lib/postroad \
+    && gcc -std=gnu17 -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -Wl,-z,relro,-z,now,-s \
+        -o /out/usr/local/lib/postroad/preload.so /src/preload/postroad.c -ldl
+WORKDIR /src
+COPY pyproject.toml uv.lock dev/uv.txt ./
+# uv reads the bundle from SSL_CERT_FILE, pip from PIP_CERT
+RUN --mount=type=secret,id=ca_bundle \
+    if [ -s /run/secrets/ca_bundle ]; then export SSL_CERT_FILE=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; fi \
+    && python3 -m venv /uv \
+    && /uv/bin/pip install --quiet --no-cache-dir --require-hashes --requirement uv.txt \
+    && UV_PROJECT_ENVIRONMENT=/out/opt/postroad/venv UV_PYTHON=/usr/bin/python3 UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy \
+        /uv/bin/uv sync --frozen --no-dev --no-install-project --no-cache --quiet
+COPY postroad /out/opt/postroad/postroad
+COPY templates /out/opt/postroad/templates
+COPY entrypoint.py /out/opt/postroad/
+COPY --chmod=0755 dev/healthcheck /out/usr/local/lib/postroad/healthcheck
+# byte code that is never checked against its source: the root file system is read-only, and times differ between builds
+RUN find /out -name __pycache__ -prune -exec rm -r {} + \
+    && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash -s /out /out/opt/postroad \
+    && mkdir -p /out/usr/local/bin && ln -s /opt/postroad/entrypoint.py /out/usr/local/bin/postroad
+
+# --- the root file system -------------------------------------------------------------------------
+FROM ${BASE} AS rootfs
+ENV DEBIAN_FRONTEND=noninteractive
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+# The daemons' packages are unpacked without their dependencies on Perl, make, cron and init scripts; what their binaries
+# link against is installed. Their entries in /var/lib/dpkg/status.d let vulnerability scanners see them.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends \
+        ca-certificates libpython3.13-stdlib m4 openssl python3.13-minimal \
+        libdb5.3t64 libldap2 liblockfile1 libnsl2 libsasl2-2 libsasl2-modules libsasl2-modules-db libssl3t64 libwrap0 \
+        dns-root-data liblua5.3-0 libmemcached11t64 libmilter1.0.1 libopendbx1t64 libopendkim11 librbl1 libunbound8 libvbr2 \
+    && mkdir /tmp/debs /var/lib/dpkg/status.d \
+    && cd /tmp/debs && apt-get download sendmail-bin sendmail-cf opendkim \
+    && for deb in *.deb; do \
+        dpkg-deb --extract "$deb" / ; \
+        dpkg-deb --field "$deb" > "/var/lib/dpkg/status.d/$(dpkg-deb --field "$deb" Package)"; \
+    done
+# The loader ignores a preloaded library in a set-group-id program, and nothing here needs that group.
+RUN groupadd --gid 2525 smmta \
+    && useradd --uid 2525 --gid 2525 --home-dir /var/lib/postroad --no-create-home --shell /usr/sbin/nologin smmta \
+    && chmod g-s /usr/libexec/sendmail/sendmail \
+    && ln -sf ../libexec/sendmail/sendmail /usr/sbin/sendmail \
+    && ln -sf ../libexec/sendmail/makemap /usr/sbin/makemap \
+    && ln -s python3.13 /usr/bin/python3 \
+    && install -d -o smmta -g smmta -m 0700 /var/spool/mqueue /var/lib/postroad /run/postroad \
+    && install -d -m 0755 /etc/postroad
+# Perl and apt go as well: nothing in the image calls them. dpkg's list stays, for scanners.
+RUN dpkg --purge --force-all debconf apt perl-base \
+    && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
+    && find /usr/libexec/sendmail -type f ! -name sendmail ! -name makemap -delete \
+    && rm -rf /tmp/* /var/tmp/* /var/cache/* /var/log/* /var/lib/apt /etc/apt /etc/init.d /etc/cron.* /etc/mail/* \
+        /usr/lib/systemd /usr/share/doc /usr/share/man /usr/share/info /usr/share/locale /usr/share/lintian /usr/share/bug \
+        /usr/share/zoneinfo /usr/lib/python3.13/{ensurepip,idlelib,pydoc_data,turtledemo,test,tkinter,lib2to3}
+COPY --from=build /out /
+
+FROM scratch
+ARG VERSION=0.1.0
+ARG REVISION=
+LABEL org.opencontainers.image.title="Postroad" \
+      org.opencontainers.image.description="A send-only mail server: sendmail, DKIM and delivery events from one YAML file" \
+      org.opencontainers.image.licenses="Apache-2.0 AND Sendmail-Open-Source-1.1 AND BSD-3-Clause" \
+      org.opencontainers.image.base.name="debian:trixie-slim" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=rootfs / /
+ENV PATH=/usr/local/bin:/usr/sbin:/usr/bin LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
+USER 2525:2525
+WORKDIR /
+VOLUME ["/var/spool/mqueue", "/var/lib/postroad"]
+EXPOSE 25
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=5s --start-period=5s --retries=2 CMD ["/usr/local/lib/postroad/healthcheck"]
+ENTRYPOINT ["/usr/local/bin/postroad"]
+CMD ["run"]

@@ -1,0 +1,85 @@
+# What a developer, a first-time visitor and the CI run; `make` alone lists it. Whatever needs Docker asks dev/engine first.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup engine image lint format test test-unit demo down generate clean
+
+# An image's build trusts what this host trusts: a proxy that inspects TLS signs PyPI with a certificate of its own.
+CA_BUNDLE ?= $(firstword $(wildcard $(SSL_CERT_FILE) $(REQUESTS_CA_BUNDLE) /etc/ssl/certs/ca-certificates.crt) /dev/null)
+export CA_BUNDLE
+
+# The host's uv, or else one of this project's own.
+UV := $(if $(shell uv --version 2>/dev/null),uv,.tools/bin/uv)
+VENV := .venv/.synced
+BIN := .venv/bin
+ARGS ?=
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: engine $(VENV) ## Prepare this host: a Docker engine where a bare one has none, and the Python tools
+
+engine:
+	@dev/engine
+
+# Without ensurepip, as on a bare Debian, python3 makes no environment.
+.tools/bin/uv: dev/uv.txt
+	@if ! python3 -c 'import ensurepip' 2>/dev/null; then \
+	    if [[ $$(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then \
+	        echo "uv is not installed and python3 cannot make an environment for it: install uv, or python3 with venv, then run again" >&2; exit 1; \
+	    fi; \
+	    echo "setup: install python3-venv"; export DEBIAN_FRONTEND=noninteractive; \
+	    said=$$({ apt-get update -qq || true; apt-get install -y -qq --no-install-recommends python3-venv; } </dev/null 2>&1) \
+	        || { echo "$$said" >&2; exit 1; }; \
+	fi
+	@echo "setup: install uv into .tools"
+	@python3 -m venv .tools
+	@.tools/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement dev/uv.txt
+	@touch $@
+
+$(VENV): pyproject.toml uv.lock | $(filter .tools/%,$(UV))
+	@echo "setup: sync the Python packages into .venv"
+	@$(UV) sync --quiet --frozen --group dev
+	@touch $@
+
+image: engine ## Build postroad:latest and print its size
+	docker buildx build --load --tag postroad:latest --secret id=ca_bundle,src=$(CA_BUNDLE) .
+	@id=$$(docker create postroad:latest); trap "docker rm -v $$id >/dev/null" EXIT; \
+	    docker export $$id | wc -c | awk '{printf "postroad:latest: %.0f MB unpacked\n", $$1 / 1e6}'
+
+lint: $(VENV) ## Check the code, the types, the layers, the Dockerfiles and the shell scripts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	git ls-files --cached --others --exclude-standard '*Dockerfile*' | xargs $(BIN)/hadolint
+	git grep --untracked -nIE '^#!.*[/ ](ba|da)?sh( |$$)' | sed -n 's/:1:.*//p' | xargs $(BIN)/shellcheck
+
+format: $(VENV) ## Lay the code out and mend what can be mended
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+test: $(VENV) image ## Run the whole suite against the image; ARGS='-k dkim' chooses
+	$(BIN)/pytest $(ARGS)
+
+test-unit: $(VENV) ## Run the tests that need no Docker
+	$(BIN)/pytest tests/unit tests/golden tests/bad_configs $(ARGS)
+
+demo: image ## Send a mail through a pretend internet and show what arrived
+	demo/run
+
+# Tests label all that they make: a run that was killed leaves it, and other projects' containers are not ours to remove.
+LEFT := --quiet --filter label=postroad.test
+down: ## Remove what the demo and the tests left in Docker
+	@! docker info >/dev/null 2>&1 || { demo/run down; { \
+	    docker container ls --all $(LEFT) | xargs -r docker container rm --force --volumes; \
+	    docker network ls $(LEFT) | xargs -r docker network rm; \
+	    docker volume ls $(LEFT) | xargs -r docker volume rm; \
+	    docker image ls $(LEFT) | xargs -r docker image rm --force; } >/dev/null; }
+
+generate: $(VENV) ## Write the files that follow from the configuration's model
+	$(BIN)/python -m postroad.config.example
+
+clean: ## Remove what setup and the tools left in this tree, and the image
+	@! docker image inspect postroad:latest >/dev/null 2>&1 || docker image rm postroad:latest
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

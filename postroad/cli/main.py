@@ -1,0 +1,47 @@
+"""The command line: each command is a module of this package, loaded when it is called."""
+
+import importlib
+
+import click
+
+import postroad
+from postroad.errors import PostroadError
+
+COMMANDS = ("check", "dkim", "reload", "render", "run")
+"""The commands, each in the module of its name, as its ``command``."""
+
+
+class Commands(click.Group):
+    """Finds a command in its module."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """The commands' names."""
+        return list(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        """A command by its name; None if there is none."""
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"postroad.cli.{name}").command
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(postroad.__version__, prog_name="postroad")
+def cli() -> None:
+    """A send-only mail server: sendmail, DKIM and delivery events from one YAML file."""
+
+
+def main() -> int:
+    """Run the command line; return the exit code: 0, 1 a failure, 2 bad configuration or usage."""
+    try:
+        result = cli.main(prog_name="postroad", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return 130
+    except PostroadError as error:
+        click.echo(f"postroad: {error}", err=True)
+        return error.exit_code
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,53 @@
+"""The model's keys as a list: for the environment, the error messages and the generated files."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from pydantic.fields import FieldInfo
+
+from postroad.config.section import Section
+
+PREFIX = "POSTROAD_"
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of the configuration, at any depth."""
+
+    path: tuple[str, ...]
+    """The names from the top; a list's entries add ``[]`` to the name of the list."""
+    field: FieldInfo
+    section: type[Section] | None
+    """What is below it, for a mapping of keys or a list of such."""
+
+    @property
+    def name(self) -> str:
+        """As people write it, such as ``domains[].dkim.selector``."""
+        return ".".join(self.path)
+
+    @property
+    def is_list(self) -> bool:
+        """Whether its section stands in a list."""
+        return self.section is not None and self.section is not self.field.annotation
+
+    @property
+    def variable(self) -> str | None:
+        """The environment variable that sets it; None inside a list, which is set as a whole."""
+        return None if "[]" in self.name else f"{PREFIX}{'__'.join(self.path).upper()}"
+
+
+def section_of(annotation: Any) -> type[Section] | None:
+    """The section that an annotation is or holds: itself, ``X | None`` or a tuple of it."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next(filter(None, map(section_of, get_args(annotation))), None)
+
+
+def keys(model: type[Section], above: tuple[str, ...] = ()) -> Iterator[Key]:
+    """All keys of a model, each before those below it, in the order they are declared in."""
+    for name, field in model.model_fields.items():
+        key = Key((*above, name), field, section_of(field.annotation))
+        yield key
+        if key.section:
+            yield from keys(key.section, (*above, name + "[]" if key.is_list else name))

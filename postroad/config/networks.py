@@ -1,0 +1,62 @@
+"""Networks whose hosts may relay, and which of them would make an open relay."""
+
+import ipaddress
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Any, Literal
+
+from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
+
+from postroad.config.values import refuse
+
+INSIDE = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        # private use, RFC 1918; shared by carriers and clouds, RFC 6598; link-local; loopback
+        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8"),
+        *("fc00::/7", "fe80::/10", "::1/128"),
+    )
+)
+"""Ranges that can't be reached from the Internet, of any width."""
+
+WIDEST_PUBLIC = {4: 24, 6: 64}
+"""The shortest public prefix taken: one IPv4 block as it is routed, one IPv6 LAN."""
+
+
+def parse_network(value: Any) -> IPv4Network | IPv6Network | Literal["auto"]:
+    """``auto`` as it is; an address or CIDR as a network.
+
+    Raises:
+        PydanticCustomError: it is neither; for a CIDR with host bits the message has the right network.
+    """
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    if value == "auto":
+        return "auto"
+    # an int would be taken for an address, and a zone (fe80::1%eth0) means nothing in a map
+    if not isinstance(value, str) or "%" in value:
+        refuse("auto, or an address or CIDR such as 172.20.0.0/16")
+    try:
+        loose = ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        refuse("auto, or an address or CIDR such as 172.20.0.0/16")
+    if isinstance(loose, IPv6Network) and loose.network_address.ipv4_mapped:
+        refuse("the IPv4 network itself, not its IPv6-mapped form")
+    try:
+        return ipaddress.ip_network(value)
+    except ValueError:
+        refuse("the address alone, or the network it is in", hint=f": {loose}")
+
+
+def is_too_wide(network: IPv4Network | IPv6Network) -> bool:
+    """Whether trusting this network would let strangers relay: public, and wider than ``WIDEST_PUBLIC``."""
+    inside = any(isinstance(network, type(x)) and network.subnet_of(x) for x in INSIDE)  # type: ignore[arg-type]
+    return not inside and network.prefixlen < WIDEST_PUBLIC[network.version]
+
+
+Network = Annotated[
+    IPv4Network | IPv6Network | Literal["auto"],
+    PlainValidator(parse_network),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"$comment": "auto, address or CIDR", "type": "string"}),
+]
+"""``auto``, or a network whose host bits are zero."""

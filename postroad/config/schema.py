@@ -1,0 +1,54 @@
+"""The JSON schema of the configuration file (draft 2020-12), for editors and for the generated files."""
+
+from typing import Any
+
+from postroad.config.keys import keys
+from postroad.config.model import Config
+from postroad.config.section import Section
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def schema() -> dict[str, Any]:
+    """The schema of what people write, each default as they would write it."""
+    made = Config.model_json_schema()
+    sections = {key.section for key in keys(Config) if key.section}
+    _set_defaults(made, Config)
+    for section in sections:
+        _set_defaults(made["$defs"][section.__name__], section)
+    return {"$schema": DRAFT, **made}
+
+
+def _set_defaults(made: dict[str, Any], section: type[Section]) -> None:
+    # pydantic writes a duration's default as PT5M and a size's as octets
+    required = {
+        name: (field.examples or [None])[0] for name, field in section.model_fields.items() if field.is_required()
+    }
+    defaults = section.model_validate(required).model_dump(mode="json")
+    for name, entry in made["properties"].items():
+        if name not in required and "$ref" not in entry:
+            entry["default"] = defaults[name]
+
+
+def resolve(root: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
+    """The section that an entry refers to, itself or as a list's items; else the entry."""
+    for candidate in (entry, *entry.get("items", {}).get("anyOf", [])):
+        if "$ref" in candidate:
+            section: dict[str, Any] = root["$defs"][candidate["$ref"].rpartition("/")[2]]
+            return section
+    return entry
+
+
+def kind(entry: dict[str, Any]) -> str:
+    """What a value is, in words."""
+    choices = [kind(choice) for choice in entry.get("anyOf", ())] + [f"`{x}`" for x in entry.get("enum", ())]
+    if choices:
+        return " or ".join(dict.fromkeys(choices))
+    if "$comment" in entry:
+        return str(entry["$comment"])
+    if entry.get("type") == "array":
+        return f"list of {kind(entry['items'])}"
+    if "minimum" in entry:
+        return f"{entry['minimum']} to {entry['maximum']}"
+    words = {"boolean": "true or false", "integer": "whole number", "string": "text", "null": "`null`"}
+    return words.get(entry.get("type", ""), "mapping")

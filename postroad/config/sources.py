@@ -1,0 +1,154 @@
+"""Where values come from: the environment, the files that it names, and mounted secrets.
+
+All three are name and text, as an environment variable is, and pydantic-settings takes them apart alike.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, get_origin
+
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings.sources.utils import parse_env_vars
+
+from postroad.config.keys import PREFIX, keys
+from postroad.config.section import Section
+
+CONFIG_PATH = f"{PREFIX}CONFIG"
+"""Names the YAML file. Not ``..._FILE``: that would be the file to read a key's value from."""
+
+RESERVED = frozenset({CONFIG_PATH, f"{PREFIX}FQDN", f"{PREFIX}LOG_SOCKET"})
+"""Variables that are not keys: the YAML file's path, and what the supervisor tells its children."""
+
+_ORCHESTRATOR = re.compile(rf"{PREFIX}(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_[A-Z]+(_(PROTO|PORT|ADDR))?)?)")
+"""What Kubernetes sets in every container near a service that is named ``postroad``."""
+
+LARGEST_VALUE = 2**20
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The values of one source, and how to say where each is from."""
+
+    values: dict[str, Any]
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """For each variable, in upper case, what to call it in a message."""
+    secret: bool = False
+    """Whether the values must not be shown: they are from files that may hold anything."""
+
+    def origin(self, path: Sequence[str | int]) -> str | None:
+        """What set the value at this path."""
+        names = (PREFIX + "__".join(map(str, path[:end])).upper() for end in range(len(path), 0, -1))
+        return next((self.origins[name] for name in names if name in self.origins), None)
+
+
+class _Texts(EnvSettingsSource):
+    """Takes names and texts apart as pydantic-settings does, but never fails: the model explains better."""
+
+    def __init__(self, settings: type[BaseSettings], texts: Mapping[str, str]) -> None:
+        # in order, so that POSTROAD_LOG={...} comes before POSTROAD_LOG__FORMAT, which adds to it
+        self._texts = dict(sorted(texts.items()))
+        super().__init__(settings)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return parse_env_vars(self._texts, self.case_sensitive, self.env_ignore_empty, self.env_parse_none_str)
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        """JSON, or a comma-separated list where a list is wanted, or the text as it is."""
+        if get_origin(field.annotation) is tuple and not value.lstrip().startswith(("[", "{")):
+            return [item.strip() for item in value.split(",") if item.strip()]
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+
+
+@cache
+def _settings(model: type[Section]) -> type[BaseSettings]:
+    """The model in the form that pydantic-settings looks names up in; it is not filled."""
+
+    class Settings(model, BaseSettings):  # type: ignore[misc, valid-type]
+        model_config = SettingsConfigDict(
+            env_prefix=PREFIX, env_nested_delimiter="__", env_ignore_empty=True, env_parse_none_str="null"
+        )
+
+    return Settings
+
+
+def layers(model: type[Section], environ: Mapping[str, str], secrets_dir: Path) -> tuple[list[Layer], list[str]]:
+    """The environment, the files it names and the mounted secrets, in the order they win; and their problems.
+
+    Names are matched without regard to case. An unknown ``POSTROAD_`` variable is a problem; an unknown
+    secret is not, since a ``..._file`` key may name it.
+    """
+    known = {key.variable for key in keys(model) if key.variable}
+    texts: dict[str, str] = {}
+    files: dict[str, tuple[str, Path]] = {}
+    problems = []
+    for original, value in environ.items():
+        name = original.upper()
+        stem = name.removesuffix("_FILE")
+        if name in known:
+            texts[name] = value
+        elif stem in known:
+            files[stem] = (original, Path(value))
+        elif name.startswith(PREFIX) and name not in RESERVED and not _ORCHESTRATOR.fullmatch(name):
+            problems.append(_unknown(original, known))
+
+    named, named_problems = _read((stem, f"{name}, {shown(path)}", name, path) for stem, (name, path) in files.items())
+    try:
+        mounted = sorted(secrets_dir.iterdir()) if secrets_dir.is_dir() else []
+    except OSError as error:
+        mounted = []
+        problems.append(f"{secrets_dir} can't be read: {error.strerror}")
+    secrets, secret_problems = _read(
+        (path.name.upper(), shown(path), shown(path), path) for path in mounted if path.name.upper() in known
+    )
+    settings = _settings(model)
+    found = [
+        Layer(_Texts(settings, texts)(), {name: name for name in texts}),
+        Layer(_Texts(settings, named[0])(), named[1], secret=True),
+        Layer(_Texts(settings, secrets[0])(), secrets[1], secret=True),
+    ]
+    return found, problems + named_problems + secret_problems
+
+
+def _read(
+    files: Iterable[tuple[str, str, str, Path]],
+) -> tuple[tuple[dict[str, str], dict[str, str]], list[str]]:
+    """Text and origin of each (variable, origin, name for a problem, path), and the problems."""
+    texts: dict[str, str] = {}
+    origins: dict[str, str] = {}
+    problems = []
+    for variable, origin, name, path in files:
+        try:
+            with path.open("rb") as file:
+                data = file.read(LARGEST_VALUE + 1)
+            if len(data) > LARGEST_VALUE:
+                problems.append(f"At {name!r}: {shown(path)} is larger than 1 MiB")
+                continue
+            texts[variable] = data.decode().removesuffix("\n").removesuffix("\r")
+            origins[variable] = origin
+        except UnicodeDecodeError:
+            problems.append(f"At {name!r}: {shown(path)} is not UTF-8 text")
+        except (OSError, ValueError) as error:
+            # ValueError: a path with a NUL in it
+            problems.append(f"At {name!r}: {shown(path)} can't be read: {getattr(error, 'strerror', None) or error}")
+    return (texts, origins), problems
+
+
+def shown(path: Path) -> str:
+    """A path for a message: escaped, since it may come from anywhere, and not without end."""
+    return repr(str(path)[:200])[1:-1]
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    # without the prefix, which would make them all look alike
+    words = [variable.removeprefix(PREFIX) for variable in (*known, *RESERVED)]
+    near = difflib.get_close_matches(name.upper().removeprefix(PREFIX)[:100], words, n=1)
+    return f"At {name[:100]!r}: unknown variable" + (f"; did you mean '{PREFIX}{near[0]}'?" if near else "")

@@ -1,0 +1,125 @@
+"""The kinds of value a key can hold, and the one way to refuse one."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+DURATION = re.compile(r"(?:([0-9]{1,9})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?")
+SIZE = re.compile(r"([0-9]{1,15}) ?(?:([kmg])(i?))?b?", re.IGNORECASE)
+LONGEST = timedelta(days=365)
+LARGEST = 2**31 - 1
+
+
+def refuse(accepted: str, *, hint: str = "", at: tuple[str | int, ...] = (), found: str | None = None) -> NoReturn:
+    """Refuse the value that is being validated.
+
+    Args:
+        accepted: what would be taken instead, as the end of "accepted: ...".
+        hint: goes on from ``accepted`` with something made from the value, and so is not shown for a secret.
+        at: the rest of the key's path where the error belongs deeper, such as ``("retry",)`` or ``(2,)``.
+        found: what was found, in words, where it is not the value itself.
+    """
+    raise PydanticCustomError(
+        "refused", "{accepted}{hint}", {"accepted": accepted, "hint": hint, "at": at, "found": found}
+    )
+
+
+def parse_duration(value: Any) -> timedelta:
+    """A duration from ``1h30m``, ``90s``, ``5d``, or a number of seconds; from 1 s to 365 d."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 9:
+        value = int(value)
+    if isinstance(value, timedelta):
+        found = value
+    elif isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 10**9:
+        found = timedelta(seconds=value)
+    elif isinstance(value, str) and value and (match := DURATION.fullmatch(value)):
+        days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+        # seconds first: timedelta itself overflows at 10**9 days
+        total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+        found = timedelta(seconds=min(total, 10**9))
+    else:
+        refuse("a duration such as 90s, 5m, 1h30m or 5d, or a number of seconds")
+    if not timedelta(seconds=1) <= found <= LONGEST or found.microseconds:
+        refuse("a duration from 1s to 365d, in whole seconds")
+    return found
+
+
+def format_duration(value: timedelta) -> str:
+    """The shortest form that ``parse_duration`` reads back to the same, such as ``1h30m``."""
+    rest = int(value.total_seconds())
+    text = ""
+    for unit, seconds in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, rest = divmod(rest, seconds)
+        text += f"{count}{unit}" if count else ""
+    return text or "0s"
+
+
+def parse_size(value: Any) -> int:
+    """Octets from ``25MiB`` (1024s), ``10MB`` or ``500k`` (1000s) or a plain number; 1 to below 2 GiB."""
+    if isinstance(value, str) and (match := SIZE.fullmatch(value)):
+        count, prefix, binary = match.groups()
+        power = " kmg".index((prefix or " ").lower())
+        value = int(count) * (1024 if binary else 1000) ** power
+    if not isinstance(value, int) or isinstance(value, bool):
+        refuse("a size such as 25MiB, 10MB or 500k, or a number of bytes")
+    if not 1 <= value <= LARGEST:
+        refuse("a size from 1 byte to less than 2GiB")
+    return value
+
+
+def format_size(value: int) -> str:
+    """The shortest form that ``parse_size`` reads back to the same, such as ``25MiB``."""
+    for base, suffix in ((1024, "iB"), (1000, "B")):
+        for power in (3, 2, 1):
+            if value and value % base**power == 0:
+                prefix = " kMG"[power] if base == 1000 else " KMG"[power]
+                return f"{value // base**power}{prefix}{suffix}"
+    return f"{value}B"
+
+
+def _no_truth(value: Any) -> Any:
+    # to pydantic true is 1, so `smtp: true` would be port 1
+    return refuse("a whole number") if isinstance(value, bool) else value
+
+
+def _absolute(value: Path) -> Path:
+    if not value.is_absolute():
+        refuse("an absolute path, such as /run/secrets/key")
+    return value
+
+
+Duration = Annotated[
+    timedelta,
+    PlainValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema(
+        {
+            "$comment": "duration",
+            "type": ["string", "integer"],
+            "pattern": r"^([0-9]+|([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?)$",
+        }
+    ),
+]
+"""A span of time; written ``5m``, ``1h30m`` or a number of seconds, held as a timedelta."""
+
+Size = Annotated[
+    int,
+    PlainValidator(parse_size),
+    PlainSerializer(format_size, return_type=str),
+    WithJsonSchema({"$comment": "size", "type": ["string", "integer"], "pattern": r"^[0-9]+ ?([kKmMgG]i?)?[bB]?$"}),
+]
+"""A number of octets; written ``25MiB``, ``10MB``, ``500k`` or plain, held as an int."""
+
+WholeNumber = Annotated[int, BeforeValidator(_no_truth)]
+"""An int; give bounds with ``Field(ge=..., le=...)``."""
+
+AbsolutePath = Annotated[
+    Path,
+    AfterValidator(_absolute),
+    WithJsonSchema({"$comment": "absolute path", "type": "string", "pattern": "^/"}),
+]
+"""A path inside the container that starts with a slash. The model doesn't look at the file."""

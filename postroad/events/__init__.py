@@ -1,0 +1,1 @@
+"""From the programs' log lines to typed events: the socket, the parser, the model."""

@@ -1,0 +1,239 @@
+"""The typed events: what happened to each message, and to the two programs, one class a kind.
+
+Addresses come without their angle brackets; the null sender is the empty string. Delays are in seconds,
+sizes in bytes, times in seconds since the epoch (UTC), taken when the line was received. A field that
+the log line did not give is None, and left out of the dictionary.
+"""
+
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What all events have: when it was, and which process said so (``sendmail``, ``opendkim`` or ``postroad``)."""
+
+    kind: ClassVar[str] = "event"
+
+    time: float
+    program: str | None = None
+    pid: int | None = None
+
+    def to_dict(self) -> dict[str, str | int | float | bool]:
+        """The event as it is published: ``event`` (the kind), ``time`` (ISO 8601, UTC), then what is known."""
+        stamp = datetime.fromtimestamp(self.time, UTC).isoformat(timespec="milliseconds")
+        result: dict[str, str | int | float | bool] = {"event": self.kind, "time": stamp.replace("+00:00", "Z")}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None and field.name != "time":
+                result[field.name] = value
+        return result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageEvent(Event):
+    """An event of one message. ``message_id`` is the header's value, which sendmail logs up to 100 bytes of."""
+
+    queue_id: str | None = None
+    message_id: str | None = None
+    sender: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted(MessageEvent):
+    """A client's message was answered 250: it is in the queue, or on its way."""
+
+    kind: ClassVar[str] = "accepted"
+
+    client_name: str | None = None
+    client_address: str | None = None
+    protocol: str | None = None
+    listener: str | None = None
+    size: int | None = None
+    recipients: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected(MessageEvent):
+    """A client was refused: its connection, its sender, one recipient, or the message for one recipient.
+
+    ``reply`` is what the client was told, with the SMTP code where sendmail logs it; ``ruleset`` the rule that refused.
+    """
+
+    kind: ClassVar[str] = "rejected"
+
+    recipient: str | None = None
+    client_name: str | None = None
+    client_address: str | None = None
+    dsn: str | None = None
+    reply: str | None = None
+    ruleset: str | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipientEvent(MessageEvent):
+    """An attempt to deliver to one recipient, or the end of all attempts.
+
+    ``relay_host`` and ``relay_address`` are the server that was tried. ``dsn`` is the enhanced status code (RFC 3463),
+    ``reply`` what the server said, ``status`` sendmail's own words. ``delay`` is the time since the message was
+    accepted, ``attempt_delay`` that of this attempt.
+    """
+
+    recipient: str | None = None
+    mailer: str | None = None
+    relay_host: str | None = None
+    relay_address: str | None = None
+    dsn: str | None = None
+    reply: str | None = None
+    status: str | None = None
+    delay: int | None = None
+    attempt_delay: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queued(RecipientEvent):
+    """Put into the queue without an attempt: the next queue run makes one."""
+
+    kind: ClassVar[str] = "queued"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered(RecipientEvent):
+    """The receiving server took the message."""
+
+    kind: ClassVar[str] = "delivered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deferred(RecipientEvent):
+    """This attempt failed for now; another one follows."""
+
+    kind: ClassVar[str] = "deferred"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounced(RecipientEvent):
+    """Given up: the receiving server refused for good, or the attempts took too long."""
+
+    kind: ClassVar[str] = "bounced"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notified(MessageEvent):
+    """sendmail wrote a message about this one: a bounce or a delay warning, usually to the sender.
+
+    ``notification_id`` is that message's queue id, ``notification`` what it is, in sendmail's words (``DSN``,
+    ``return to sender``, ``sender notify``, ``postmaster notify``, ``return receipt``).
+    """
+
+    kind: ClassVar[str] = "notified"
+
+    notification_id: str | None = None
+    notification: str | None = None
+    status: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed(MessageEvent):
+    """opendkim added a DKIM signature (RFC 6376)."""
+
+    kind: ClassVar[str] = "signed"
+
+    domain: str | None = None
+    selector: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls(Event):
+    """A TLS session was set up, as ``server`` to a client or as ``client`` to a relay.
+
+    ``verify`` is sendmail's ``{verify}``: OK, NO (no certificate), FAIL (not trusted: usual between mail servers), ...
+    """
+
+    kind: ClassVar[str] = "tls"
+
+    side: str | None = None
+    client_name: str | None = None
+    client_address: str | None = None
+    relay_host: str | None = None
+    relay_address: str | None = None
+    tls_version: str | None = None
+    tls_cipher: str | None = None
+    tls_bits: int | None = None
+    tls_verify: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Auth(Event):
+    """A client authenticated, or tried to (SMTP AUTH, RFC 4954)."""
+
+    kind: ClassVar[str] = "auth"
+
+    success: bool | None = None
+    user: str | None = None
+    mechanism: str | None = None
+    client_name: str | None = None
+    client_address: str | None = None
+    status: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disconnected(MessageEvent):
+    """A client went away, or fell silent, in the middle of a session; ``status`` says where or how."""
+
+    kind: ClassVar[str] = "disconnected"
+
+    client_name: str | None = None
+    client_address: str | None = None
+    status: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started(Event):
+    """A program started."""
+
+    kind: ClassVar[str] = "started"
+
+    version: str | None = None
+    status: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped(Event):
+    """A program stopped, or is about to start again."""
+
+    kind: ClassVar[str] = "stopped"
+
+    status: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State(Event):
+    """The supervisor's state changed: ``preparing``, ``starting``, ``ready``, ``degraded`` or ``stopping``."""
+
+    kind: ClassVar[str] = "state"
+
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice(Event):
+    """Something that Postroad itself has to say; ``level`` is ``info``, ``warning`` or ``error``."""
+
+    kind: ClassVar[str] = "notice"
+
+    level: str = "info"
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Raw(Event):
+    """A line that is no event of its own, as it was logged; ``level`` is syslog's (``err``, ``info``...)."""
+
+    kind: ClassVar[str] = "raw"
+
+    level: str | None = None
+    queue_id: str | None = None
+    message: str

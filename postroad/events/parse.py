@@ -1,0 +1,316 @@
+"""From log lines to events. No I/O and no clock: the time is the lines' own.
+
+A line of sendmail's tells of one moment and knows little else; the ledger remembers the last messages, so that the
+event of a delivery carries the sender and the Message-ID that the line of its acceptance gave.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from re import Match, Pattern
+from typing import Any, ClassVar
+
+from postroad.events import lines, model, sessions
+from postroad.events.ledger import Ledger, by, raw
+from postroad.events.model import Event
+from postroad.events.pieces import UNFINISHED, Pieces
+from postroad.events.sessions import Found
+from postroad.events.syslog import LogLine
+
+# what refuses the client's command at hand; any other ruleset that rejects speaks of the message's content
+_OF_COMMANDS = frozenset(
+    ("check_relay", "check_mail", "check_rcpt", "check_data", "check_vrfy", "check_expn", "check_etrn", "tls_client")
+)
+# what speaks of the server that sendmail delivers to: a to= line follows
+_OF_DELIVERIES = frozenset({"tls_server", "tls_rcpt", "try_tls", "check_compat", "authinfo"})
+
+# what sendmail answers while the milter can't be reached (F= of INPUT_MAIL_FILTER: R, T, 4)
+_MILTER_ABSENT = {
+    "rejecting commands": {"reply": "550 5.0.0 Command rejected", "dsn": "5.0.0"},
+    "temp failing commands": {"reply": "451 4.3.2 Please try again later", "dsn": "4.3.2"},
+    "closing connection": {"reply": "421 4.7.0 closing connection", "dsn": "4.7.0"},
+}
+
+_Result = list[Event] | None  # None: no event of its own, so the line passes as it is
+_Method = Callable[["Parser", str, Found], _Result]
+
+
+class Parser:
+    """Turns lines into events, in order. Whoever feeds it also calls ``expire`` at ``deadline``."""
+
+    def __init__(self, *, milter: bool = True, message_size: int | None = None) -> None:
+        """Begin without memory; both settings may be changed at any time.
+
+        Args:
+            milter: sendmail has a milter, whose verdict it logs.
+            message_size: sendmail's MaxMessageSize in bytes, if any: a client that announces more is refused without a
+                line that says so.
+        """
+        self.milter = milter
+        self.message_size = message_size
+        self._pieces = Pieces()
+        self._ledger = Ledger()
+        # lists of recipients that broke off inside of an address; None: it can't be told where
+        self._lists: OrderedDict[tuple[int | None, str], tuple[str, LogLine] | None] = OrderedDict()
+
+    @property
+    def deadline(self) -> float | None:
+        """When ``expire`` has something to say, in seconds since the epoch, should no line come before."""
+        return self._ledger.deadline
+
+    def feed(self, line: LogLine) -> list[Event]:
+        """The events that this line brings about, after those that are settled by its time. Never raises."""
+        events = self._ledger.expire(line.time)
+        if line.program == "sendmail":
+            for whole in self._pieces.feed(line):
+                events += self._sendmail(whole)
+        elif line.program == "opendkim":
+            events.append(self._opendkim(line))
+        else:
+            events.append(raw(line))
+        return events + self._ledger.forget()
+
+    def expire(self, now: float) -> list[Event]:
+        """The events that are settled by ``now`` (seconds since the epoch) without another line."""
+        return self._ledger.expire(now)
+
+    def flush(self) -> list[Event]:
+        """All that is held back, when no more lines come."""
+        events: list[Event] = []
+        for whole in self._pieces.flush():
+            events += self._sendmail(whole)
+        events += [raw(held[1]) for held in self._lists.values() if held]
+        self._lists.clear()
+        return events + self._ledger.forget(keep=0)
+
+    def _opendkim(self, line: LogLine) -> Event:
+        if match := lines.DKIM_SIGNED.fullmatch(line.text):
+            about = self._ledger.message(match["id"]).about() | by(line)
+            return model.Signed(**about, queue_id=match["id"], domain=match["domain"], selector=match["selector"])
+        return sessions.read(line, None, line.text) or raw(line)
+
+    def _sendmail(self, line: LogLine) -> list[Event]:
+        queue_id, text = lines.split_queue_id(lines.unescape(line.text))
+        events: _Result = None
+        if text.startswith("ruleset="):
+            events = self._ruleset(line, queue_id, text)
+        elif queue_id is not None and text.startswith("to="):
+            events = self._to(line, queue_id, text)
+        elif queue_id is not None and text.startswith("from="):
+            events = self._from(line, queue_id, text)
+        elif queue_id is not None:
+            for pattern, method in self._OF_MESSAGES:
+                if match := pattern.fullmatch(text):
+                    events = method(self, queue_id, Found(line, queue_id, match)) if method else []
+                    break
+        return [sessions.read(line, queue_id, text) or raw(line)] if events is None else events
+
+    def _from(self, line: LogLine, queue_id: str, text: str) -> _Result:
+        sender, match = lines.sender(text)
+        if match is None:
+            return None
+        size, recipients = int(match["size"]), int(match["recipients"])
+        message = self._ledger.message(queue_id)
+        message.received = Found(line, queue_id, match).client | {
+            "message_id": match["message_id"],
+            "sender": sender,
+            "protocol": match["protocol"],
+            "listener": match["listener"],
+            "size": size,
+            "recipients": recipients,
+        }
+        if message.refusal is not None:
+            return []
+        if recipients and match["message_id"] is not None:
+            message.line = line
+            if not self.milter:
+                self._ledger.looks_accepted(queue_id, line.time)
+            return []
+        # the transaction came to nothing
+        if message.explained:
+            return []
+        if self.message_size is not None and size > self.message_size and not recipients:
+            reply = f"552 5.2.3 Message size exceeds fixed maximum message size ({self.message_size})"
+            return [self._ledger.rejected(line, queue_id, {"reply": reply, "dsn": "5.2.3", "size": size})]
+        return None
+
+    def _to(self, line: LogLine, queue_id: str, text: str) -> _Result:
+        key = (line.pid, queue_id)
+        if key in self._lists and self._lists[key] is None:
+            return None
+        held = self._lists.pop(key, None)
+        text = (held[0] if held else "") + text.removeprefix("to=")
+        found = lines.addresses(text)
+        if found is None:
+            return self._broken_list(line, key, text)
+        recipients: list[str | None] = [lines.mailbox(address) for address in found[0]]
+        match = lines.TO.fullmatch(text[found[1] :].removeprefix(lines.MORE))
+        if match is None:
+            return None
+        message = self._ledger.message(queue_id)
+        if match["mailer"] is None and not message.accepted:  # nothing was tried: the message itself is refused
+            return self._ledger.refused(line, queue_id, recipients, match["status"])
+        outcome = _outcome(match)
+        if outcome is None:
+            return None
+        kind, fields = outcome
+        fields |= by(line) | message.about() | {"queue_id": queue_id}
+        events = self._ledger.accept(message.whole or queue_id, line.time)
+        for recipient in recipients or [None]:
+            if recipient is not None:
+                (self._ledger.wait if kind is model.Deferred else self._ledger.end_wait)(message, recipient)
+            events.append(kind(**fields, recipient=recipient))
+        return events
+
+    def _broken_list(self, line: LogLine, key: tuple[int | None, str], text: str) -> _Result:
+        """Hold a list of recipients that sendmail broke at a quoted comma: the address goes on in the next line."""
+        events: list[Event] = []
+        if text.count(lines.BROKEN_LIST) == 1:
+            self._lists[key] = text.partition(lines.BROKEN_LIST)[0] + ",", line
+        else:
+            self._lists[key] = None
+            events.append(raw(line))
+        if len(self._lists) > UNFINISHED and (oldest := self._lists.popitem(last=False)[1]):
+            events.append(raw(oldest[1]))
+        return events
+
+    def _ruleset(self, line: LogLine, queue_id: str | None, text: str) -> _Result:
+        found = lines.rejection(text, _OF_COMMANDS)
+        if found is None or found.ruleset in _OF_DELIVERIES:
+            return None
+        fields: dict[str, Any] = {"reply": found.reply, "dsn": lines.reply_dsn(found.reply), "ruleset": found.ruleset}
+        name, address = lines.peer(found.peer)
+        if address is not None:
+            fields |= {"client_name": name, "client_address": address}
+        if queue_id is not None and found.ruleset not in _OF_COMMANDS:
+            self._ledger.refuse(line, queue_id, fields)
+            return []
+        if found.ruleset in {"check_mail", "check_rcpt"}:
+            fields["sender" if found.ruleset == "check_mail" else "recipient"] = lines.mailbox(found.argument)
+        return [self._ledger.rejected(line, queue_id, fields)]
+
+    def _milter_refused_address(self, queue_id: str, found: Found) -> _Result:
+        rest = found.match["rest"]
+        read = lines.addresses(rest)
+        if read is None or len(read[0]) != 1 or not rest.startswith("reject=", read[1]):
+            return None
+        reply = rest[read[1] + len("reject=") :]
+        field = "recipient" if found.match["field"] == "to" else "sender"
+        fields = {field: lines.mailbox(read[0][0]), "reply": reply, "dsn": lines.reply_dsn(reply)}
+        return [self._ledger.rejected(found.line, queue_id, fields)]
+
+    def _milter_refused(self, queue_id: str, found: Found) -> _Result:
+        reply = found.match["reply"]
+        self._ledger.refuse(found.line, queue_id, {"reply": reply, "dsn": lines.reply_dsn(reply)})
+        return []
+
+    def _milter_accepted(self, queue_id: str, found: Found) -> _Result:
+        if self._ledger.message(queue_id).line is not None:
+            self._ledger.looks_accepted(queue_id, found.line.time)
+        return []
+
+    def _milter_absent(self, queue_id: str, found: Found) -> _Result:
+        return [self._ledger.rejected(found.line, queue_id, _MILTER_ABSENT[found.match["then"]])]
+
+    def _too_big(self, queue_id: str, found: Found) -> _Result:
+        reply = f"552 5.2.3 Message exceeds maximum fixed size ({found.match['limit']})"
+        self._ledger.refuse(found.line, queue_id, {"reply": reply, "dsn": "5.2.3", "size": int(found.match["size"])})
+        return []
+
+    def _too_many(self, queue_id: str, found: Found) -> _Result:
+        fields = {"reply": "452 4.5.3 Too many recipients", "dsn": "4.5.3"}
+        return [self._ledger.rejected(found.line, queue_id, fields)]
+
+    def _user_error(self, queue_id: str, found: Found) -> _Result:
+        if found.line.level != "notice":
+            return None
+        return [self._ledger.rejected(found.line, queue_id, {"reply": found.match[0]})]
+
+    def _lost(self, queue_id: str, found: Found) -> _Result:
+        return self._disconnected(queue_id, found, {"status": f"{found.match['status']} {found.match['stage']}"})
+
+    def _collect(self, queue_id: str, found: Found) -> _Result:
+        read = lines.addresses(found.match["rest"])
+        if read is None:
+            return None
+        sender = ",".join(lines.mailbox(address) for address in read[0])
+        status = found.match["rest"][read[1] :].removeprefix("info=")
+        return self._disconnected(queue_id, found, {"sender": sender, "status": status})
+
+    def _disconnected(self, queue_id: str, found: Found, fields: dict[str, Any]) -> _Result:
+        message = self._ledger.message(queue_id)
+        message.explained = True
+        fields = by(found.line) | found.client | message.about() | fields
+        return [model.Disconnected(**fields, queue_id=queue_id)]
+
+    def _syserr(self, queue_id: str, found: Found) -> _Result:
+        line = self._ledger.message(queue_id).line
+        if line is not None and line.pid == found.line.pid:
+            self._ledger.doubt(queue_id)
+        return None
+
+    def _split(self, queue_id: str, found: Found) -> _Result:
+        received = self._ledger.message(queue_id).received
+        for part_id in found.match["ids"].split("; "):
+            part = self._ledger.message(part_id)
+            part.received, part.accepted, part.whole = received, True, queue_id
+        return []
+
+    def _notified(self, queue_id: str, found: Found) -> _Result:
+        message, match = self._ledger.message(queue_id), found.match
+        about = by(found.line) | message.about() | {"queue_id": queue_id, "status": match["status"]}
+        events: list[Event] = []
+        if lines.EXPIRED.fullmatch(match["status"]):  # no to= line says that it is over
+            recipients: list[str | None] = [*message.waiting]
+            for recipient in recipients or [None]:
+                events.append(model.Bounced(**about, recipient=recipient, dsn="4.4.7"))
+                if recipient is not None:
+                    self._ledger.end_wait(message, recipient)
+        notification = self._ledger.message(match["id"])
+        notification.received, notification.accepted = {"sender": ""}, True
+        return [*events, model.Notified(**about, notification=match["what"], notification_id=match["id"])]
+
+    _OF_MESSAGES: ClassVar[tuple[tuple[Pattern[str], _Method | None], ...]] = (
+        (lines.MILTER_CHATTER, None),
+        (lines.MILTER_ACCEPTED, _milter_accepted),
+        (lines.MILTER_REFUSED, _milter_refused),
+        (lines.MILTER_REFUSED_ADDRESS, _milter_refused_address),
+        (lines.MILTER_ABSENT, _milter_absent),
+        (lines.NOTIFIED, _notified),
+        (lines.TOO_BIG, _too_big),
+        (lines.TOO_MANY, _too_many),
+        (lines.LOST, _lost),
+        (lines.TIMEOUT, _lost),
+        (lines.COLLECT, _collect),
+        (lines.PREMATURE_END, None),
+        (lines.SYSERR, _syserr),
+        (lines.SPLIT, _split),
+        (lines.USER_ERROR, _user_error),
+    )
+
+
+def _outcome(match: Match[str]) -> tuple[type[model.RecipientEvent], dict[str, Any]] | None:
+    """What a ``to=`` line says became of its recipients: the kind of event, and the fields that the line has."""
+    dsn: str | None = match["dsn"]
+    reply, status = lines.reply_and_status(match["reply"], match["status"], dsn)
+    if reply and dsn and reply[0] in "45" and reply[0] != dsn[0] and lines.reply_dsn(reply) != dsn:
+        reply = None  # that of an earlier recipient: sendmail mixes them up when the connection breaks
+    host, address = lines.peer(match["peer"])
+    fields: dict[str, Any] = {
+        "mailer": match["mailer"],
+        "relay_host": host,
+        "relay_address": address,
+        "dsn": dsn,
+        "delay": lines.seconds(match["delay"]),
+        "attempt_delay": lines.seconds(match["attempt_delay"]),
+    }
+    if status == "Sent" or status.startswith("Sent ("):
+        return model.Delivered, fields | {"reply": status[len("Sent (") :].removesuffix(")") or None}
+    if status == "queued":
+        return model.Queued, fields
+    if status.startswith("Deferred"):
+        why: str | None = status.removeprefix("Deferred").removeprefix(": ")
+        return model.Deferred, fields | {"reply": reply, "status": None if why in {reply, ""} else why}
+    if status in {"quarantined", "discarded"}:
+        return None
+    kind = model.Deferred if status in lines.TEMPORARY else model.Bounced
+    return kind, fields | {"reply": reply, "status": status}

@@ -1,0 +1,102 @@
+"""The socket that sendmail and opendkim log to, through the preloaded library (``preload/postroad.c``)."""
+
+import re
+import select
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+LEVELS = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")  # by severity (RFC 5424, 6.2.1)
+
+_DATAGRAM = re.compile(rb"<(\d{1,3})>([^\s\[\]:]{1,64})(?:\[(\d{1,10})\])?: ?(.*)", re.DOTALL)
+_LARGEST = 1 << 17  # the library sends 64 KiB at most
+_BATCH = 1000  # lines a read: the caller gets to do other things under a flood, too
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One syslog message; ``time`` is when it was received, in seconds since the epoch."""
+
+    time: float
+    facility: int
+    severity: int
+    program: str
+    pid: int | None
+    text: str
+
+    @property
+    def level(self) -> str:
+        """The severity's name."""
+        return LEVELS[self.severity]
+
+
+def parse_datagram(data: bytes, time: float) -> LogLine:
+    r"""Read ``<priority>program[pid]: text``; anything else becomes the text of a line by ``unknown``. Never raises.
+
+    Bytes that are not UTF-8 are shown as ``\xNN``.
+    """
+    match = _DATAGRAM.fullmatch(data)
+    if match is None or int(match[1]) > 191:  # facility 23, severity 7
+        return LogLine(time, 1, 5, "unknown", None, data.decode(errors="backslashreplace"))
+    priority, program, pid, text = match.groups()
+    return LogLine(
+        time,
+        int(priority) >> 3,
+        int(priority) & 7,
+        program.decode(errors="backslashreplace"),
+        int(pid) if pid else None,
+        text.decode(errors="backslashreplace"),
+    )
+
+
+class LogSocket:
+    """The bound socket; it must exist before the programs start, or they log to nobody.
+
+    A unix datagram queue holds ``net.unix.max_dgram_qlen`` messages whatever the size of the buffers, and a sender
+    waits for a second at most before it drops a line: read without delay.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Bind the socket at ``path``, for this user only, in place of whatever a former run left there.
+
+        Raises:
+            OSError: the socket can't be made there.
+        """
+        path.unlink(missing_ok=True)
+        self._path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            self._socket.bind(str(path))
+            path.chmod(0o600)
+        except OSError:
+            self._socket.close()
+            raise
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
+        self._buffer = memoryview(bytearray(_LARGEST))
+
+    def fileno(self) -> int:
+        """The descriptor, for select() and its kind."""
+        return self._socket.fileno()
+
+    def read(self, timeout: float | None = 0) -> list[LogLine]:
+        """The lines that have come, oldest first; at most 1,000 in one call.
+
+        Waits up to ``timeout`` seconds for the first one, without limit where that is None.
+        """
+        lines: list[LogLine] = []
+        if not self._poll.poll(None if timeout is None else timeout * 1000):
+            return lines
+        while len(lines) < _BATCH:
+            try:
+                size = self._socket.recv_into(self._buffer)
+            except BlockingIOError:
+                break
+            lines.append(parse_datagram(bytes(self._buffer[:size]), time.time()))
+        return lines
+
+    def close(self) -> None:
+        """Close the socket and remove it from the file system."""
+        self._socket.close()
+        self._path.unlink(missing_ok=True)

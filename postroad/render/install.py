@@ -1,0 +1,166 @@
+"""Rendered files put in force: built aside, checked by the programs that will read them, swapped in whole.
+
+A generation is a folder ``/run/postroad/gen-N``; the link ``/run/postroad/current`` names the one in force. What fails
+leaves the link as it was, and with it the system that runs.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from postroad import system
+from postroad.config.model import Config
+from postroad.config.values import format_duration
+from postroad.errors import CommandError, InstallError
+from postroad.render import keys as dkim
+from postroad.render import networks, plan
+from postroad.render.files import files
+from postroad.render.paths import CURRENT, LOG_SOCKET, QUEUE, RUN, STATE
+
+SENDMAIL = "/usr/sbin/sendmail"
+PRELOAD = "/usr/local/lib/postroad/preload.so"
+
+
+def install(config: Config) -> list[str]:
+    """Put a configuration in force: after this, ``/run/postroad/current`` holds its files and its plan.
+
+    Returns:
+        What differs from the configuration that was in force before, a line for each key; empty at first start.
+
+    Raises:
+        InstallError: a volume can't be written, a key is unfit, or a program refuses what was rendered.
+    """
+    for folder, purpose in (
+        (RUN, "a tmpfs for run-time files"),
+        (STATE, "the volume for keys"),
+        (QUEUE, "the mail queue"),
+    ):
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise InstallError(f"{folder} ({purpose}) can't be written by uid {os.getuid()}: mount one that can")
+    keys = dkim.wanted(config, STATE)
+    pems = dkim.ensure(keys, config.dkim.key_bits)
+    number = max((_number(folder) for folder in RUN.glob("gen-*")), default=0) + 1
+    generation = RUN / f"gen-{number}"
+    try:
+        _build(generation, config, keys, pems)
+    except (CommandError, InstallError, OSError):
+        system.remove(generation)
+        raise
+    changed = _changes(CURRENT / "config.json", generation / "config.json")
+    system.point(CURRENT, generation)
+    # the one before stays: daemons that have not reloaded yet read it
+    for folder in RUN.glob("gen-*"):
+        if _number(folder) < number - 1:
+            system.remove(folder)
+    return changed
+
+
+def _changes(before: Path, after: Path) -> list[str]:
+    if not before.exists():
+        return []
+    old, new = (dict(_flat(json.loads(path.read_text()))) for path in (before, after))
+    return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+
+
+def _flat(value: object, at: str = "") -> Iterator[tuple[str, str]]:
+    """A nested mapping as (dotted key, JSON of the value) pairs."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{at}.{key}" if at else key)
+    else:
+        yield at, json.dumps(value)
+
+
+def _number(generation: Path) -> int:
+    return int(re.sub(r"\D", "", generation.name) or 0)
+
+
+def _build(generation: Path, config: Config, keys: list[dkim.SigningKey], pems: dict[str, bytes]) -> None:
+    around = surroundings()
+    for file in files(config, keys, around, base=generation):
+        system.write(generation / file.path, file.text)
+    for key in keys:
+        system.write(generation / "dkim" / key.file, pems[key.domain])
+    cf = generation / "sendmail.cf"
+    try:
+        system.write(cf, system.run(["m4", "sendmail.mc"], cwd=generation))
+        system.run(
+            ["makemap", "-C", str(cf), "hash", str(generation / "access")], stdin=(generation / "access").read_text()
+        )
+        # an address test reads the whole configuration: a bad line of sendmail.local_config shows here
+        system.run([SENDMAIL, "-C", str(cf), "-bt"], stdin="/quit\n", env=_environment(config))
+        if keys:
+            system.run(["opendkim", "-n", "-x", str(generation / "opendkim.conf")])
+    except CommandError as error:
+        raise InstallError(f"the rendered configuration is refused: {error}") from error
+    system.write(generation / "config.json", config.model_dump_json(indent=1))
+    system.write(generation / "plan.json", plan.dumps(make_plan(config, keys, around)))
+
+
+def surroundings() -> networks.Surroundings:
+    """The networks of this container; none under host networking, where the host's neighbours are strangers."""
+    if any((device / mark).exists() for device in Path("/sys/class/net").iterdir() for mark in ("device", "bridge")):
+        return networks.Surroundings()
+    route, ipv6_route = Path("/proc/net/route"), Path("/proc/net/ipv6_route")
+    return networks.surroundings(route.read_text(), ipv6_route.read_text() if ipv6_route.exists() else "")
+
+
+def make_plan(config: Config, keys: list[dkim.SigningKey], around: networks.Surroundings) -> plan.Plan:
+    """The daemons for a configuration."""
+    env = _environment(config)
+    processes = []
+    if keys:
+        processes.append(
+            plan.Process(
+                name="opendkim",
+                argv=("/usr/sbin/opendkim", "-f", "-x", str(CURRENT / "opendkim.conf")),
+                env=env,
+                socket=str(RUN / "opendkim.sock"),
+                port=0,
+                reload="SIGUSR1",
+            )
+        )
+    processes.append(
+        plan.Process(
+            name="sendmail",
+            # the whole path: sendmail starts itself anew by it on SIGHUP
+            argv=(
+                SENDMAIL,
+                "-C",
+                str(CURRENT / "sendmail.cf"),
+                "-bD",
+                f"-q{format_duration(config.delivery.queue.retry)}",
+            ),
+            env=env,
+            socket="",
+            port=config.listeners.smtp,
+            reload="SIGHUP",
+        )
+    )
+    return plan.Plan(
+        processes=tuple(processes),
+        grace=config.delivery.shutdown_grace.total_seconds(),
+        log_format=config.log.format,
+        policy=policy(config, around),
+    )
+
+
+def _environment(config: Config) -> dict[str, str]:
+    """All that a daemon gets to see of the environment: nothing of the container's own variables."""
+    return {
+        "PATH": "/usr/sbin:/usr/bin",
+        "LD_PRELOAD": PRELOAD,
+        "POSTROAD_FQDN": config.hostname,
+        "POSTROAD_LOG_SOCKET": str(LOG_SOCKET),
+    }
+
+
+def policy(config: Config, around: networks.Surroundings) -> str:
+    """Who may send through this relay, in one line."""
+    trusted = [str(network) for network in networks.trusted(config.clients.networks, around)]
+    gateways = [] if config.clients.trust_gateway else [str(router) for router in around.gateways]
+    without = f" (not the gateways {', '.join(gateways)})" if gateways and trusted else ""
+    senders = ", ".join(domain.name + (" and subdomains" if domain.subdomains else "") for domain in config.domains)
+    return f"relaying for {', '.join(['this container', *trusted])}{without}; senders in {senders}"

@@ -1,0 +1,107 @@
+"""The DKIM keys: which there must be, made at first start, checked before anything listens.
+
+The ``openssl`` program does the cryptography: it stands in the image with sendmail's own TLS.
+"""
+
+import re
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from postroad import system
+from postroad.config.model import Config
+from postroad.errors import CommandError, InstallError
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    """One domain's key.
+
+    Attributes:
+        domain: ``d=`` of the signature (RFC 6376).
+        selector: ``s=`` of the signature.
+        subdomains: senders in its subdomains are signed with it, too.
+        path: the private key, PEM.
+        given: brought by the person (``key_file``); else ours, in the state volume.
+    """
+
+    domain: str
+    selector: str
+    subdomains: bool
+    path: Path
+    given: bool
+
+    @property
+    def file(self) -> str:
+        """Its file name in a generation: a domain can't hold a slash, so names can't clash."""
+        return f"{self.domain}.private"
+
+
+def wanted(config: Config, state: Path) -> list[SigningKey]:
+    """The keys that a configuration needs; empty where DKIM is off."""
+    if not config.dkim.enabled:
+        return []
+    keys = []
+    for domain in config.named_domains:
+        selector = config.selector(domain)
+        keys.append(
+            SigningKey(
+                domain=domain.name,
+                selector=selector,
+                subdomains=domain.subdomains,
+                path=domain.dkim.key_file or state / "dkim" / domain.name / f"{selector}.private",
+                given=domain.dkim.key_file is not None,
+            )
+        )
+    return keys
+
+
+def ensure(keys: Sequence[SigningKey], bits: int) -> dict[str, bytes]:
+    """Make the keys that are missing from the state volume, check all of them, and return their PEM by domain.
+
+    Raises:
+        InstallError: one is unfit (see ``read``).
+        CommandError: one can't be made.
+    """
+    for key in keys:
+        if not key.given and not key.path.exists():
+            pem = system.run(
+                ["openssl", "genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", f"rsa_keygen_bits:{bits}"]
+            )
+            system.write(key.path, pem)
+    return {key.domain: read(key) for key in keys}
+
+
+def read(key: SigningKey) -> bytes:
+    """A key's PEM, checked.
+
+    Raises:
+        InstallError: it can't be read or parsed, is no RSA key of 1024 bits or more, or others can read it.
+    """
+    where = f"the DKIM key of {key.domain}, {key.path}"
+    try:
+        pem_bytes = key.path.read_bytes()
+        mode = key.path.stat().st_mode
+    except OSError as error:
+        raise InstallError(f"{where}, can't be read: {error.strerror}") from error
+    # a secret mounted by an orchestrator is 0444 and out of our hands; one in our own volume is not
+    if not key.given and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise InstallError(f"{where}, can be read by others (mode {stat.S_IMODE(mode):04o}): make it 0600")
+    try:
+        text = system.run(["openssl", "pkey", "-noout", "-check", "-text"], stdin=pem_bytes.decode("ascii", "replace"))
+    except CommandError as error:
+        raise InstallError(f"{where}, is not a private key that openssl can read: give a PEM file") from error
+    size = re.search(r"^Private-Key: \(([0-9]+) bit, ", text, re.MULTILINE)
+    if not size:
+        raise InstallError(f"{where}, is not an RSA key: receivers verify rsa-sha256 everywhere, other kinds not yet")
+    if int(size[1]) < 1024:
+        raise InstallError(f"{where}, has {size[1]} bits: receivers ignore keys below 1024 (RFC 8301), 2048 is usual")
+    return pem_bytes
+
+
+def record(pem: str) -> str:
+    """The TXT record that publishes a private key's public half (RFC 6376, section 3.6.1), unsplit."""
+    public = system.run(["openssl", "pkey", "-pubout"], stdin=pem)
+    base64 = "".join(line for line in public.splitlines() if not line.startswith("-----"))
+    return f"v=DKIM1; k=rsa; p={base64}"

@@ -1,0 +1,98 @@
+"""Which clients are trusted by address: what ``auto`` stands for here, and networks as access-map keys.
+
+Pure functions over the text of ``/proc/net/route``, ``/proc/net/ipv6_route`` and over ``ipaddress`` values.
+"""
+
+import ipaddress
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+RTF_GATEWAY = 0x2  # linux/route.h: the next hop is a router
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The networks this host is directly attached to and the routers it knows in them."""
+
+    subnets: tuple[Network, ...] = ()
+    gateways: tuple[Address, ...] = ()
+
+    @property
+    def has_ipv6(self) -> bool:
+        """Whether any interface other than loopback has an IPv6 network that is not link-local."""
+        return any(subnet.version == 6 for subnet in self.subnets)
+
+
+def surroundings(route: str, ipv6_route: str) -> Surroundings:
+    """Read the kernel's routing tables, in the format of ``/proc/net/route`` and ``/proc/net/ipv6_route``.
+
+    An on-link route is a subnet. Its first address counts as a gateway as well as every router of a route:
+    a container in two Docker networks has a default route through one of them only, and the other bridge
+    holds the first address of its subnet unless told otherwise.
+    """
+    subnets: list[Network] = []
+    gateways: list[Address] = []
+    for fields in (line.split() for line in route.splitlines()[1:]):
+        if len(fields) < 8 or fields[0] == "lo":
+            continue
+        destination, gateway, mask = (_ipv4(fields[index]) for index in (1, 2, 7))
+        if int(fields[3], 16) & RTF_GATEWAY:
+            gateways.append(gateway)
+        elif int(mask):
+            subnets.append(ipaddress.ip_network(f"{destination}/{mask}"))
+    for fields in (line.split() for line in ipv6_route.splitlines()):
+        if len(fields) < 10 or fields[9] == "lo":
+            continue
+        router = ipaddress.IPv6Address(bytes.fromhex(fields[4]))
+        if int(fields[8], 16) & RTF_GATEWAY:
+            gateways.append(router)
+            continue
+        net = ipaddress.IPv6Network((bytes.fromhex(fields[0]), int(fields[1], 16)))
+        if 0 < net.prefixlen < 128 and not net.is_link_local and not net.is_multicast:
+            subnets.append(net)
+    gateways += [first for net in subnets if (first := net.network_address + 1) in net]
+    return Surroundings(tuple(dict.fromkeys(subnets)), tuple(dict.fromkeys(gateways)))
+
+
+def _ipv4(field: str) -> ipaddress.IPv4Address:
+    """An address as ``/proc/net/route`` prints it: the network-order bytes read as a number of this host."""
+    return ipaddress.IPv4Address(struct.pack("=I", int(field, 16)))
+
+
+def trusted(networks: Iterable[Network | str], around: Surroundings) -> tuple[Network, ...]:
+    """Replace ``auto`` by the directly attached subnets, those only that are private (RFC 1918, RFC 4193)."""
+    result: list[Network] = []
+    for network in networks:
+        if isinstance(network, str):
+            result += [subnet for subnet in around.subnets if subnet.is_private]
+        else:
+            result.append(network)
+    return tuple(dict.fromkeys(result))
+
+
+def access_keys(network: Network) -> Iterator[str]:
+    """The access map's keys for a network: it knows whole octets (IPv4) and 16-bit groups (IPv6) only.
+
+    ``172.16.0.0/12`` gives sixteen keys, ``10.0.0.0/8`` one, ``192.0.2.128/25`` 128.
+    """
+    step = 8 if network.version == 4 else 16
+    whole = max(step, -(-network.prefixlen // step) * step)
+    for part in network.subnets(new_prefix=whole):
+        yield _key(part.network_address, whole // step)
+
+
+def access_key(address: Address) -> str:
+    """The access map's key for one address."""
+    return _key(address, 4 if address.version == 4 else 8)
+
+
+def _key(address: Address, parts: int) -> str:
+    if address.version == 4:
+        return ".".join(str(address).split(".")[:parts])
+    # sendmail writes an IPv6 address uncompressed and without leading zeros
+    return "IPv6:" + ":".join(f"{int(group, 16):x}" for group in address.exploded.split(":")[:parts])

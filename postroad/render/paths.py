@@ -1,0 +1,21 @@
+"""Where things are in the container. Standard library only."""
+
+from pathlib import Path
+
+RUN = Path("/run/postroad")
+"""A tmpfs: sockets, process ids, and the rendered generations."""
+
+STATE = Path("/var/lib/postroad")
+"""A volume: the DKIM keys."""
+
+QUEUE = Path("/var/spool/mqueue")
+"""A volume: sendmail's queue."""
+
+CURRENT = RUN / "current"
+"""A link to the generation in force."""
+
+LOG_SOCKET = RUN / "log"
+"""Where the daemons' syslog lines arrive."""
+
+HEALTH = RUN / "health"
+"""The supervisor's state and its daemons' process ids, for the image's health check."""

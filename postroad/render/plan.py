@@ -1,0 +1,55 @@
+"""What the supervisor is to run: written by an installation, read by PID 1. Standard library only."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Process:
+    """A daemon to keep running.
+
+    Attributes:
+        name: what logs and states call it.
+        argv: its command line; it stays in the foreground.
+        env: its whole environment.
+        socket: it is ready when this UNIX socket accepts a connection; empty where ``port`` tells.
+        port: it is ready when it listens on this TCP port; 0 where ``socket`` tells.
+        reload: the signal's name that makes it read its configuration again.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    socket: str
+    port: int
+    reload: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The daemons, in the order in which they start, and how the supervisor treats them.
+
+    Attributes:
+        processes: each is started when the one before it is ready, and stopped in the opposite order.
+        grace: seconds between SIGTERM and the end of the last process.
+        log_format: ``json`` or ``text``.
+        policy: in a line, who may send: for the log.
+    """
+
+    processes: tuple[Process, ...]
+    grace: float
+    log_format: str
+    policy: str
+
+
+def dumps(plan: Plan) -> str:
+    """A plan as JSON."""
+    return json.dumps(asdict(plan), indent=1) + "\n"
+
+
+def load(path: Path) -> Plan:
+    """Read a plan that ``dumps`` made."""
+    data = json.loads(path.read_text())
+    processes = tuple(Process(**{**entry, "argv": tuple(entry["argv"])}) for entry in data.pop("processes"))
+    return Plan(processes=processes, **data)

@@ -1,0 +1,45 @@
+"""Where events go: one file a sink, and the dispatcher that hands each event to all of them."""
+
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Sequence
+from typing import Protocol
+
+from postroad.events.model import Event
+
+
+class Sink(Protocol):
+    """Takes events, one after the other, in one thread."""
+
+    def handle(self, event: Event) -> None:
+        """Take an event; whatever it raises stays without consequence for mail and other sinks."""
+
+
+class Dispatcher:
+    """Hands each event to every sink. One that fails is told of on standard error once, and counted after that."""
+
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        """Begin with these sinks, in this order."""
+        self._sinks = tuple(sinks)
+        self.failures: Counter[str] = Counter()
+        """How many events each sink failed on, by the name of its class."""
+
+    def handle(self, event: Event) -> None:
+        """Hand on an event. Never raises."""
+        for sink in self._sinks:
+            try:
+                sink.handle(event)
+            except Exception:  # noqa: BLE001 - a sink must stop neither the others nor the log
+                self._failed(type(sink).__name__, event)
+
+    def _failed(self, name: str, event: Event) -> None:
+        self.failures[name] += 1
+        if self.failures[name] > 1:
+            return
+        # standard error and not an event: the sink that failed may be the one that would tell
+        try:
+            sys.stderr.write(f"{name} failed on an event ({event.kind}); its further failures are only counted\n")
+            traceback.print_exc()
+        except (OSError, ValueError):  # closed, or nobody reads it
+            return

@@ -1,0 +1,57 @@
+"""Events on standard output, for people and log collectors: one line each, whatever is in them."""
+
+import json
+from typing import TextIO
+
+from postroad.events.model import Event
+
+
+class StdoutSink:
+    """Writes each event as a line of JSON or text and flushes it."""
+
+    def __init__(self, format: str, stream: TextIO) -> None:  # noqa: A002 - the configuration's name for it
+        """Write to ``stream``; ``format`` is ``json`` or ``text``, and may be changed at any time."""
+        self.format = format
+        self._stream = stream
+
+    def handle(self, event: Event) -> None:
+        """Write the event.
+
+        Raises:
+            OSError: the stream can't be written.
+        """
+        line = as_json(event) if self.format == "json" else as_text(event)
+        self._stream.write(line + "\n")
+        self._stream.flush()
+
+
+def as_json(event: Event) -> str:
+    """The event as one JSON object, in ASCII and without control characters."""
+    # json escapes all of these but DEL
+    return json.dumps(event.to_dict(), separators=(", ", ": ")).replace("\x7f", "\\u007f")
+
+
+def as_text(event: Event) -> str:
+    """The event as ``time kind field=value ...``; a value with anything but plain characters in it is in quotes."""
+    fields = event.to_dict()
+    words = [str(fields.pop("time")), str(fields.pop("event"))]
+    return " ".join([*words, *(f"{name}={_word(value)}" for name, value in fields.items())])
+
+
+def _word(value: str | float) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = str(value)
+    if text and text.isprintable() and not set(text) & set(' "\\='):
+        return text
+    # not json.dumps: it would write a person's ü as \u00fc
+    escaped = "".join(_escape(char) for char in text)
+    return f'"{escaped}"'
+
+
+def _escape(char: str) -> str:
+    if char in '"\\':
+        return f"\\{char}"
+    if char.isprintable():  # which a direction mark or a line separator is not
+        return char
+    return char.encode("unicode_escape").decode()

@@ -1,0 +1,84 @@
+"""The thread that carries the daemons' lines from the log socket through the parser to the sinks.
+
+It is alone in reading and writing, so a standard output that blocks holds up neither signals nor children; the
+preloaded library drops and counts lines rather than hold up the mail.
+"""
+
+import contextlib
+import os
+import select
+import sys
+import threading
+import traceback
+from collections import deque
+from pathlib import Path
+
+from postroad.events.model import Event
+from postroad.events.parse import Parser
+from postroad.events.syslog import LogSocket
+from postroad.sinks import Dispatcher
+from postroad.sinks.stdout import StdoutSink
+
+
+class LogThread:
+    """Binds the socket when it is made, reads from ``start`` to ``stop``."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = LogSocket(path)
+        self._parser = Parser()
+        self._stdout = StdoutSink("json", sys.stdout)
+        self._dispatcher = Dispatcher([self._stdout])
+        self._own: deque[Event] = deque()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._ending = False
+        self._thread = threading.Thread(target=self._loop, name="log", daemon=True)
+
+    def start(self, log_format: str) -> None:
+        """Begin to read and write."""
+        self.set_format(log_format)
+        self._thread.start()
+
+    def set_format(self, log_format: str) -> None:
+        """Write from now on as ``json`` or ``text``."""
+        self._stdout.format = log_format
+
+    def emit(self, event: Event) -> None:
+        """Write an event of the supervisor's own, in its turn."""
+        self._own.append(event)
+        os.eventfd_write(self._wake, 1)
+
+    def stop(self) -> None:
+        """Write what has arrived, then end."""
+        self._ending = True
+        os.eventfd_write(self._wake, 1)
+        if self._thread.is_alive():
+            self._thread.join(timeout=2)
+        self._socket.close()
+
+    def _loop(self) -> None:
+        poll = select.poll()
+        poll.register(self._socket.fileno(), select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        while True:
+            ending = self._ending  # read before the socket: what came until then is written
+            try:
+                carried = self._carry()
+            except Exception:  # noqa: BLE001 - a bug in here must not end the log
+                traceback.print_exc()
+                carried = False
+            if ending and not carried:
+                return
+            if not ending:
+                poll.poll()
+
+    def _carry(self) -> bool:
+        """Write what has arrived; return whether there was anything."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._wake)
+        lines = self._socket.read()
+        found = [event for line in lines for event in self._parser.feed(line)]
+        while self._own:
+            found.append(self._own.popleft())
+        for event in found:
+            self._dispatcher.handle(event)
+        return bool(lines)

@@ -1,0 +1,255 @@
+"""The supervisor: states, signals, reaping, back-off, reload.
+
+Signals are blocked in every thread and taken one at a time in the main one (``sigtimedwait``), so nothing here is
+interrupted. Rendering runs in a process that ends: pydantic and jinja2 never enter this one.
+"""
+
+import os
+import signal
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+
+from postroad import system
+from postroad.errors import CommandError, PostroadError
+from postroad.events import model as events
+from postroad.render import plan
+from postroad.render.paths import CURRENT, HEALTH, LOG_SOCKET
+from postroad.supervisor import processes
+from postroad.supervisor.log import LogThread
+from postroad.supervisor.processes import Child
+from postroad.supervisor.shutdown import Shutdown
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+START_LIMIT = 30.0
+"""Seconds that a daemon may take until it serves."""
+TICK = 0.01
+SOURCE = Path(__file__).parents[2]
+
+
+class State(StrEnum):
+    """What the supervisor is doing."""
+
+    PREPARING = "preparing"
+    STARTING = "starting"
+    READY = "ready"
+    DEGRADED = "degraded"
+    STOPPING = "stopping"
+
+
+class StopRequested(Exception):  # noqa: N818 - not an error
+    """SIGTERM or SIGINT came."""
+
+
+class SupervisionError(PostroadError):
+    """The daemons can't be kept running."""
+
+
+class Supervisor:
+    """Runs one plan after another until it is told to stop."""
+
+    def __init__(self) -> None:
+        self.state = State.PREPARING
+        self.children: list[Child] = []
+        self.log = LogThread(LOG_SOCKET)
+        self.plan: plan.Plan | None = None
+        self.began = time.monotonic()
+
+    def run(self) -> int:
+        """Live; return the exit code."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        processes.adopt_orphans()
+        self._enter(State.PREPARING)
+        try:
+            code, _, error = self._prepare()
+            if code:
+                sys.stderr.write(error)
+                return code
+            self.plan = plan.load(CURRENT / "plan.json")
+            self.log.start(self.plan.log_format)
+            self._start_all(self.plan)
+            while True:
+                self._wait()
+        except StopRequested:
+            return self._stop()
+        except (PostroadError, OSError) as error:
+            self._say("error", str(error))
+            self._stop()
+            return error.exit_code if isinstance(error, PostroadError) else 1
+        finally:
+            system.remove(HEALTH)
+            self.log.stop()
+
+    def _prepare(self) -> tuple[int, list[str], str]:
+        """Validate, render and install in a process of its own: exit code, changed keys, error text."""
+        code, out, err = system.capture([sys.executable, "-m", "postroad.render"], cwd=SOURCE)
+        return code, out.splitlines(), err
+
+    def _start_all(self, wanted: plan.Plan) -> None:
+        self._enter(State.STARTING)
+        self._say("info", wanted.policy)
+        for process in wanted.processes:
+            child = Child(process)
+            self.children.append(child)
+            child.start()
+            self._await_ready(child)
+        self._enter(State.READY)
+        self._say("info", f"ready after {time.monotonic() - self.began:.2f} s")
+
+    def _await_ready(self, child: Child) -> None:
+        limit = time.monotonic() + START_LIMIT
+        while not child.ready:
+            self._signals(TICK)
+            if not child.pid:
+                raise SupervisionError(f"{child.process.name} ended before it was ready: its last lines above say why")
+            if time.monotonic() > limit:
+                raise SupervisionError(f"{child.process.name} was not ready within {START_LIMIT:g} s")
+
+    def _wait(self) -> None:
+        """Sleep until a signal comes or a dead child's time to start does; then act."""
+        due = [child.due for child in self.children if child.due]
+        self._signals(max(0.0, min(due) - time.monotonic()) if due else None)
+        for child in self.children:
+            if child.due and child.due <= time.monotonic():
+                self._restart(child)
+
+    def _restart(self, child: Child) -> None:
+        name = child.process.name
+        if child.hopeless:
+            raise SupervisionError(f"{name} died {child.deaths} times, each soon after its start: giving up")
+        try:
+            child.start()
+            self._await_ready(child)
+        except CommandError as error:
+            self._say("error", str(error))
+            child.died()
+        except SupervisionError as error:
+            self._say("error", str(error))
+            child.signal(signal.SIGKILL)
+            return
+        self._say("info", f"{name} runs again")
+        if all(each.ready for each in self.children):
+            self._enter(State.READY)
+
+    def _signals(self, timeout: float | None) -> None:
+        """Take one signal, waiting for it up to ``timeout`` seconds, and do what it asks."""
+        if timeout is None:
+            number = signal.sigwait(SIGNALS)
+        else:
+            info = signal.sigtimedwait(SIGNALS, timeout)
+            if info is None:
+                return
+            number = signal.Signals(info.si_signo)
+        if number in {signal.SIGTERM, signal.SIGINT}:
+            raise StopRequested
+        if number == signal.SIGCHLD:
+            self._reap()
+        elif self.state in {State.READY, State.DEGRADED}:
+            self._reload()
+
+    def _reap(self) -> None:
+        """Collect every child that has ended: the plan's and those whose parent ended before them."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            for child in self.children:
+                if child.pid == pid:
+                    child.died()
+                    if self.state is not State.STOPPING:
+                        code = os.waitstatus_to_exitcode(status)
+                        how = (
+                            f"was killed by {signal.Signals(-code).name}"
+                            if code < 0
+                            else f"ended with exit code {code}"
+                        )
+                        self._say("error", f"{child.process.name} {how}; it is started again")
+                        if self.state is State.READY:
+                            self._enter(State.DEGRADED)
+
+    def _reload(self) -> None:
+        """Put a changed configuration in force; one that can't be used changes nothing."""
+        code, changes, error = self._prepare()
+        if code:
+            self._say("error", f"reload failed, the configuration in force stays: {error.strip()}")
+            return
+        old, self.plan = {child.process.name: child for child in self.children}, plan.load(CURRENT / "plan.json")
+        for change in changes:
+            self._say("info", f"reload: {change}")
+        self.log.set_format(self.plan.log_format)
+        wanted = []
+        for process in self.plan.processes:
+            child = old.pop(process.name, None) or Child(process)
+            restart = child.process != process or not child.pid
+            child.process = process
+            wanted.append(child)
+            if restart:
+                self._end(child)
+                child.start()
+            else:
+                child.signal(signal.Signals[process.reload])
+            self._await_ready(child)
+        for child in old.values():
+            self._end(child)
+        self.children = wanted
+        self._enter(State.READY)
+        self._say("info", f"reloaded ({len(changes)} changed); {self.plan.policy}")
+
+    def _end(self, child: Child) -> None:
+        """Stop one daemon and wait until it is gone."""
+        pid, child.pid = child.pid, 0
+        if not pid:
+            return
+        processes.kill(pid, signal.SIGTERM)
+        limit = time.monotonic() + 1
+        while pid in processes.children():
+            if time.monotonic() > limit:
+                processes.kill(pid, signal.SIGKILL)
+            self._signals(TICK)
+
+    def _stop(self) -> int:
+        """Stop accepting, let deliveries finish within the grace time, leave the rest in the queue."""
+        self._enter(State.STOPPING)
+        grace = self.plan.grace if self.plan else 0.0
+        self._say("info", f"stopping: deliveries under way have {grace:g} s")
+        # what signs mail goes last: sessions under way need it
+        last = [child for child in self.children if child.process.socket]
+        for child in self.children:
+            if child not in last:
+                child.signal(signal.SIGTERM)
+        shutdown = Shutdown(grace, frozenset(child.pid for child in last))
+        while not shutdown.done():
+            self._drain(0.05)
+        for child in last:
+            child.signal(signal.SIGTERM)
+        rest = Shutdown(0.5, frozenset())
+        while not rest.done():
+            self._drain(0.02)
+        cut = len(shutdown.left)
+        self._say("info", f"stopped; {cut} processes were cut short, their mail is in the queue" if cut else "stopped")
+        return 0
+
+    def _drain(self, timeout: float) -> None:
+        """Take a signal while stopping: only the ends of children still matter."""
+        info = signal.sigtimedwait(SIGNALS, timeout)
+        if info and info.si_signo == signal.SIGCHLD:
+            self._reap()
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        system.write(HEALTH, " ".join([state, str(os.getpid()), *(str(child.pid) for child in self.children)]) + "\n")
+        self.log.emit(events.State(time=time.time(), program="postroad", pid=os.getpid(), state=state))
+
+    def _say(self, level: str, message: str) -> None:
+        self.log.emit(
+            events.Notice(time=time.time(), program="postroad", pid=os.getpid(), level=level, message=message)
+        )
+
+
+def main() -> int:
+    """Run until told to stop; return the exit code: 0 stopped, 1 daemons can't be kept running, 2 can't start."""
+    return Supervisor().run()

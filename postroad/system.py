@@ -1,0 +1,125 @@
+"""The only place that starts a process or changes a file.
+
+Standard library only: the supervisor keeps this in memory for as long as the container lives.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from postroad.errors import CommandError
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    stdin: str = "",
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 60,
+) -> str:
+    """Run a program to its end and return its standard output.
+
+    Anything on standard error is a failure: m4 exits 0 after ``*** ERROR``.
+
+    Raises:
+        CommandError: it could not be started, ran longer than ``timeout`` seconds, exited non-zero
+            or wrote to standard error.
+    """
+    code, out, err = capture(argv, stdin=stdin, cwd=cwd, env=env, timeout=timeout)
+    if code or err.strip():
+        raise CommandError(f"{Path(argv[0]).name} failed (exit {code}): {err.strip() or out.strip()}")
+    return out
+
+
+def capture(
+    argv: Sequence[str],
+    *,
+    stdin: str = "",
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 60,
+) -> tuple[int, str, str]:
+    """Run a program to its end and return its exit code, standard output and standard error.
+
+    Raises:
+        CommandError: it could not be started or ran longer than ``timeout`` seconds.
+    """
+    name = Path(argv[0]).name
+    try:
+        done = subprocess.run(
+            argv,
+            input=stdin,
+            cwd=cwd,
+            env=env,
+            timeout=timeout,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except OSError as error:
+        raise CommandError(f"{name} could not be started: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise CommandError(f"{name} did not end within {timeout:g} s") from error
+    return done.returncode, done.stdout, done.stderr
+
+
+def spawn(argv: Sequence[str], env: Mapping[str, str]) -> int:
+    """Start a long-lived child with exactly ``env``, its own session and no signal blocked; return its process id.
+
+    The caller reaps it. Descriptors other than standard output and error are not inherited.
+
+    Raises:
+        CommandError: it could not be started.
+    """
+    try:
+        return os.posix_spawn(
+            argv[0],
+            list(argv),
+            env,
+            file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
+            setsid=True,
+            setsigmask=(),
+            setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),  # Python ignores these two
+        )
+    except OSError as error:
+        raise CommandError(f"{argv[0]} could not be started: {error.strerror}") from error
+
+
+def write(path: Path, data: str | bytes, mode: int = 0o600) -> None:
+    """Write a file whole: a reader sees the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data if isinstance(data, bytes) else data.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        aside.chmod(mode)
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def point(link: Path, target: Path) -> None:
+    """Let the symbolic link ``link`` name ``target`` from now on, in one step."""
+    aside = link.with_name(f".{link.name}.{os.getpid()}")
+    aside.unlink(missing_ok=True)
+    aside.symlink_to(target.name if target.parent == link.parent else target)
+    aside.replace(link)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a whole folder; one that is not there is fine."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

@@ -1,0 +1,322 @@
+/*
+ * Preloaded into sendmail and opendkim, so that both can run without privileges and without a host name or a syslog
+ * daemon that someone else has to provide:
+ *
+ *   gethostname()  answers POSTROAD_FQDN (sendmail sleeps for 60 s at start where the host's name has no dot);
+ *   syslog()       and its relatives send one datagram a message, "<priority>ident[pid]: text", to the unix socket
+ *                  POSTROAD_LOG_SOCKET (they can't make /dev/log).
+ *
+ * Rules for everything in here. Logging never holds up mail: a full socket is waited for once, for a second, and
+ * after that lines are dropped and counted until one gets through. No locks and no malloc(): sendmail logs from signal
+ * handlers, some of which siglongjmp() away, and opendkim logs from many threads. errno is left as it was found.
+ */
+
+#define _GNU_SOURCE
+#undef _FORTIFY_SOURCE /* its syslog() is an inline function, which can't be defined a second time */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <sys/utsname.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+enum {
+	USUAL_LENGTH = 2048,     /* sendmail cuts its own lines at 1 KB */
+	GREATEST_LENGTH = 65536, /* well under what a unix datagram may hold */
+	LOWEST_DESCRIPTOR = 200, /* out of the way: programs close and reuse the low ones */
+	WAIT_SECONDS = 1,
+};
+
+/* ---- what the environment says ---- */
+
+static char fqdn[256]; /* a DNS name has at most 253 characters */
+static struct sockaddr_un log_address = { .sun_family = AF_UNIX };
+
+/* sendmail empties its environment first thing in main(), so both are read before that. */
+__attribute__((constructor)) static void
+read_environment(void)
+{
+	const char *name = getenv("POSTROAD_FQDN");
+	const char *path = getenv("POSTROAD_LOG_SOCKET");
+
+	if (name != NULL && strlen(name) < sizeof fqdn)
+		strcpy(fqdn, name);
+	if (path != NULL && strlen(path) < sizeof log_address.sun_path)
+		strcpy(log_address.sun_path, path);
+}
+
+/* ---- the host's name ---- */
+
+EXPORT int
+gethostname(char *name, size_t size)
+{
+	struct utsname system;
+	const char *answer = fqdn;
+	size_t needed;
+
+	if (*answer == '\0') {
+		if (uname(&system) != 0)
+			return -1;
+		answer = system.nodename;
+	}
+	needed = strlen(answer) + 1;
+	memcpy(name, answer, needed <= size ? needed : size);
+	if (needed > size) { /* as glibc does: a cut, unterminated name and an error */
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	return 0;
+}
+
+EXPORT int __gethostname_chk(char *name, size_t size, size_t room);
+
+EXPORT int
+__gethostname_chk(char *name, size_t size, size_t room)
+{
+	return gethostname(name, size < room ? size : room);
+}
+
+/* ---- the log socket ---- */
+
+/*
+ * One socket a process, inherited over fork() and never closed here. sendmail closes descriptors that it doesn't know,
+ * and the number may then belong to something else (an SMTP connection, say): a descriptor is only used while it is
+ * still the inode that was opened. The two are one value, so that threads see them change together.
+ */
+static _Atomic uint64_t log_socket; /* inode << 32 | descriptor; 0: none */
+
+/* A process that has waited in vain doesn't wait again before a line gets through; children inherit that. */
+static atomic_bool reader_is_stuck;
+static atomic_uint lines_lost;
+static atomic_int lines_lost_by; /* the process that counted: a child doesn't report its parent's losses again */
+
+static uint64_t
+identity(int descriptor)
+{
+	struct stat made;
+
+	if (fstat(descriptor, &made) != 0 || !S_ISSOCK(made.st_mode))
+		return 0;
+	return (uint64_t)made.st_ino << 32 | (uint32_t)descriptor;
+}
+
+/* The process's descriptor of the log socket, opened if need be; -1 if that can't be done. */
+static int
+log_descriptor(void)
+{
+	struct timeval wait = { .tv_sec = WAIT_SECONDS };
+	uint64_t known = log_socket;
+	int low, descriptor;
+
+	if (known != 0 && identity((int)(uint32_t)known) == known)
+		return (int)(uint32_t)known;
+
+	if (log_address.sun_path[0] == '\0' || (low = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)) < 0)
+		return -1;
+	descriptor = fcntl(low, F_DUPFD_CLOEXEC, LOWEST_DESCRIPTOR);
+	if (descriptor < 0)
+		descriptor = low; /* the limit on open files is a low one */
+	else
+		close(low);
+	if (setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait) != 0
+	    || connect(descriptor, (struct sockaddr *)&log_address, sizeof log_address) != 0) {
+		close(descriptor);
+		return -1;
+	}
+	if (!atomic_compare_exchange_strong(&log_socket, &known, identity(descriptor))) {
+		close(descriptor); /* another thread was first */
+		return (int)(uint32_t)known;
+	}
+	return descriptor;
+}
+
+static double
+seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* Send one datagram; false if that can't be done, or not within about WAIT_SECONDS. */
+static bool
+send_datagram(const char *line, size_t length)
+{
+	const double start = seconds();
+	bool connected_again = false;
+	int descriptor = log_descriptor();
+
+	if (descriptor < 0)
+		return false;
+	for (;;) {
+		if (send(descriptor, line, length, MSG_NOSIGNAL | (reader_is_stuck ? MSG_DONTWAIT : 0)) >= 0) {
+			reader_is_stuck = false;
+			return true;
+		}
+		if (errno == EAGAIN) {
+			reader_is_stuck = true;
+			return false;
+		}
+		if (errno == EINTR) {
+			if (seconds() - start > WAIT_SECONDS) {
+				reader_is_stuck = true;
+				return false;
+			}
+			continue;
+		}
+		/* the reader has gone, and may have come back under the same path */
+		if (connected_again || connect(descriptor, (struct sockaddr *)&log_address, sizeof log_address) != 0)
+			return false;
+		connected_again = true;
+	}
+}
+
+/* ---- syslog ---- */
+
+static char ident[64] = "unknown";
+static atomic_int default_facility = LOG_USER;
+
+/* Send one line, after the count of those that were lost before it. */
+static void
+send_line(const char *line, size_t length)
+{
+	int pid = (int)getpid();
+	unsigned lost;
+
+	if (atomic_exchange(&lines_lost_by, pid) != pid)
+		lines_lost = 0;
+	lost = atomic_exchange(&lines_lost, 0);
+	if (lost > 0) {
+		char notice[160];
+		int size = snprintf(notice, sizeof notice, "<%d>%s[%d]: postroad-preload: %u lines lost",
+		    LOG_MAIL | LOG_WARNING, ident, pid, lost);
+
+		if (!send_datagram(notice, (size_t)size)) {
+			lines_lost += lost + 1;
+			return;
+		}
+	}
+	if (!send_datagram(line, length))
+		lines_lost += 1;
+}
+
+/* Write the whole line into room; the length that it has, or would have where size is too little. */
+static size_t
+format_line(char *room, size_t size, int priority, const char *format, va_list arguments)
+{
+	int error = errno;
+	int start = snprintf(room, size, "<%d>%s[%d]: ", priority, ident, (int)getpid());
+	int text;
+
+	errno = error; /* for %m */
+	text = vsnprintf(room + start, size - (size_t)start, format, arguments);
+	return text < 0 ? 0 : (size_t)start + (size_t)text;
+}
+
+static size_t
+without_newline(const char *line, size_t length)
+{
+	while (length > 0 && line[length - 1] == '\n')
+		length--;
+	return length;
+}
+
+EXPORT void
+vsyslog(int priority, const char *format, va_list arguments)
+{
+	int error = errno;
+	char usual[USUAL_LENGTH];
+	char *greater;
+	va_list again;
+	size_t length;
+
+	if ((priority & LOG_FACMASK) == 0)
+		priority |= default_facility;
+	va_copy(again, arguments);
+	length = format_line(usual, sizeof usual, priority, format, arguments);
+	if (length < sizeof usual) {
+		send_line(usual, without_newline(usual, length));
+	} else {
+		/* mmap() and not malloc(): see the top */
+		greater = mmap(NULL, GREATEST_LENGTH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (greater == MAP_FAILED) {
+			send_line(usual, sizeof usual - 1);
+		} else {
+			errno = error;
+			length = format_line(greater, GREATEST_LENGTH, priority, format, again);
+			if (length >= GREATEST_LENGTH)
+				length = GREATEST_LENGTH - 1;
+			send_line(greater, without_newline(greater, length));
+			munmap(greater, GREATEST_LENGTH);
+		}
+	}
+	va_end(again);
+	errno = error;
+}
+
+EXPORT void
+syslog(int priority, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsyslog(priority, format, arguments);
+	va_end(arguments);
+}
+
+/* What programs call that were compiled with _FORTIFY_SOURCE; Debian's are. */
+EXPORT void __syslog_chk(int priority, int flag, const char *format, ...);
+EXPORT void __vsyslog_chk(int priority, int flag, const char *format, va_list arguments);
+
+EXPORT void
+__syslog_chk(int priority, int flag, const char *format, ...)
+{
+	va_list arguments;
+
+	(void)flag;
+	va_start(arguments, format);
+	vsyslog(priority, format, arguments);
+	va_end(arguments);
+}
+
+EXPORT void
+__vsyslog_chk(int priority, int flag, const char *format, va_list arguments)
+{
+	(void)flag;
+	vsyslog(priority, format, arguments);
+}
+
+/* setlogmask() is left to libc, whose mask has no effect here: neither program calls it. */
+
+EXPORT void
+openlog(const char *name, int options, int facility)
+{
+	(void)options;
+	if (name != NULL)
+		snprintf(ident, sizeof ident, "%s", name);
+	if (facility != 0 && (facility & ~LOG_FACMASK) == 0)
+		default_facility = facility;
+}
+
+EXPORT void
+closelog(void)
+{
+	/* the socket stays open: sendmail calls this, forks, and logs again */
+}

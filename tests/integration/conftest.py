@@ -1,0 +1,159 @@
+"""The image under test, the pretend internet around it, and relays in it.
+
+Whatever a failed test's containers printed is part of its report.
+"""
+
+import os
+import secrets
+import smtplib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from email.message import EmailMessage
+from email.utils import make_msgid
+from typing import Any
+
+import pytest
+
+os.environ.setdefault(
+    "TESTCONTAINERS_RYUK_DISABLED", "true"
+)  # its image is in a registry; fixtures remove what they make
+
+from postroad.testing import PostroadContainer
+from tests.internet.host import Host
+from tests.internet.internet import Internet, build_image
+
+HOSTNAME = "mail.sender.example"
+LABELS = {"postroad.test": "1"}
+
+
+@pytest.fixture(scope="session")
+def image() -> str:
+    """The built image's tag; ``make test`` has just built it."""
+    return os.environ.get("POSTROAD_IMAGE", "postroad:latest")
+
+
+@pytest.fixture(scope="session")
+def internet() -> Iterator[Internet]:
+    build_image()
+    with Internet(f"postroad-test-{secrets.token_hex(3)}") as pretend:
+        yield pretend
+
+
+@pytest.fixture(scope="session")
+def app(internet: Internet) -> Host:
+    """A container beside the relay, to run senders in: it is no gateway."""
+    return internet.add_app()
+
+
+StartRelay = Callable[..., PostroadContainer]
+
+
+class Relays:
+    """Starts relays for one test, or one module, and removes them at its end."""
+
+    def __init__(self, image: str, internet: Internet) -> None:
+        self.image = image
+        self.internet = internet
+        self.stack = ExitStack()
+        self.started: list[PostroadContainer] = []
+
+    def __call__(self, *, publish: bool = True, **config: Any) -> PostroadContainer:
+        """Start one; ``publish`` its address, SPF and DKIM records. ``config`` is over a minimal configuration.
+
+        ``queue``, ``state``, ``kwargs`` and ``mounts`` (path here to path inside) go to the container.
+        """
+        run = {key: config.pop(key) for key in ("queue", "state") if key in config}
+        run.update(config.pop("kwargs", {}))
+        mounts = config.pop("mounts", {})
+        relay = PostroadContainer(
+            {"hostname": HOSTNAME, "domains": ["sender.example"], **config},
+            image=self.image,
+            network=self.internet.network,
+            dns=[self.internet.dns.address],
+            labels=LABELS,
+            **run,
+        )
+        for source, target in mounts.items():
+            relay.with_volume_mapping(source, target, "ro")
+        self.started.append(relay)
+        self.stack.enter_context(relay)
+        if publish:
+            self.internet.publish_sender(config.get("hostname", HOSTNAME), relay.address, dkim=relay.dkim_records())
+        return relay
+
+
+@pytest.fixture
+def start_relay(image: str, internet: Internet, request: pytest.FixtureRequest) -> Iterator[Relays]:
+    relays = Relays(image, internet)
+    with relays.stack:
+        request.node.stash[RELAYS] = relays.started
+        yield relays
+
+
+@pytest.fixture(scope="module")
+def relay(image: str, internet: Internet, request: pytest.FixtureRequest) -> Iterator[PostroadContainer]:
+    """A relay with the shortest configuration, shared by a module's tests."""
+    relays = Relays(image, internet)
+    with relays.stack:
+        request.node.stash[RELAYS] = relays.started
+        yield relays()
+
+
+@pytest.fixture(scope="module")
+def volumes() -> Iterator[Callable[[str], str]]:
+    """Names for volumes that outlive a container; they are removed at the end."""
+    import docker  # noqa: PLC0415
+
+    client = docker.from_env()
+    made: list[str] = []
+
+    def name(purpose: str) -> str:
+        made.append(f"postroad-test-{purpose}-{secrets.token_hex(3)}")
+        client.volumes.create(made[-1], labels=LABELS)
+        return made[-1]
+
+    yield name
+    for each in made:
+        client.volumes.get(each).remove(force=True)
+    client.close()
+
+
+def letter(**headers: str) -> EmailMessage:
+    """A message from app@sender.example to user@rcpt.example."""
+    message = EmailMessage()
+    for field, value in {
+        "From": "App <app@sender.example>",
+        "To": "user@rcpt.example",
+        "Subject": "test",
+        "Message-ID": make_msgid(domain="sender.example"),
+        **headers,
+    }.items():
+        message[field.replace("_", "-")] = value
+    message.set_content("Hello.\n")
+    return message
+
+
+def send(relay: PostroadContainer, message: EmailMessage, **arguments: Any) -> str:
+    """Hand a message to the relay; return its Message-ID."""
+    with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
+        smtp.send_message(message, **arguments)
+    return str(message["Message-ID"])
+
+
+RELAYS = pytest.StashKey[list[PostroadContainer]]()
+NONE: list[PostroadContainer] = []
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Add the containers' logs to the report of a test that failed."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    if report.failed:
+        for node in item.listchain():
+            for number, started in enumerate(node.stash.get(RELAYS, NONE)):
+                text = started.log() if started._container else "(not running)"
+                report.sections.append((f"relay {number} of {node.name}", text[-8000:]))
+        internet = getattr(item, "funcargs", {}).get("internet")
+        if internet:
+            report.sections.append(("pretend internet", internet.logs()[-8000:]))

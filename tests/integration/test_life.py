@@ -1,0 +1,286 @@
+"""From start to stop: what the container is allowed, what it keeps, what it survives, how it ends."""
+
+import json
+import signal
+import smtplib
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from postroad.testing import PostroadContainer
+from tests.integration.conftest import HOSTNAME, Relays, letter, send
+from tests.internet.internet import Internet
+
+HEALTHCHECK = "/usr/local/lib/postroad/healthcheck"
+Names = Callable[[str], str]
+
+
+def attributes(relay: PostroadContainer) -> dict[str, Any]:
+    container = relay.get_wrapped_container()
+    container.reload()
+    return dict(container.attrs)
+
+
+def pids(relay: PostroadContainer) -> list[int]:
+    """The supervisor's, opendkim's, sendmail's."""
+    return [int(pid) for pid in relay.shell("cat /run/postroad/health")[1].split()[1:]]
+
+
+def wait_until(happened: Callable[[], object], timeout: float = 15) -> None:
+    deadline = time.monotonic() + timeout
+    while not happened():
+        assert time.monotonic() < deadline, f"did not happen within {timeout:g} s"
+        time.sleep(0.05)
+
+
+def notices(relay: PostroadContainer) -> str:
+    return "\n".join(event["message"] for event in relay.events() if event["event"] == "notice")
+
+
+def once(image: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the image to its end without any privileges or a network."""
+    flags = [f"--env={key}={value}" for key, value in environment.items()]
+    return subprocess.run(
+        ["docker", "run", "--rm", "--network=none", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges",
+         "--tmpfs=/run/postroad:mode=0700,uid=2525,gid=2525", "--tmpfs=/tmp", *flags, image, *words],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_no_privileges(relay: PostroadContainer) -> None:
+    inspected = attributes(relay)
+    assert inspected["Config"]["User"] == "2525:2525"
+    assert inspected["HostConfig"]["ReadonlyRootfs"]
+    assert inspected["HostConfig"]["CapDrop"] == ["ALL"]
+    _, status = relay.shell("cat /proc/[0-9]*/status")
+    uids = {line.split()[1] for line in status.splitlines() if line.startswith("Uid:")}
+    assert uids == {"2525"}
+    assert {line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")} == {"0" * 16}
+    assert relay.shell("touch /etc/x")[0] != 0
+
+
+def test_the_image_has_no_compiler_perl_or_package_manager(relay: PostroadContainer) -> None:
+    assert relay.shell("command -v perl gcc cc apt-get pip uv make")[1] == ""
+    assert relay.shell("find / -xdev -perm /6000 -type f 2>/dev/null")[1] == ""
+
+
+def test_compose_gives_the_same_protection(image: str) -> None:
+    service = json.loads(
+        subprocess.run(
+            ["docker", "compose", "-f", "compose.yaml", "config", "--format", "json"], capture_output=True, check=True
+        ).stdout
+    )["services"]["postroad"]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "ports" not in service
+
+
+def test_health_notices_a_dead_sendmail_and_a_dead_opendkim(start_relay: Relays) -> None:
+    relay = start_relay()
+    assert relay.shell(HEALTHCHECK) == (0, "")
+    before = len(relay.log().splitlines())
+    assert relay.shell(HEALTHCHECK)[0] == 0
+    assert len(relay.log().splitlines()) == before, "the health check is seen in the log"
+    for position in (1, 2):
+        # while the supervisor is stopped it can't see its daemon go, so the check alone has to
+        relay.get_wrapped_container().kill(signal.SIGSTOP)
+        relay.shell(f"kill -9 {pids(relay)[position]}")
+        wait_until(lambda: relay.shell(HEALTHCHECK)[0] == 1)
+        relay.get_wrapped_container().kill(signal.SIGCONT)
+        wait_until(lambda: relay.shell(HEALTHCHECK)[0] == 0)
+
+
+@pytest.mark.parametrize("position", [1, 2])
+def test_a_killed_daemon_is_started_again(position: int, start_relay: Relays, internet: Internet) -> None:
+    relay = start_relay()
+    old = pids(relay)
+    relay.shell(f"kill -9 {old[position]}")
+    wait_until(lambda: "runs again" in notices(relay) and pids(relay)[position] not in {0, old[position]})
+    assert "was killed by SIGKILL" in notices(relay)
+    assert internet.wait_for_message(send(relay, letter())).verdict("dkim") == "pass"
+
+
+def test_a_daemon_that_keeps_dying_ends_the_container(start_relay: Relays) -> None:
+    relay = start_relay()
+    relay.shell("mv /run/postroad/current/opendkim.conf /run/postroad/gone; kill -9 " + str(pids(relay)[1]))
+    wait_until(lambda: attributes(relay)["State"]["Status"] == "exited", timeout=90)
+    assert attributes(relay)["State"]["ExitCode"] == 1
+    assert "giving up" in notices(relay)
+
+
+def test_without_opendkim_mail_is_put_off_and_never_sent_unsigned(start_relay: Relays, internet: Internet) -> None:
+    relay = start_relay()
+    with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
+        relay.get_wrapped_container().kill(signal.SIGSTOP)  # the supervisor: nothing is started again
+        relay.shell(f"kill -9 {pids(relay)[1]}")
+        with pytest.raises(smtplib.SMTPResponseException) as refused:
+            smtp.send_message(letter())
+        assert refused.value.smtp_code == 451
+    with pytest.raises(smtplib.SMTPResponseException) as refused:
+        send(relay, letter())
+    assert refused.value.smtp_code == 451
+    relay.get_wrapped_container().kill(signal.SIGCONT)
+    wait_until(lambda: "opendkim runs again" in notices(relay))
+    assert internet.wait_for_message(send(relay, letter())).verdict("dkim") == "pass"
+
+
+def test_without_its_key_mail_is_put_off(start_relay: Relays) -> None:
+    relay = start_relay()
+    relay.shell("rm /run/postroad/current/dkim/*.private")
+    with pytest.raises(smtplib.SMTPResponseException) as refused:
+        send(relay, letter())
+    assert refused.value.smtp_code == 451
+
+
+def test_the_queue_outlives_the_container_and_the_mx_s_absence(
+    start_relay: Relays, internet: Internet, volumes: Names
+) -> None:
+    keep: dict[str, Any] = {"queue": volumes("queue"), "state": volumes("state")}
+    first = start_relay(delivery={"queue": {"retry": "2s"}}, **keep)
+    key = first.dkim_records()
+    internet.mx.refuse()
+    try:
+        message_id = send(first, letter())
+        first.wait_for(message_id, "deferred")
+        first.get_wrapped_container().kill()
+        second = start_relay(delivery={"queue": {"retry": "2s"}}, **keep)
+        assert second.dkim_records() == key, "the key was not kept"
+    finally:
+        internet.mx.accept()
+    received = internet.wait_for_message(message_id, timeout=60)
+    assert received.verdict("dkim") == "pass"
+
+
+def test_stops_cleanly_in_under_ten_seconds(start_relay: Relays) -> None:
+    relay = start_relay()
+    with smtplib.SMTP(relay.host, relay.port, timeout=20) as idle:
+        idle.ehlo()
+        began = time.monotonic()
+        relay.get_wrapped_container().stop(timeout=20)
+        assert time.monotonic() - began < 10
+    assert attributes(relay)["State"]["ExitCode"] == 0
+    kinds = [event["event"] for event in relay.events()]
+    assert "stopped" in kinds
+    assert relay.events()[-1]["message"] == "stopped"
+
+
+def test_a_delivery_under_way_is_finished_before_the_stop(start_relay: Relays, internet: Internet) -> None:
+    relay = start_relay()
+    internet.mx.pause()
+    try:
+        message_id = send(relay, letter())
+        relay.get_wrapped_container().kill(signal.SIGTERM)
+        wait_until(lambda: "stopping" in notices(relay))
+        assert attributes(relay)["State"]["Running"]
+    finally:
+        internet.mx.unpause()
+    internet.wait_for_message(message_id)
+    wait_until(lambda: not attributes(relay)["State"]["Running"])
+    assert attributes(relay)["State"]["ExitCode"] == 0
+
+
+def test_ready_within_two_seconds_with_and_without_a_host_name(image: str, start_relay: Relays) -> None:
+    for hostname in (None, HOSTNAME):
+        relay = start_relay(kwargs={"hostname": hostname})
+        (told,) = [line for line in notices(relay).splitlines() if line.startswith("ready after")]
+        # not a matter of the machine's speed: what this guards against is sendmail's sleep of 60 s
+        assert float(told.split()[2]) < 20
+
+
+def test_reload_puts_a_change_in_force_and_names_it(start_relay: Relays, tmp_path: Any) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("limits: {recipients_per_message: 5}\n")
+    path.chmod(0o644)
+    tmp_path.chmod(0o755)
+    relay = start_relay(mounts={str(path): "/etc/postroad/config.yaml"})
+    path.write_text("limits: {recipients_per_message: 2, message_size: 1MiB}\n")
+    assert relay.command("reload") == "reloaded\n"
+    assert "limits.recipients_per_message: 5 -> 2" in notices(relay)
+    with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
+        smtp.ehlo()
+        assert smtp.esmtp_features["size"] == str(2**20)
+        refused = smtp.sendmail("app@sender.example", [f"u{n}@rcpt.example" for n in range(3)], letter().as_string())
+    assert [code for code, _ in refused.values()] == [452]
+
+
+def test_a_failed_reload_keeps_what_is_in_force(start_relay: Relays, tmp_path: Any, internet: Internet) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("log: {format: json}\n")
+    path.chmod(0o644)
+    tmp_path.chmod(0o755)
+    relay = start_relay(mounts={str(path): "/etc/postroad/config.yaml"})
+    before = pids(relay)
+    path.write_text("limits: {recipient_per_message: 2}\n")
+    relay.get_wrapped_container().kill(signal.SIGHUP)
+    wait_until(lambda: "reload failed" in notices(relay))
+    assert "did you mean" in notices(relay)
+    path.write_text('sendmail: {local_config: "Rbroken"}\n')
+    relay.get_wrapped_container().kill(signal.SIGHUP)
+    wait_until(lambda: notices(relay).count("reload failed") == 2)
+    assert pids(relay) == before
+    assert internet.wait_for_message(send(relay, letter())).verdict("dkim") == "pass"
+
+
+def test_bad_configuration_ends_with_code_2_and_every_reason(image: str) -> None:
+    ended = once(image, POSTROAD_HOSTNAME="mail", POSTROAD_DOMAIN="sender.example")
+    assert ended.returncode == 2
+    assert "At 'hostname'" in ended.stderr
+    assert "POSTROAD_DOMAINS" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("what", "flag", "reason"),
+    [
+        ("a queue that can't be written", "--tmpfs=/var/spool/mqueue:mode=0755,uid=0", "/var/spool/mqueue"),
+        ("a state volume that can't be written", "--tmpfs=/var/lib/postroad:mode=0755,uid=0", "/var/lib/postroad"),
+    ],
+)
+def test_an_unusable_volume_ends_with_code_2(what: str, flag: str, reason: str, image: str) -> None:
+    ended = subprocess.run(
+        ["docker", "run", "--rm", "--read-only", "--tmpfs=/run/postroad:mode=0700,uid=2525,gid=2525", "--tmpfs=/tmp", flag,
+         "--env=POSTROAD_HOSTNAME=mail.sender.example", "--env=POSTROAD_DOMAINS=sender.example", image],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 2
+    assert reason in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        ("echo nonsense", "is not a private key"),
+        ("openssl genpkey -quiet -algorithm RSA -pkeyopt rsa_keygen_bits:512", "has 512 bits"),
+        ("openssl genpkey -algorithm ED25519", "is not an RSA key"),
+        ("true", "is not a private key"),
+    ],
+)
+def test_an_unfit_key_ends_with_code_2_before_anything_listens(
+    make: str, reason: str, image: str, volumes: Names
+) -> None:
+    state = volumes("unfit")
+    folder = "/var/lib/postroad/dkim/sender.example"
+    base = ["docker", "run", "--rm", "--env=POSTROAD_HOSTNAME=mail.sender.example", "--env=POSTROAD_DOMAINS=sender.example",
+            f"--volume={state}:/var/lib/postroad", "--tmpfs=/run/postroad:mode=0700,uid=2525,gid=2525"]  # fmt: skip
+    script = f"umask 077; mkdir -p {folder}; {make} > {folder}/postroad.private"
+    subprocess.run([*base, "--entrypoint=sh", image, "-c", script], check=True)
+    ended = subprocess.run([*base, image], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2
+    assert reason in ended.stderr
+
+
+def test_a_key_that_others_can_read_is_refused(image: str, volumes: Names) -> None:
+    state = volumes("open")
+    base = ["docker", "run", "--rm", "--env=POSTROAD_HOSTNAME=mail.sender.example", "--env=POSTROAD_DOMAINS=sender.example",
+            f"--volume={state}:/var/lib/postroad", "--tmpfs=/run/postroad:mode=0700,uid=2525,gid=2525"]  # fmt: skip
+    script = "d=/var/lib/postroad/dkim/sender.example; mkdir -p $d; openssl genrsa -out $d/postroad.private 2048; chmod 644 $d/*"
+    subprocess.run([*base, "--entrypoint=sh", image, "-c", script], check=True, capture_output=True)
+    ended = subprocess.run([*base, image], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2
+    assert "can be read by others (mode 0644)" in ended.stderr

@@ -1,0 +1,79 @@
+"""Networks that may relay."""
+
+from ipaddress import ip_network
+
+import pytest
+from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
+
+from postroad.config.model import Clients
+from postroad.config.networks import is_too_wide, parse_network
+
+
+@pytest.mark.parametrize(
+    ("text", "network"),
+    [
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        ("10.1.2.3", "10.1.2.3/32"),
+        ("172.16.0.0/255.240.0.0", "172.16.0.0/12"),
+        ("fd00::/8", "fd00::/8"),
+        ("FD00::1", "fd00::1/128"),
+    ],
+)
+def test_an_address_or_cidr_is_a_network(text: str, network: str) -> None:
+    assert parse_network(text) == ip_network(network)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "10.1.2.3/8",
+        "fd00::1/64",
+        "::ffff:10.0.0.1",
+        "fe80::1%eth0",
+        "AUTO",
+        "",
+        "10",
+        "10.0.0.0/33",
+        10,
+        b"\n\0\0\0",
+        None,
+    ],
+)
+def test_other_things_are_not(value: object) -> None:
+    with pytest.raises(PydanticCustomError):
+        parse_network(value)
+
+
+@pytest.mark.parametrize(
+    ("network", "too_wide"),
+    [
+        ("0.0.0.0/0", True),
+        ("::/0", True),
+        ("0.0.0.0/1", True),
+        ("8.8.8.0/24", False),
+        ("8.8.8.0/23", True),
+        ("10.0.0.0/8", False),
+        ("10.0.0.0/7", True),  # half of it is public
+        ("172.16.0.0/12", False),
+        ("192.168.0.0/16", False),
+        ("100.64.0.0/10", False),
+        ("127.0.0.0/8", False),
+        ("169.254.0.0/16", False),
+        ("fd00::/8", False),
+        ("fe80::/10", False),
+        ("::1", False),
+        ("2a00:1450:4001::/64", False),
+        ("2a00:1450:4001::/63", True),
+        ("::/1", True),
+    ],
+)
+def test_what_makes_an_open_relay(network: str, too_wide: bool) -> None:
+    assert is_too_wide(ip_network(network)) is too_wide
+
+
+def test_an_open_relay_needs_saying_so() -> None:
+    with pytest.raises(ValidationError, match="i_know_this_is_an_open_relay"):
+        Clients.model_validate({"networks": ["0.0.0.0/0"]})
+    clients = Clients.model_validate({"networks": ["0.0.0.0/0"], "i_know_this_is_an_open_relay": True})
+    assert clients.networks == (ip_network("0.0.0.0/0"),)
