@@ -67,7 +67,7 @@ class Supervisor:
                 sys.stderr.write(error)
                 return code
             self.plan = plan.load(CURRENT / "plan.json")
-            self.log.start(self.plan.log_format)
+            self.log.start(self.plan)
             self._start_all(self.plan)
             while True:
                 self._wait()
@@ -180,7 +180,7 @@ class Supervisor:
         old, self.plan = {child.process.name: child for child in self.children}, plan.load(CURRENT / "plan.json")
         for change in changes:
             self._say("info", f"reload: {change}")
-        self.log.set_format(self.plan.log_format)
+        self.log.follow(self.plan)
         wanted = []
         for process in self.plan.processes:
             child = old.pop(process.name, None) or Child(process)
