@@ -17,8 +17,10 @@ from pathlib import Path
 from postroad.events.model import Event
 from postroad.events.parse import Parser
 from postroad.events.syslog import LogSocket
+from postroad.render.paths import AUTH_REFUSED
 from postroad.render.plan import Plan
 from postroad.sinks import Dispatcher
+from postroad.sinks.auth import AuthSink
 from postroad.sinks.stdout import StdoutSink
 
 
@@ -29,7 +31,8 @@ class LogThread:
         self._socket = LogSocket(path)
         self._parser = Parser()
         self._stdout = StdoutSink("json", sys.stdout)
-        self._dispatcher = Dispatcher([self._stdout])
+        self._auth = AuthSink(AUTH_REFUSED)
+        self._dispatcher = Dispatcher([self._stdout, self._auth])
         self._own: deque[Event] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._ending = False
@@ -73,8 +76,8 @@ class LogThread:
             if ending and not carried:
                 return
             if not ending:
-                deadline = self._parser.deadline
-                poll.poll(None if deadline is None else max(0.0, deadline - time.time()) * 1000 + 1)
+                deadlines = [due for due in (self._parser.deadline, self._auth.deadline) if due is not None]
+                poll.poll(max(0.0, min(deadlines) - time.time()) * 1000 + 1 if deadlines else None)
 
     def _carry(self, ending: bool) -> bool:
         """Write what has arrived and what is settled by now; return whether anything arrived."""
@@ -89,4 +92,5 @@ class LogThread:
             found.append(self._own.popleft())
         for event in found:
             self._dispatcher.handle(event)
+        self._auth.expire(time.time())
         return bool(lines)
