@@ -22,7 +22,7 @@ REMEMBERED = 1000
 
 
 class AuthSink:
-    """Counts failures to authenticate by client: an IPv4 address, or a /64 of IPv6, which one host may own whole.
+    """Counts failures to authenticate by client: an address, or a public /64 of IPv6, which one host may own whole.
 
     Whoever feeds it also calls ``expire`` at ``deadline``.
     """
@@ -74,4 +74,5 @@ def _client(address: str) -> str:
     ip = ipaddress.ip_address(address)
     if ip.version == 4:
         return str(ip)
-    return "IPv6:" + ":".join(f"{int(group, 16):x}" for group in ip.exploded.split(":")[:4])
+    groups = ip.exploded.split(":")[: 8 if ip.is_private else 4]
+    return "IPv6:" + ":".join(f"{int(group, 16):x}" for group in groups)

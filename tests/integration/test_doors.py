@@ -2,6 +2,7 @@
 
 import base64
 import json
+import secrets
 import shutil
 import smtplib
 import socket
@@ -443,13 +444,18 @@ def pairs(authority: Authority) -> Authority:
 def check(pairs: Authority, folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the image to its end beside the pairs and the passwords."""
     variables = {"POSTROAD_HOSTNAME": HOSTNAME, "POSTROAD_DOMAINS": "sender.example", **environment}
-    return subprocess.run(
-        ["docker", "run", "--rm", "--network=none", "--read-only", "--cap-drop=ALL",
-         "--tmpfs=/run/postroad:mode=0700,uid=2525,gid=2525", "--tmpfs=/tmp",
-         f"--volume={pairs.folder}:/pki:ro", f"--volume={folder}:/run/secrets:ro",
-         *(f"--env={name}={value}" for name, value in variables.items()), pairs.image, *words],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    name = f"postroad-test-{secrets.token_hex(4)}"
+    try:
+        return subprocess.run(
+            ["docker", "run", "--rm", f"--name={name}", "--network=none", "--read-only", "--cap-drop=ALL",
+             "--tmpfs=/run/postroad:mode=0700,uid=2525,gid=2525", "--tmpfs=/tmp",
+             f"--volume={pairs.folder}:/pki:ro", f"--volume={folder}:/run/secrets:ro",
+             *(f"--env={key}={value}" for key, value in variables.items()), pairs.image, *words],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:  # it started, and should not have
+        subprocess.run(["docker", "rm", "--force", "--volumes", name], check=True, capture_output=True)
+        raise
 
 
 @pytest.mark.parametrize(

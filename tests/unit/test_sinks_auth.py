@@ -76,11 +76,12 @@ def test_clients_do_not_answer_for_each_other(path: Path) -> None:
     assert sink.deadline == 5 + FIRST
 
 
-def test_an_ipv6_client_is_its_64(path: Path) -> None:
+def test_a_public_ipv6_client_is_its_64_and_a_neighbour_is_itself(path: Path) -> None:
     sink = AuthSink(path)
     for host in range(FREE + 1):
-        fail(sink, f"fd00:0:ab::{host}:1")
-    assert path.read_text() == "IPv6:fd00:0:ab:0\tyes\n"
+        fail(sink, f"2a00:0:ab::{host}:1")
+        fail(sink, "fd00:0:ab::1")
+    assert path.read_text() == "IPv6:2a00:0:ab:0\tyes\nIPv6:fd00:0:ab:0:0:0:0:1\tyes\n"
 
 
 def test_what_is_no_failure_does_not_count(path: Path) -> None:
