@@ -14,6 +14,7 @@ import traceback
 from collections import deque
 from pathlib import Path
 
+from postroad.events.ledger import SETTLE
 from postroad.events.model import Event
 from postroad.events.parse import Parser
 from postroad.events.syslog import LogSocket
@@ -73,8 +74,8 @@ class LogThread:
             if ending and not carried:
                 return
             if not ending:
-                deadline = self._parser.deadline
-                poll.poll(None if deadline is None else max(0.0, deadline - time.time()) * 1000 + 1)
+                # not until the deadline: the clock may be set back meanwhile
+                poll.poll(None if self._parser.deadline is None else SETTLE * 1000)
 
     def _carry(self, ending: bool) -> bool:
         """Write what has arrived and what is settled by now; return whether anything arrived."""
