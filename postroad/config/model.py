@@ -19,10 +19,10 @@ from pydantic import (
 )
 
 from postroad.config.mc import check_define_name, check_define_value, check_feature, check_raw
-from postroad.config.names import DomainName, Hostname, Selector
+from postroad.config.names import DomainName, Hostname, Selector, UserName
 from postroad.config.networks import Network, is_too_wide
 from postroad.config.section import FrozenMap, Section
-from postroad.config.values import AbsolutePath, Duration, Size, WholeNumber, format_duration, refuse
+from postroad.config.values import AbsolutePath, Duration, Port, Size, WholeNumber, format_duration, refuse
 
 
 class DomainDkim(Section):
@@ -44,6 +44,10 @@ class Domain(Section):
     )
     dkim: DomainDkim = Field(default_factory=DomainDkim)
 
+    def covers(self, name: str) -> bool:
+        """Whether this entry lets a domain of that name send."""
+        return self.name in {name, "*"} or (self.subdomains and name.endswith(f".{self.name}"))
+
     @model_validator(mode="after")
     def _any_is_any(self) -> Self:
         if self.name == "*" and (self.subdomains or self.dkim != DomainDkim()):
@@ -56,6 +60,28 @@ def _domain(value: Any) -> Any:
 
 
 DomainEntry = Annotated[Domain, BeforeValidator(_domain, json_schema_input_type=DomainName | Domain)]
+
+
+class User(Section):
+    """A client that authenticates (SMTP AUTH, RFC 4954)."""
+
+    name: UserName = Field(
+        description="What the client logs in as. A name without a realm is in that of `hostname`.", examples=["app"]
+    )
+    password_file: AbsolutePath = Field(
+        description="File that holds the password, such as a secret's; the line break at its end is dropped.",
+        examples=["/run/secrets/app_password"],
+    )
+    domains: tuple[DomainName, ...] = Field(
+        ("*",),
+        min_length=1,
+        description='The sender domains that this user may use, of those in `domains`; `"*"`: all of them.',
+    )
+
+    def account(self, hostname: str) -> tuple[str, str]:
+        """The user and the realm, as SASL keeps them."""
+        user, _, realm = self.name.partition("@")
+        return user, realm or hostname
 
 
 class Clients(Section):
@@ -76,6 +102,10 @@ class Clients(Section):
         description="Whether `networks` may hold everyone (`0.0.0.0/0`) or public ranges wider than /24 (IPv6: /64).",
     )
 
+    users: tuple[User, ...] = Field(
+        (), description="Who may send from anywhere, by name and password, once the connection is encrypted."
+    )
+
     @model_validator(mode="after")
     def _closed(self) -> Self:
         if not self.i_know_this_is_an_open_relay:
@@ -91,9 +121,40 @@ class Clients(Section):
 
 
 class Listeners(Section):
-    """Where clients connect."""
+    """Where clients connect; `null` closes one."""
 
-    smtp: WholeNumber = Field(25, ge=1, le=65535, description="Port for SMTP.")
+    smtp: Port | None = Field(25, description="Port for `clients.networks`, and for `clients.users` after STARTTLS.")
+    submission: Port | None = Field(587, description="Port for `clients.users` alone, after STARTTLS.")
+    submissions: Port | None = Field(465, description="Port for `clients.users` alone, encrypted from the start.")
+
+    @model_validator(mode="after")
+    def _open(self) -> Self:
+        ports: list[int] = []
+        for name in type(self).model_fields:
+            if (port := getattr(self, name)) in ports:
+                refuse("each port once", at=(name,), found=str(port))
+            ports += [port] if port else []
+        if not ports:
+            refuse("at least one port", found="null for each")
+        return self
+
+
+class Tls(Section):
+    """What clients see of encryption (TLS 1.2 and up)."""
+
+    certificate_file: AbsolutePath | None = Field(
+        None,
+        description="Certificate (PEM), those of its issuers after it. A changed file is noticed."
+        " Not set: a self-signed one is made and kept in the state volume.",
+    )
+    key_file: AbsolutePath | None = Field(None, description="Private key (PEM) of the certificate.")
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.certificate_file is None) != (self.key_file is None):
+            missing = "key_file" if self.key_file is None else "certificate_file"
+            refuse("both certificate_file and key_file, or neither", at=(missing,), found="null")
+        return self
 
 
 def _key_bits(value: int) -> int:
@@ -219,6 +280,7 @@ class Config(Section):
     )
     clients: Clients = Field(default_factory=Clients)
     listeners: Listeners = Field(default_factory=Listeners)
+    tls: Tls = Field(default_factory=Tls)
     dkim: Dkim = Field(default_factory=Dkim)
     delivery: Delivery = Field(default_factory=Delivery)
     limits: Limits = Field(default_factory=Limits)
@@ -234,6 +296,23 @@ class Config(Section):
                 refuse("each domain once", at=(i,), found=domain.name)
             seen.add(domain.name)
         return domains
+
+    @model_validator(mode="after")
+    def _users(self) -> Self:
+        seen: set[str] = set()
+        for i, user in enumerate(self.clients.users):
+            account = "@".join(user.account(self.hostname)).lower()
+            if account in seen:
+                refuse("each user once", at=("clients", "users", i, "name"), found=user.name)
+            seen.add(account)
+            for j, name in enumerate(user.domains):
+                if name != "*" and not self.any_domain and not any(domain.covers(name) for domain in self.domains):
+                    refuse(
+                        'a domain that stands in domains, or "*"',
+                        at=("clients", "users", i, "domains", j),
+                        found=name,
+                    )
+        return self
 
     @property
     def named_domains(self) -> tuple[Domain, ...]:

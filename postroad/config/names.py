@@ -66,6 +66,19 @@ def _selector(value: str) -> str:
     return name
 
 
+USER = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
+
+
+def _user(value: str) -> str:
+    user, at, realm = value.partition("@")
+    if not USER.fullmatch(user) or (at and not is_name(realm)):
+        refuse(
+            "a user name such as app or app@example.com: letters, digits, dots, hyphens, underscores,"
+            " and the domain in lower case"
+        )
+    return value
+
+
 _NAME_PATTERN = r"^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$"
 
 Hostname = Annotated[
@@ -95,3 +108,17 @@ Selector = Annotated[
     ),
 ]
 """A DKIM selector (RFC 6376, section 3.1): one or more DNS labels, held in lower case."""
+
+UserName = Annotated[
+    str,
+    AfterValidator(_user),
+    WithJsonSchema(
+        {
+            "$comment": "user name",
+            "type": "string",
+            "maxLength": 318,
+            "pattern": r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?(@[a-z0-9.-]+)?$",
+        }
+    ),
+]
+"""A SASL user name (RFC 4422), with or without a realm; of plain characters, since it stands in sendmail's rules."""

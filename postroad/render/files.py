@@ -7,7 +7,7 @@ from typing import Any
 
 import jinja2
 
-from postroad.config.model import Config
+from postroad.config.model import Config, User
 from postroad.config.values import format_duration
 from postroad.render import m4, networks
 from postroad.render.keys import SigningKey
@@ -82,6 +82,17 @@ def files(
             config.hostname == domain.name or (domain.subdomains and config.hostname.endswith(f".{domain.name}"))
             for domain in config.named_domains
         ),
+        # how sendmail's daemons differ, by their names: flags of DAEMON_OPTIONS
+        "listeners": [
+            (name, port, flags)
+            for name, port, flags in (
+                ("smtp", config.listeners.smtp, "" if config.clients.users else "A"),
+                ("submission", config.listeners.submission, "a"),
+                ("submissions", config.listeners.submissions, "as"),
+            )
+            if port
+        ],
+        "users": [_rights(user, config) for user in config.clients.users],
         "relay_keys": [
             key
             for network in networks.trusted(config.clients.networks, around)
@@ -97,3 +108,16 @@ def files(
     return [
         RenderedFile(path, _environment.get_template(f"{path.rpartition('/')[2]}.j2").render(context)) for path in paths
     ]
+
+
+def _rights(user: User, config: Config) -> tuple[str, list[tuple[str, bool]]]:
+    """A user's name without our own realm, and the sender domains, each with whether those below it count too.
+
+    No domains stand for any.
+    """
+    name, realm = user.account(config.hostname)
+    below = {domain.name for domain in config.domains if domain.subdomains}
+    return (
+        name if realm == config.hostname else f"{name}@{realm}",
+        [] if "*" in user.domains else [(each, each in below) for each in user.domains],
+    )

@@ -18,8 +18,10 @@ from postroad.events.ledger import SETTLE
 from postroad.events.model import Event
 from postroad.events.parse import Parser
 from postroad.events.syslog import LogSocket
+from postroad.render.paths import AUTH_REFUSED
 from postroad.render.plan import Plan
 from postroad.sinks import Dispatcher
+from postroad.sinks.auth import AuthSink
 from postroad.sinks.stdout import StdoutSink
 
 
@@ -30,7 +32,8 @@ class LogThread:
         self._socket = LogSocket(path)
         self._parser = Parser()
         self._stdout = StdoutSink("json", sys.stdout)
-        self._dispatcher = Dispatcher([self._stdout])
+        self._auth = AuthSink(AUTH_REFUSED)
+        self._dispatcher = Dispatcher([self._stdout, self._auth])
         self._own: deque[Event] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._ending = False
@@ -74,8 +77,9 @@ class LogThread:
             if ending and not carried:
                 return
             if not ending:
-                # not until the deadline: the clock may be set back meanwhile
-                poll.poll(None if self._parser.deadline is None else SETTLE * 1000)
+                # not until a deadline: the clock may be set back meanwhile
+                waiting = self._parser.deadline is not None or self._auth.deadline is not None
+                poll.poll(SETTLE * 1000 if waiting else None)
 
     def _carry(self, ending: bool) -> bool:
         """Write what has arrived and what is settled by now; return whether anything arrived."""
@@ -90,4 +94,5 @@ class LogThread:
             found.append(self._own.popleft())
         for event in found:
             self._dispatcher.handle(event)
+        self._auth.expire(time.time())
         return bool(lines)

@@ -20,6 +20,7 @@ from postroad.supervisor import processes
 from postroad.supervisor.log import LogThread
 from postroad.supervisor.processes import Child
 from postroad.supervisor.shutdown import Shutdown
+from postroad.supervisor.watch import Watch
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 START_LIMIT = 30.0
@@ -54,6 +55,7 @@ class Supervisor:
         self.children: list[Child] = []
         self.log = LogThread(LOG_SOCKET)
         self.plan: plan.Plan | None = None
+        self.watch = Watch({}, float("inf"))
         self.began = time.monotonic()
 
     def run(self) -> int:
@@ -89,6 +91,7 @@ class Supervisor:
     def _start_all(self, wanted: plan.Plan) -> None:
         self._enter(State.STARTING)
         self._say("info", wanted.policy)
+        self._take(wanted)
         for process in wanted.processes:
             child = Child(process)
             self.children.append(child)
@@ -96,6 +99,12 @@ class Supervisor:
             self._await_ready(child)
         self._enter(State.READY)
         self._say("info", f"ready after {time.monotonic() - self.began:.2f} s")
+
+    def _take(self, wanted: plan.Plan) -> None:
+        """Note what a plan says besides its processes."""
+        self.watch = Watch(wanted.watched, wanted.due)
+        for warning in wanted.warnings:
+            self._say("warning", warning)
 
     def _await_ready(self, child: Child) -> None:
         limit = time.monotonic() + START_LIMIT
@@ -107,9 +116,12 @@ class Supervisor:
                 raise SupervisionError(f"{child.process.name} was not ready within {START_LIMIT:g} s")
 
     def _wait(self) -> None:
-        """Sleep until a signal comes or a dead child's time to start does; then act."""
-        due = [child.due for child in self.children if child.due]
-        self._signals(max(0.0, min(due) - time.monotonic()) if due else None)
+        """Sleep until a signal comes, a dead child's time to start, or that to look at the files; then act."""
+        due = [max(0.0, child.due - time.monotonic()) for child in self.children if child.due]
+        self._signals(min([*due, self.watch.wait]))
+        if reason := self.watch.reason():
+            self._say("info", reason)
+            self._reload()
         for child in self.children:
             if child.due and child.due <= time.monotonic():
                 self._restart(child)
@@ -132,15 +144,12 @@ class Supervisor:
         if all(each.ready for each in self.children):
             self._enter(State.READY)
 
-    def _signals(self, timeout: float | None) -> None:
+    def _signals(self, timeout: float) -> None:
         """Take one signal, waiting for it up to ``timeout`` seconds, and do what it asks."""
-        if timeout is None:
-            number = signal.sigwait(SIGNALS)
-        else:
-            info = signal.sigtimedwait(SIGNALS, timeout)
-            if info is None:
-                return
-            number = signal.Signals(info.si_signo)
+        info = signal.sigtimedwait(SIGNALS, timeout)
+        if info is None:
+            return
+        number = signal.Signals(info.si_signo)
         if number in {signal.SIGTERM, signal.SIGINT}:
             raise StopRequested
         if number == signal.SIGCHLD:
@@ -180,6 +189,7 @@ class Supervisor:
         for change in changes:
             self._say("info", f"reload: {change}")
         self.log.follow(self.plan)
+        self._take(self.plan)
         wanted = []
         for process in self.plan.processes:
             child = old.pop(process.name, None) or Child(process)

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,10 +60,10 @@ class Child:
 
     @property
     def ready(self) -> bool:
-        """Whether it serves: its socket accepts, or its port listens. Leaves no trace in any log."""
+        """Whether it serves: its socket accepts, or its ports listen. Leaves no trace in any log."""
         if not self.pid:
             return False
-        return accepts(self.process.socket) if self.process.socket else listens(self.process.port)
+        return accepts(self.process.socket) if self.process.socket else listens(self.process.ports)
 
 
 def accepts(path: str) -> bool:
@@ -72,15 +73,15 @@ def accepts(path: str) -> bool:
         return client.connect_ex(path) == 0
 
 
-def listens(port: int) -> bool:
-    """Whether a TCP port of this network namespace listens, asked of the kernel and not by connecting."""
-    wanted = f":{port:04X}"
+def listens(ports: Iterable[int]) -> bool:
+    """Whether all these TCP ports of this network namespace listen, asked of the kernel and not by connecting."""
+    missing = {f"{port:04X}" for port in ports}
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with contextlib.suppress(OSError), open(table) as lines:
             for fields in map(str.split, lines):
-                if fields[1].endswith(wanted) and fields[3] == TCP_LISTEN:
-                    return True
-    return False
+                if fields[3] == TCP_LISTEN:
+                    missing.discard(fields[1].rpartition(":")[2])
+    return not missing
 
 
 def adopt_orphans() -> None:
