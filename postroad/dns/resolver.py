@@ -201,8 +201,6 @@ def ask(server: str, name: str, rtype: str, *, timeout: float, rclass: str = "IN
         return _read(name, rtype, reply, server)
     except dns.exception.Timeout:
         return Answer(name, rtype, Status.TIMEOUT, server=server, detail=f"{server} did not answer in time")
-    except ConnectionRefusedError:
-        return Answer(name, rtype, Status.REFUSED, server=server, detail=f"{server} has no DNS server")
     except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
         return Answer(name, rtype, Status.ERROR, server=server, detail=f"{server}: {error or type(error).__name__}")
 
