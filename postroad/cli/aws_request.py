@@ -14,10 +14,10 @@ from postroad.dns.resolver import Resolver, servers
 @click.option("--per-day", type=click.IntRange(1), help="How many messages a day, at most.")
 @click.option("--region", default="", help="The AWS region, where the instance's metadata can't be read.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(use_case: str, per_day: int | None, region: str, as_json: bool) -> int:
+def command(use_case: str, per_day: int | None, region: str, as_json: bool) -> None:
     """Print the text for AWS's form that lifts the limit on port 25 and sets the reverse name.
 
-    What has to be filled in by hand stands in [brackets]. The exit code is 1 if there is any.
+    What has to be filled in by hand stands in [brackets].
     """
     config = load()
     found = egress.find(config, Resolver(servers([str(address) for address in config.dns.servers])))
@@ -27,4 +27,3 @@ def command(use_case: str, per_day: int | None, region: str, as_json: bool) -> i
         click.echo(json.dumps({"requests": [request]}, indent=2, ensure_ascii=False))
     else:
         click.echo(aws.text(request))
-    return 1 if aws.missing(request) else 0

@@ -25,8 +25,7 @@ We send transactional mail from {host} in {region}, {way}with the Elastic IP {ad
 Use case: {purpose}. About {per_day} messages a day. No bulk or purchased lists.
 
 How unwanted mail is prevented:
-- The mail server (Postroad, {hostname}) takes mail from our own application only and is no open relay.
-- It sends only {senders}: other senders are refused, in the envelope and in the From: header.{signed}
+- The mail server (Postroad, {hostname}) {policy}{signed}
 - SPF, DKIM and DMARC records are published for the sender domains; forward and reverse DNS agree.
 - A message has at most {recipients} recipients and {size}.
 - Each delivery, deferral and bounce is recorded with the receiver's answer. Addresses that bounce for good, and \
@@ -34,6 +33,9 @@ people who ask for it, get no more mail.
 - Mail that is refused for a time is tried again every {retry} and given up after {give_up}.
 
 Please remove the limit on port 25 for this account and region, and set the reverse DNS of {reverse}."""
+
+CLIENTS = "takes mail from [who may use it, and what keeps others out]."
+SENDERS = "[What keeps clients from sending as domains that are not yours.]"
 
 
 def request(
@@ -58,7 +60,6 @@ def request(
 
 
 def _description(config: Config, fields: Mapping[str, Any], purpose: str, per_day: int | None) -> str:
-    domains = ", ".join(domain.name for domain in config.named_domains)
     retries = config.delivery.queue
     return DESCRIPTION.format(
         addresses=", ".join(fields["elastic_ips"]),
@@ -71,16 +72,21 @@ def _description(config: Config, fields: Mapping[str, Any], purpose: str, per_da
         region=fields["region"],
         retry=format_duration(retries.retry),
         reverse=", and ".join(f"{address} to {config.hostname}" for address in fields["elastic_ips"]),
-        senders=f"as {domains}" if domains and not config.any_domain else "as domains that we own",
-        signed=SIGNED if config.dkim.enabled else "",
+        policy=_policy(config),
+        signed=SIGNED if config.dkim.enabled and not config.any_domain else "",
         size=format_size(config.limits.message_size),
         way="through a NAT gateway, " if fields["behind_nat"] else "",
     )
 
 
-def missing(fields: Mapping[str, Any]) -> bool:
-    """Whether something has to be filled in by hand."""
-    return "[" in "".join([fields["region"], fields["use_case_description"], *fields["elastic_ips"]])
+def _policy(config: Config) -> str:
+    """What the configuration makes true of clients and senders."""
+    closed = not config.clients.i_know_this_is_an_open_relay
+    clients = "takes mail from our own application only and is no open relay." if closed else CLIENTS
+    if config.any_domain:
+        return f"{clients} {SENDERS}"
+    names = ", ".join(domain.name for domain in config.domains)
+    return f"{clients} It sends only as {names}: other senders are refused, in the envelope and in the From: header."
 
 
 def text(fields: Mapping[str, Any]) -> str:

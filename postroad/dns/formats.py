@@ -98,7 +98,10 @@ def _rdata(rtype: str, value: str) -> str:
 
 
 def _escaped(byte: int, number: str) -> str:
-    return chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else "\\" + number.format(byte)
+    """An octet of a character string in quotes."""
+    if byte in b'"\\':
+        return "\\" + chr(byte)
+    return chr(byte) if 32 <= byte < 127 else "\\" + number.format(byte)
 
 
 def _route53_value(rtype: str, value: str) -> str:
