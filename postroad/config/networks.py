@@ -88,7 +88,7 @@ Address = Annotated[
 
 
 def parse_public(value: Any) -> IPv4Address | IPv6Address | Literal["auto"]:
-    """``auto`` as it is; an address that others can reach.
+    """``auto`` as it is; an address that receivers can see, who may all be in a private network.
 
     Raises:
         PydanticCustomError: it is neither.
@@ -96,14 +96,14 @@ def parse_public(value: Any) -> IPv4Address | IPv6Address | Literal["auto"]:
     if value == "auto":
         return "auto"
     address = parse_address(value)
-    if is_inside(address):
-        refuse("auto, or an address that the world sees, not a private one")
+    if is_nobody(address):
+        refuse("auto, or the address that receivers see")
     return address
 
 
-def is_inside(address: IPv4Address | IPv6Address) -> bool:
-    """Whether an address means nothing outside: private, shared, link-local, loopback, multicast, unspecified."""
-    return address.is_multicast or address.is_unspecified or any(address in network for network in INSIDE)
+def is_nobody(address: IPv4Address | IPv6Address) -> bool:
+    """Whether an address is no host's that others could reach: loopback, link-local, multicast, unspecified."""
+    return address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified
 
 
 PublicAddress = Annotated[
@@ -112,4 +112,4 @@ PublicAddress = Annotated[
     PlainSerializer(str, return_type=str),
     WithJsonSchema({"$comment": "auto or address", "type": "string"}),
 ]
-"""``auto``, or an address that is not of private use."""
+"""``auto``, or the address of a host that others can reach."""

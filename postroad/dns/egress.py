@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from postroad.config.model import Config
-from postroad.config.networks import is_inside
+from postroad.config.networks import is_nobody
 from postroad.dns import instance
 from postroad.dns.resolver import Resolver, ask
 
@@ -144,7 +144,9 @@ def _ask(egress: str, version: int, resolver: Resolver) -> Saying:
             address = ipaddress.ip_address(value)
         except ValueError:
             continue  # a TXT answer may hold more, such as the client subnet
-        if address.version == version and not is_inside(address):
+        if address.version == version and not is_nobody(address):
             return Saying(egress, version, str(address))
-    problem = said.detail or (f"said {', '.join(said.values)}, no public address" if said.found else str(said.status))
+    problem = said.detail or (
+        f"said {', '.join(said.values)}, which is no address of a host" if said.found else str(said.status)
+    )
     return Saying(egress, version, problem=problem)

@@ -267,7 +267,7 @@ def test_a_dead_resolver_is_told(relay: PostroadContainer, zone: Internet) -> No
 
 def test_auto_believes_two_that_agree(relay: PostroadContainer, zone: Internet) -> None:
     server = zone.dns.address
-    for number, address in enumerate(["203.0.113.66", "198.51.100.20", "198.51.100.20", "10.0.0.1"]):
+    for number, address in enumerate(["203.0.113.66", "198.51.100.20", "198.51.100.20", "127.0.0.1"]):
         zone.publish(f"myip{number}.rcpt.example", "A", address)
         zone.publish(f"text{number}.rcpt.example", "TXT", "edns0-client-subnet 192.0.2.0/24", address)
     zone.publish("server.rcpt.example", "A", server)
@@ -295,6 +295,28 @@ def test_auto_without_agreement_is_no_address(relay: PostroadContainer, zone: In
     said = relay.shell("cat /tmp/errors")[1]
     assert "set public_ip" in said
     assert "myip0.rcpt.example @" in said
-    assert "10.0.0.1, no public address" in said
+    assert "said 127.0.0.1, which is no address of a host" in said
     assert "x.example @127.0.0.9: no answer in time" in said or "did not answer" in said
     assert "ip4" not in found
+
+
+def test_auto_finds_both_versions(image: str, request: pytest.FixtureRequest) -> None:
+    with Internet(ipv6=True) as dual:
+        dual.add_zone("myip.example")
+        for name in ("one", "two", "three"):
+            dual.publish(f"{name}.myip.example", "A", "198.51.100.20")
+            dual.publish(f"{name}.myip.example", "AAAA", "2001:db8:99::20")
+        dual.publish("server.myip.example", "A", dual.dns.addresses[0])
+        dual.publish("server.myip.example", "AAAA", dual.dns.addresses[1])
+        relays = Relays(image, dual)
+        with relays.stack:
+            relay = relays(
+                publish=False,
+                dns={
+                    "servers": [dual.dns.address],
+                    "egress": [f"{name}.myip.example @server.myip.example" for name in ("one", "two", "three")],
+                },
+            )
+            table = dns(relay)
+    assert "it leaves as 198.51.100.20, 2001:db8:99::20 (as the DNS says)" in table
+    assert "v=spf1 ip4:198.51.100.20 ip6:2001:db8:99::20 ~all" in table

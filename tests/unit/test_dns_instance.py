@@ -48,12 +48,17 @@ class Imds(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    def handle_error(self, *_: Any) -> None:
+        """A client that has given up is no error."""
+
+
 @pytest.fixture
 def imds() -> Iterator[tuple[type[Imds], int]]:
     class Handler(Imds):
         pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield Handler, server.server_port
     server.shutdown()
