@@ -72,6 +72,11 @@ def test_only_what_was_seen_is_overwritten(state: str, action: str) -> None:
     assert ("allow_overwrite" in terraform([record])) == (action == "UPSERT")
 
 
+def test_nothing_in_a_value_is_terraform_s_to_replace() -> None:
+    made = terraform([planned("v=spf1 exists:%{i}.example ${path} -all")])
+    assert '"v=spf1 exists:%%{i}.example $${path} -all"' in made
+
+
 def test_names_end_with_a_dot_where_the_zone_would_be_added() -> None:
     assert zone_line(planned("10 mx.example.com", rtype="MX").record) == "example.com. 3600 IN MX 10 mx.example.com."
     assert zone_line(planned("0 .", rtype="MX").record) == "example.com. 3600 IN MX 0 ."
