@@ -152,8 +152,10 @@ class PostroadContainer(DockerContainer):
         deadline = time.monotonic() + timeout
         while True:
             events = self.events()
-            # rejections may lack the Message-ID, but not the queue id
-            ids = {event.get("queue_id") for event in events if event.get("message_id") == message_id} | {message_id}
+            # sendmail logs 100 bytes of a Message-ID; rejections may lack it, but not the queue id
+            ids = {event.get("queue_id") for event in events if event.get("message_id") == message_id[:100]} | {
+                message_id
+            }
             story = [event for event in events if event.get("queue_id") in ids - {None}]
             if enough(story):
                 return story

@@ -19,8 +19,8 @@ from pydantic import (
 )
 
 from postroad.config.mc import check_define_name, check_define_value, check_feature, check_raw
-from postroad.config.names import DomainName, Hostname, Selector, UserName
-from postroad.config.networks import Network, is_too_wide
+from postroad.config.names import DomainName, EgressName, Hostname, Selector, UserName
+from postroad.config.networks import Address, Network, PublicAddress, is_too_wide
 from postroad.config.section import FrozenMap, Section
 from postroad.config.values import AbsolutePath, Duration, Port, Size, WholeNumber, format_duration, refuse
 
@@ -228,6 +228,23 @@ class Limits(Section):
     recipients_per_message: WholeNumber = Field(100, ge=1, le=10_000, description="Most recipients of one message.")
 
 
+class Dns(Section):
+    """Whom `postroad dns` and `postroad doctor` ask. The mail goes by the container's own resolvers."""
+
+    servers: tuple[Address, ...] = Field((), description="Resolvers. None: those of the container.")
+    egress: tuple[EgressName, ...] = Field(
+        (
+            "myip.opendns.com @resolver1.opendns.com",
+            "o-o.myaddr.l.google.com TXT @ns1.google.com",
+            "whoami.cloudflare CH TXT @one.one.one.one",
+            "whoami.akamai.net @ns1-1.akamaitech.net",
+        ),
+        description="For `public_ip: auto`: names that answer with the address that asks, as `dig` takes them:"
+        " the name, `TXT` unless it is an address record, `CH` for that class, and `@` its server."
+        " What two of them agree on is believed.",
+    )
+
+
 class Log(Section):
     """What is printed on standard output."""
 
@@ -278,14 +295,26 @@ class Config(Section):
         ' An entry is a name, or a mapping with the keys below; `"*"` lifts the rule.',
         examples=[["example.com"]],
     )
+    public_ip: tuple[PublicAddress, ...] = Field(
+        ("auto",),
+        min_length=1,
+        description="The addresses that the world sees mail come from, such as a NAT gateway's. `auto` asks the DNS"
+        " which they are.",
+    )
     clients: Clients = Field(default_factory=Clients)
     listeners: Listeners = Field(default_factory=Listeners)
     tls: Tls = Field(default_factory=Tls)
     dkim: Dkim = Field(default_factory=Dkim)
     delivery: Delivery = Field(default_factory=Delivery)
     limits: Limits = Field(default_factory=Limits)
+    dns: Dns = Field(default_factory=Dns)
     log: Log = Field(default_factory=Log)
     sendmail: Sendmail = Field(default_factory=Sendmail)
+
+    @field_validator("public_ip", mode="before")
+    @classmethod
+    def _one(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
     @field_validator("domains")
     @classmethod

@@ -1,5 +1,6 @@
 """DNS names as people write them: host names, domains, DKIM selectors."""
 
+import ipaddress
 import re
 import unicodedata
 from typing import Annotated
@@ -10,6 +11,7 @@ from postroad.config.values import refuse
 
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 LONGEST_NAME = 253
+EGRESS = re.compile(r"([A-Za-z0-9.-]+) ((?:(?:CH )?TXT )?)@([A-Za-z0-9.:-]+)")
 
 
 def is_name(text: str) -> bool:
@@ -53,6 +55,22 @@ def check_name(value: str, example: str) -> str:
 
 def _hostname(value: str) -> str:
     return check_name(value, "mail.example.com")
+
+
+def _egress(value: str) -> str:
+    accepted = "a name and its server such as whoami.akamai.net @ns1-1.akamaitech.net, with TXT or CH TXT between"
+    match = EGRESS.fullmatch(value)
+    if not match:
+        refuse(accepted)
+    name, server = match[1].lower(), match[3].lower()
+    if not is_name(name):
+        refuse(accepted)
+    if not is_name(server) or server.rpartition(".")[2].isdigit():
+        try:
+            ipaddress.ip_address(server)
+        except ValueError:
+            refuse(accepted)
+    return " ".join([name, *match[2].split(), f"@{server}"])
 
 
 def _domain(value: str) -> str:
@@ -122,3 +140,10 @@ UserName = Annotated[
     ),
 ]
 """A SASL user name (RFC 4422), with or without a realm; of plain characters, since it stands in sendmail's rules."""
+
+EgressName = Annotated[
+    str,
+    AfterValidator(_egress),
+    WithJsonSchema({"$comment": "name and server", "type": "string", "pattern": f"^{EGRESS.pattern}$"}),
+]
+"""``NAME [[CH] TXT] @SERVER``, as dig takes it: a name that answers with the address that asks."""

@@ -14,6 +14,7 @@ import traceback
 from collections import deque
 from pathlib import Path
 
+from postroad.events.ledger import SETTLE
 from postroad.events.model import Event
 from postroad.events.parse import Parser
 from postroad.events.syslog import LogSocket
@@ -76,8 +77,9 @@ class LogThread:
             if ending and not carried:
                 return
             if not ending:
-                deadlines = [due for due in (self._parser.deadline, self._auth.deadline) if due is not None]
-                poll.poll(max(0.0, min(deadlines) - time.time()) * 1000 + 1 if deadlines else None)
+                # not until a deadline: the clock may be set back meanwhile
+                waiting = self._parser.deadline is not None or self._auth.deadline is not None
+                poll.poll(SETTLE * 1000 if waiting else None)
 
     def _carry(self, ending: bool) -> bool:
         """Write what has arrived and what is settled by now; return whether anything arrived."""

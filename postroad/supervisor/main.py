@@ -169,16 +169,15 @@ class Supervisor:
             for child in self.children:
                 if child.pid == pid:
                     child.died()
-                    if self.state is not State.STOPPING:
-                        code = os.waitstatus_to_exitcode(status)
-                        how = (
-                            f"was killed by {signal.Signals(-code).name}"
-                            if code < 0
-                            else f"ended with exit code {code}"
-                        )
-                        self._say("error", f"{child.process.name} {how}; it is started again")
-                        if self.state is State.READY:
-                            self._enter(State.DEGRADED)
+                    self._tell_of_death(child.process.name, pid, os.waitstatus_to_exitcode(status))
+
+    def _tell_of_death(self, name: str, pid: int, code: int) -> None:
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        self.log.emit(events.Stopped(time=time.time(), program=name, pid=pid, status=how))
+        if self.state is not State.STOPPING:
+            self._say("error", f"{name} {how}; it is started again")
+        if self.state is State.READY:
+            self._enter(State.DEGRADED)
 
     def _reload(self) -> None:
         """Put a changed configuration in force; one that can't be used changes nothing."""

@@ -448,6 +448,18 @@ def test_where_it_broke_may_not_be_told_and_then_nothing_is_believed() -> None:
     assert kinds(events) == ["raw", "raw"]
 
 
+def test_a_server_can_not_close_the_quotes_of_a_broken_address() -> None:
+    forged = (
+        'x"@y>, delay=00:00:00, xdelay=00:00:00, mailer=esmtp, pri=1, relay=x [6.6.6.6], dsn=5.1.1, stat=User unknown'
+    )
+    suffix = to("", f"Sent ({forged})").removeprefix("to=")
+    parser = Parser()
+    events = parser.feed(line(f'{ID}: to=<a@y>,<"b, [more]{suffix}')) + parser.feed(
+        line(f'{ID}: to=c"@y>,<d@y>{suffix}')
+    )
+    assert kinds(events) == ["raw", "raw"]
+
+
 def test_broken_lists_are_bounded_and_not_lost() -> None:
     parser = Parser()
     events = []
@@ -508,7 +520,8 @@ def test_neither_address_nor_reply_forges_a_delivery(recipients: list[str], outc
         assert event.recipient in recipients
         if event.kind != "delivered":
             assert event.reply == f"{'452 4.2.2' if kind == 'deferred' else '550 5.1.1'} {words}"
-    if not any("[more]" in text for text in [*recipients, words]):
+    # a list that was broken inside of quotes, and words that may close them: then nothing is believed
+    if not any("[more]" in text for text in [*recipients, words]) and ('"' not in words or len(texts) == 1):
         assert [event.recipient for event in believed if isinstance(event, model.RecipientEvent)] == recipients
 
 
