@@ -17,5 +17,8 @@ CURRENT = RUN / "current"
 LOG_SOCKET = RUN / "log"
 """Where the daemons' syslog lines arrive."""
 
+RATES = RUN / "rates"
+"""Where sendmail asks how many messages a client has sent."""
+
 HEALTH = RUN / "health"
 """The supervisor's state and its daemons' process ids, for the image's health check."""

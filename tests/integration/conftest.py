@@ -13,6 +13,7 @@ from email.utils import make_msgid
 from typing import Any
 
 import pytest
+from docker.errors import NotFound
 
 os.environ.setdefault(
     "TESTCONTAINERS_RYUK_DISABLED", "true"
@@ -152,7 +153,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     if report.failed:
         for node in item.listchain():
             for number, started in enumerate(node.stash.get(RELAYS, NONE)):
-                text = started.log() if started._container else "(not running)"
+                try:
+                    text = started.log() if started._container else "(not running)"
+                except NotFound:
+                    text = "(it did not start, or the test removed it)"
                 report.sections.append((f"relay {number} of {node.name}", text[-8000:]))
         internet = getattr(item, "funcargs", {}).get("internet")
         if internet:
