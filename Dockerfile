@@ -74,6 +74,8 @@ LABEL org.opencontainers.image.title="Postroad" \
       org.opencontainers.image.base.name="debian:trixie-slim" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
+# one flat layer is what lets the steps above take things out
+# hadolint ignore=DL3067
 COPY --from=rootfs / /
 ENV PATH=/usr/local/bin:/usr/sbin:/usr/bin LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
 USER 2525:2525

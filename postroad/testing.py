@@ -133,9 +133,13 @@ class PostroadContainer(DockerContainer):
 
         return self._await(message_id, ended, "end", timeout)
 
-    def wait_for(self, message_id: str, kind: str, timeout: float = 30) -> list[dict[str, Any]]:
-        """Wait for an event of a message, such as ``accepted``; arguments and result as ``follow``'s."""
-        return self._await(message_id, lambda story: any(event["event"] == kind for event in story), kind, timeout)
+    def wait_for(self, message_id: str, kind: str, timeout: float = 30) -> dict[str, Any]:
+        """Wait for the first event of this kind, such as ``accepted``, of a message, and return it.
+
+        Arguments and errors are ``follow``'s.
+        """
+        story = self._await(message_id, lambda story: any(event["event"] == kind for event in story), kind, timeout)
+        return next(event for event in story if event["event"] == kind)
 
     def _await(
         self, message_id: str, enough: Callable[[list[dict[str, Any]]], bool], what: str, timeout: float
@@ -143,8 +147,10 @@ class PostroadContainer(DockerContainer):
         deadline = time.monotonic() + timeout
         while True:
             events = self.events()
-            # rejections may lack the Message-ID, but not the queue id
-            ids = {event.get("queue_id") for event in events if event.get("message_id") == message_id} | {message_id}
+            # sendmail logs 100 bytes of a Message-ID; rejections may lack it, but not the queue id
+            ids = {event.get("queue_id") for event in events if event.get("message_id") == message_id[:100]} | {
+                message_id
+            }
             story = [event for event in events if event.get("queue_id") in ids - {None}]
             if enough(story):
                 return story

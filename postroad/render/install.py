@@ -145,6 +145,7 @@ def make_plan(config: Config, keys: list[dkim.SigningKey], around: networks.Surr
         processes=tuple(processes),
         grace=config.delivery.shutdown_grace.total_seconds(),
         log_format=config.log.format,
+        message_size=config.limits.message_size,
         policy=policy(config, around),
     )
 

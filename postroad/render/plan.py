@@ -34,12 +34,14 @@ class Plan:
         processes: each is started when the one before it is ready, and stopped in the opposite order.
         grace: seconds between SIGTERM and the end of the last process.
         log_format: ``json`` or ``text``.
+        message_size: sendmail's MaxMessageSize, in octets.
         policy: in a line, who may send: for the log.
     """
 
     processes: tuple[Process, ...]
     grace: float
     log_format: str
+    message_size: int
     policy: str
 
 

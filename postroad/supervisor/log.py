@@ -9,13 +9,16 @@ import os
 import select
 import sys
 import threading
+import time
 import traceback
 from collections import deque
 from pathlib import Path
 
+from postroad.events.ledger import SETTLE
 from postroad.events.model import Event
 from postroad.events.parse import Parser
 from postroad.events.syslog import LogSocket
+from postroad.render.plan import Plan
 from postroad.sinks import Dispatcher
 from postroad.sinks.stdout import StdoutSink
 
@@ -33,14 +36,16 @@ class LogThread:
         self._ending = False
         self._thread = threading.Thread(target=self._loop, name="log", daemon=True)
 
-    def start(self, log_format: str) -> None:
+    def start(self, wanted: Plan) -> None:
         """Begin to read and write."""
-        self.set_format(log_format)
+        self.follow(wanted)
         self._thread.start()
 
-    def set_format(self, log_format: str) -> None:
-        """Write from now on as ``json`` or ``text``."""
-        self._stdout.format = log_format
+    def follow(self, wanted: Plan) -> None:
+        """From now on, read what these daemons write, and write as this plan says."""
+        self._stdout.format = wanted.log_format
+        self._parser.milter = any(process.socket for process in wanted.processes)
+        self._parser.message_size = wanted.message_size
 
     def emit(self, event: Event) -> None:
         """Write an event of the supervisor's own, in its turn."""
@@ -62,21 +67,25 @@ class LogThread:
         while True:
             ending = self._ending  # read before the socket: what came until then is written
             try:
-                carried = self._carry()
+                carried = self._carry(ending)
             except Exception:  # noqa: BLE001 - a bug in here must not end the log
                 traceback.print_exc()
                 carried = False
             if ending and not carried:
                 return
             if not ending:
-                poll.poll()
+                # not until the deadline: the clock may be set back meanwhile
+                poll.poll(None if self._parser.deadline is None else SETTLE * 1000)
 
-    def _carry(self) -> bool:
-        """Write what has arrived; return whether there was anything."""
+    def _carry(self, ending: bool) -> bool:
+        """Write what has arrived and what is settled by now; return whether anything arrived."""
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._wake)
         lines = self._socket.read()
         found = [event for line in lines for event in self._parser.feed(line)]
+        found += self._parser.expire(time.time())
+        if ending and not lines:
+            found += self._parser.flush()
         while self._own:
             found.append(self._own.popleft())
         for event in found:

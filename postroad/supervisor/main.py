@@ -68,7 +68,7 @@ class Supervisor:
                 sys.stderr.write(error)
                 return code
             self.plan = plan.load(CURRENT / "plan.json")
-            self.log.start(self.plan.log_format)
+            self.log.start(self.plan)
             RateThread(RATES).start()
             self._start_all(self.plan)
             while True:
@@ -162,16 +162,15 @@ class Supervisor:
             for child in self.children:
                 if child.pid == pid:
                     child.died()
-                    if self.state is not State.STOPPING:
-                        code = os.waitstatus_to_exitcode(status)
-                        how = (
-                            f"was killed by {signal.Signals(-code).name}"
-                            if code < 0
-                            else f"ended with exit code {code}"
-                        )
-                        self._say("error", f"{child.process.name} {how}; it is started again")
-                        if self.state is State.READY:
-                            self._enter(State.DEGRADED)
+                    self._tell_of_death(child.process.name, pid, os.waitstatus_to_exitcode(status))
+
+    def _tell_of_death(self, name: str, pid: int, code: int) -> None:
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        self.log.emit(events.Stopped(time=time.time(), program=name, pid=pid, status=how))
+        if self.state is not State.STOPPING:
+            self._say("error", f"{name} {how}; it is started again")
+        if self.state is State.READY:
+            self._enter(State.DEGRADED)
 
     def _reload(self) -> None:
         """Put a changed configuration in force; one that can't be used changes nothing."""
@@ -182,7 +181,7 @@ class Supervisor:
         old, self.plan = {child.process.name: child for child in self.children}, plan.load(CURRENT / "plan.json")
         for change in changes:
             self._say("info", f"reload: {change}")
-        self.log.set_format(self.plan.log_format)
+        self.log.follow(self.plan)
         wanted = []
         for process in self.plan.processes:
             child = old.pop(process.name, None) or Child(process)

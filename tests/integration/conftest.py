@@ -21,10 +21,10 @@ os.environ.setdefault(
 
 from postroad.testing import PostroadContainer
 from tests.internet.host import Host
-from tests.internet.internet import Internet, build_image
+from tests.internet.internet import LABEL, Internet, build_image
 
 HOSTNAME = "mail.sender.example"
-LABELS = {"postroad.test": "1"}
+LABELS = {LABEL: "1"}
 
 
 @pytest.fixture(scope="session")
@@ -142,7 +142,6 @@ def send(relay: PostroadContainer, message: EmailMessage, **arguments: Any) -> s
 
 
 RELAYS = pytest.StashKey[list[PostroadContainer]]()
-NONE: list[PostroadContainer] = []
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -152,7 +151,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = outcome.get_result()  # type: ignore[attr-defined]
     if report.failed:
         for node in item.listchain():
-            for number, started in enumerate(node.stash.get(RELAYS, NONE)):
+            relays = node.stash.get(RELAYS, [])
+            for number, started in enumerate(relays):
                 try:
                     text = started.log() if started._container else "(not running)"
                 except NotFound:
