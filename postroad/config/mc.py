@@ -66,7 +66,7 @@ OWNED_FEATURES = {
 } | dict.fromkeys(
     (
         *("accept_unqualified_senders", "accept_unresolvable_domains", "access_db", "blocklist_recipients"),
-        *("no_default_msa", "nocanonify", "use_cw_file"),
+        *("no_default_msa", "nocanonify", "nopercenthack", "nouucp", "use_cw_file"),
     ),
     "no such entry: Postroad sets this feature itself",
 )

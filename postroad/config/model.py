@@ -19,8 +19,18 @@ from pydantic import (
 )
 
 from postroad.config.mc import check_define_name, check_define_value, check_feature, check_raw
-from postroad.config.names import DomainName, EgressName, Hostname, Selector, UserName
-from postroad.config.networks import Address, Network, PublicAddress, is_too_wide
+from postroad.config.names import (
+    Address,
+    DomainName,
+    EgressName,
+    Host,
+    Hostname,
+    OldAddress,
+    Recipient,
+    Selector,
+    UserName,
+)
+from postroad.config.networks import IPAddress, Network, PublicAddress, is_too_wide
 from postroad.config.section import FrozenMap, Section
 from postroad.config.values import AbsolutePath, Duration, Port, Size, WholeNumber, format_duration, refuse
 
@@ -221,17 +231,110 @@ class Delivery(Section):
     )
 
 
+class Recipients(Section):
+    """Who gets mail: for staging, where nothing may reach real people."""
+
+    allow: tuple[Recipient, ...] = Field(
+        (),
+        description="The only addresses and domains that mail may go to. None: anywhere.",
+        examples=[["example.com"]],
+    )
+    redirect_to: Address | None = Field(
+        None,
+        description="The mailbox that gets everything instead of the recipients, who are named in the header"
+        " `X-Original-Recipients`.",
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.allow and self.redirect_to:
+            refuse("allow or redirect_to, not both", found="both")
+        return self
+
+
+class Rewrite(Section):
+    """Addresses that leave as others, in the envelope and in the header fields that hold addresses."""
+
+    add_domain: DomainName | None = Field(
+        None,
+        description="Domain for addresses without one: `root` becomes `root@example.com`. Not set: such senders are"
+        " refused.",
+    )
+    masquerade_domains: tuple[Host, ...] = Field(
+        (), description="Hosts and domains, with all below them, whose addresses get the domain `masquerade_as`."
+    )
+    masquerade_as: DomainName | None = Field(None, description="The domain that takes their place.")
+    addresses: Annotated[
+        Mapping[OldAddress, Address], AfterValidator(FrozenMap), PlainSerializer(dict, return_type=dict[str, str])
+    ] = Field(
+        default_factory=lambda: FrozenMap({}),
+        description="Addresses and what they become, such as `root@web1.internal: ops@example.com`. Applied last.",
+    )
+    sender: Address | None = Field(
+        None,
+        description="The one sender of everything: in the envelope and in From:, where the name stays. The address that"
+        " was there is kept in the header `X-Original-From`.",
+    )
+
+    @property
+    def changes_addresses(self) -> bool:
+        """Whether an address may leave as another because of what it is."""
+        return bool(self.add_domain or self.masquerade_domains or self.addresses)
+
+    @field_validator("add_domain", "masquerade_as")
+    @classmethod
+    def _named(cls, value: str | None) -> str | None:
+        if value == "*":
+            refuse("a domain")
+        return value
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        if bool(self.masquerade_domains) != bool(self.masquerade_as):
+            refuse("masquerade_domains and masquerade_as together", found="one of the two")
+        for old, new in self.addresses.items():
+            # an address passes the rules several times on its way
+            if new.lower() in self.addresses or self.masquerades(new.rpartition("@")[2]):
+                refuse("an address that is not itself rewritten", at=("addresses", old), found=new)
+        return self
+
+    def masquerades(self, domain: str) -> bool:
+        """Whether addresses in this domain get another."""
+        return domain != self.masquerade_as and any(
+            domain == host or domain.endswith(f".{host}") for host in self.masquerade_domains
+        )
+
+
 class Limits(Section):
-    """What one message may be."""
+    """What one message may be, and one client may do."""
 
     message_size: Size = Field(25 * 2**20, description="Largest message taken, in its encoded form.")
     recipients_per_message: WholeNumber = Field(100, ge=1, le=10_000, description="Most recipients of one message.")
+    bad_recipients: WholeNumber = Field(
+        20,
+        ge=1,
+        le=10_000,
+        description="Most recipients of one message that may be refused; at the next one the connection is closed.",
+    )
+    connections_per_client: WholeNumber | None = Field(
+        50, ge=1, le=10_000, description="Most connections at once from one address. `null`: any number."
+    )
+    connections_per_minute: WholeNumber | None = Field(
+        None, ge=1, le=100_000, description="Most new connections in a minute from one address. `null`: any number."
+    )
+    messages_per_minute: WholeNumber | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="Most messages in a minute from one address, or from one user who authenticated, over all"
+        " connections. `null`: any number.",
+    )
 
 
 class Dns(Section):
     """Whom `postroad dns` and `postroad doctor` ask. The mail goes by the container's own resolvers."""
 
-    servers: tuple[Address, ...] = Field((), description="Resolvers. None: those of the container.")
+    servers: tuple[IPAddress, ...] = Field((), description="Resolvers. None: those of the container.")
     egress: tuple[EgressName, ...] = Field(
         (
             "myip.opendns.com @resolver1.opendns.com",
@@ -306,6 +409,8 @@ class Config(Section):
     tls: Tls = Field(default_factory=Tls)
     dkim: Dkim = Field(default_factory=Dkim)
     delivery: Delivery = Field(default_factory=Delivery)
+    recipients: Recipients = Field(default_factory=Recipients)
+    rewrite: Rewrite = Field(default_factory=Rewrite)
     limits: Limits = Field(default_factory=Limits)
     dns: Dns = Field(default_factory=Dns)
     log: Log = Field(default_factory=Log)
@@ -342,6 +447,26 @@ class Config(Section):
                         found=name,
                     )
         return self
+
+    @model_validator(mode="after")
+    def _one_sender_is_signed(self) -> Self:
+        if self.rewrite.sender:
+            at = ("rewrite", "sender")
+            if not self.dkim.enabled:
+                refuse(
+                    "sender only where dkim.enabled is true: who signs also writes the new From:",
+                    at=at,
+                    found=self.rewrite.sender,
+                )
+            if not self.covers(self.rewrite.sender.rpartition("@")[2]):
+                refuse("an address in one of domains (by its name, not by *)", at=at, found=self.rewrite.sender)
+        return self
+
+    def covers(self, domain: str) -> bool:
+        """Whether one of the named ``domains`` lets this one send."""
+        return any(
+            domain == each.name or (each.subdomains and domain.endswith(f".{each.name}")) for each in self.named_domains
+        )
 
     @property
     def named_domains(self) -> tuple[Domain, ...]:

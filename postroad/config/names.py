@@ -10,6 +10,7 @@ from pydantic import AfterValidator, WithJsonSchema
 from postroad.config.values import refuse
 
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+LOCAL_PART = re.compile(r"[A-Za-z0-9_+=-]+(\.[A-Za-z0-9_+=-]+)*")
 LONGEST_NAME = 253
 EGRESS = re.compile(r"([A-Za-z0-9.-]+) ((?:(?:CH )?TXT )?)@([A-Za-z0-9.:-]+)")
 
@@ -77,6 +78,41 @@ def _domain(value: str) -> str:
     return value if value == "*" else check_name(value, "example.com")
 
 
+def check_address(value: str, *, short_host: bool = False) -> str:
+    """A mail address, its domain in lower case.
+
+    The part before the ``@`` is narrower than RFC 5321's: its letters mean nothing to m4 and to sendmail's rules.
+
+    Args:
+        value: the address.
+        short_host: also take a host name without a dot, such as ``root@web1``.
+
+    Raises:
+        PydanticCustomError: it is none.
+    """
+    local, at, domain = value.rpartition("@")
+    domain = domain.lower()
+    if not at or not LOCAL_PART.fullmatch(local) or not (is_name(domain) or (short_host and is_host(domain))):
+        refuse("a mail address such as app@example.com (before the @ letters, digits and . _ + = - only)")
+    return f"{local}@{domain}"
+
+
+def is_host(text: str) -> bool:
+    """Whether this is a lower-case host name, with or without dots."""
+    return len(text) <= LONGEST_NAME and all(map(LABEL.fullmatch, text.split(".")))
+
+
+def _host(value: str) -> str:
+    host = value.lower()
+    if not is_host(host):
+        refuse("a host name or domain such as web1 or internal.example.com")
+    return host
+
+
+def _recipient(value: str) -> str:
+    return check_address(value) if "@" in value else check_name(value, "example.com")
+
+
 def _selector(value: str) -> str:
     name = value.lower()
     if len(name) > 63 or not all(map(LABEL.fullmatch, name.split("."))):
@@ -112,6 +148,34 @@ DomainName = Annotated[
     WithJsonSchema({"$comment": "domain", "type": "string", "maxLength": 253, "pattern": rf"^\*$|{_NAME_PATTERN}"}),
 ]
 """A fully qualified domain name, or ``*`` for any."""
+
+Address = Annotated[
+    str,
+    AfterValidator(check_address),
+    WithJsonSchema({"$comment": "mail address", "type": "string", "maxLength": 320}),
+]
+"""A mail address (RFC 5321), its domain in lower case."""
+
+OldAddress = Annotated[
+    str,
+    AfterValidator(lambda value: check_address(value, short_host=True).lower()),
+    WithJsonSchema({"$comment": "mail address", "type": "string", "maxLength": 320}),
+]
+"""A mail address whose domain may be a host name without a dot, in lower case."""
+
+Host = Annotated[
+    str,
+    AfterValidator(_host),
+    WithJsonSchema({"$comment": "host name or domain", "type": "string", "maxLength": 253}),
+]
+"""A host name with or without dots, in lower case."""
+
+Recipient = Annotated[
+    str,
+    AfterValidator(_recipient),
+    WithJsonSchema({"$comment": "mail address or domain", "type": "string", "maxLength": 320}),
+]
+"""A mail address, or a domain that stands for all in it."""
 
 Selector = Annotated[
     str,

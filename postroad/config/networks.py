@@ -22,6 +22,18 @@ WIDEST_PUBLIC = {4: 24, 6: 64}
 """The shortest public prefix taken: one IPv4 block as it is routed, one IPv6 LAN."""
 
 
+MOST_ENTRIES = 4096
+"""The most entries of the access map that one range may take."""
+
+
+def access_entries(network: IPv4Network | IPv6Network) -> int:
+    """How many entries the access map needs for a range: it knows whole octets (IPv4) and 16-bit groups (IPv6) only."""
+    if network.version == 6 and not network.prefixlen:
+        return 1  # all of IPv6 has a key of its own
+    step = 8 if network.version == 4 else 16
+    return int(2 ** (max(step, -(-network.prefixlen // step) * step) - network.prefixlen))
+
+
 def parse_network(value: Any) -> IPv4Network | IPv6Network | Literal["auto"]:
     """``auto`` as it is; an address or CIDR as a network.
 
@@ -42,9 +54,16 @@ def parse_network(value: Any) -> IPv4Network | IPv6Network | Literal["auto"]:
     if isinstance(loose, IPv6Network) and loose.network_address.ipv4_mapped:
         refuse("the IPv4 network itself, not its IPv6-mapped form")
     try:
-        return ipaddress.ip_network(value)
+        network = ipaddress.ip_network(value)
     except ValueError:
         refuse("the address alone, or the network it is in", hint=f": {loose}")
+    if (entries := access_entries(network)) > MOST_ENTRIES:
+        refuse(
+            f"a range that takes at most {MOST_ENTRIES} entries of the access map, which knows 16 bits of an address at"
+            f" a time: the /{network.prefixlen // 16 * 16 + 4}s in it, or longer, that hold your clients",
+            found=f"{network}, which takes {entries}",
+        )
+    return network
 
 
 def is_too_wide(network: IPv4Network | IPv6Network) -> bool:
@@ -78,7 +97,7 @@ def parse_address(value: Any) -> IPv4Address | IPv6Address:
     return address
 
 
-Address = Annotated[
+IPAddress = Annotated[
     IPv4Address | IPv6Address,
     PlainValidator(parse_address),
     PlainSerializer(str, return_type=str),

@@ -9,7 +9,7 @@ import jinja2
 
 from postroad.config.model import Config, User
 from postroad.config.values import format_duration
-from postroad.render import m4, networks
+from postroad.render import lua, m4, networks
 from postroad.render.keys import SigningKey
 from postroad.render.paths import RUN
 
@@ -23,6 +23,18 @@ class RenderedFile:
 
     path: str
     text: str
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """A mail address in two."""
+
+    local: str
+    domain: str
+
+    @classmethod
+    def of(cls, address: str | None) -> "_Parts | None":
+        return cls(*address.rsplit("@", 1)) if address else None
 
 
 class _Safe(str):
@@ -50,6 +62,7 @@ _environment = jinja2.Environment(
 _environment.filters.update(
     q=lambda value: _Safe(m4.quote(value)),
     word=lambda value: _Safe(m4.word(value)),
+    lua=lambda value: _Safe(lua.quote(value)),
     raw=_Safe,
 )
 
@@ -78,10 +91,10 @@ def files(
         "keys": keys,
         "warn_after": format_duration(queue.warn_after) if queue.warn_after else "",
         "give_up_after": format_duration(queue.give_up_after),
-        "hostname_sends": any(
-            config.hostname == domain.name or (domain.subdomains and config.hostname.endswith(f".{domain.name}"))
-            for domain in config.named_domains
-        ),
+        "hostname_sends": config.covers(config.hostname),
+        "rewrites_envelope": bool(config.rewrite.changes_addresses or config.rewrite.sender),
+        "one_sender": _Parts.of(config.rewrite.sender),
+        "redirect_to": _Parts.of(config.recipients.redirect_to),
         # how sendmail's daemons differ, by their names: flags of DAEMON_OPTIONS
         "listeners": [
             (name, port, flags)
@@ -103,8 +116,16 @@ def files(
         else [networks.access_key(router) for router in around.gateways],
     }
     paths = ["sendmail.mc", "access", "local-host-names", "sender-domains", "sender-parents", "service.switch"]
+    if config.recipients.allow:
+        paths += ["allowed-domains", "allowed-addresses"]
+    if config.rewrite.masquerade_domains:
+        paths.append("masquerade-domains")
+    if config.rewrite.addresses:
+        paths.append("rewrite")
     if keys:
         paths += ["opendkim.conf", "dkim/key-table", "dkim/signing-table", "dkim/internal-hosts", "dkim/setup.lua"]
+        if config.rewrite.sender:
+            paths.append("dkim/final.lua")
     return [
         RenderedFile(path, _environment.get_template(f"{path.rpartition('/')[2]}.j2").render(context)) for path in paths
     ]

@@ -124,9 +124,9 @@ def _build(generation: Path, config: Config, material: Material) -> None:
     cf = generation / "sendmail.cf"
     try:
         system.write(cf, system.run(["m4", "sendmail.mc"], cwd=generation))
-        system.run(
-            ["makemap", "-C", str(cf), "hash", str(generation / "access")], stdin=(generation / "access").read_text()
-        )
+        for text in (generation / name for name in ("access", "rewrite")):
+            if text.exists():
+                system.run(["makemap", "-C", str(cf), "hash", str(text)], stdin=text.read_text())
         # an address test reads the whole configuration: a bad line of sendmail.local_config shows here
         system.run([SENDMAIL, "-C", str(cf), "-bt"], stdin="/quit\n", env=_environment(config))
         if keys:
@@ -139,10 +139,12 @@ def _build(generation: Path, config: Config, material: Material) -> None:
 
 def surroundings() -> networks.Surroundings:
     """The networks of this container; none under host networking, where the host's neighbours are strangers."""
-    if any((device / mark).exists() for device in Path("/sys/class/net").iterdir() for mark in ("device", "bridge")):
+    devices = list(Path("/sys/class/net").iterdir())
+    if any((device / mark).exists() for device in devices for mark in ("device", "bridge")):
         return networks.Surroundings()
+    mtu = {device.name: int((device / "mtu").read_text()) for device in devices if (device / "mtu").exists()}
     route, ipv6_route = Path("/proc/net/route"), Path("/proc/net/ipv6_route")
-    return networks.surroundings(route.read_text(), ipv6_route.read_text() if ipv6_route.exists() else "")
+    return networks.surroundings(route.read_text(), ipv6_route.read_text() if ipv6_route.exists() else "", mtu)
 
 
 def make_plan(config: Config, material: Material, around: networks.Surroundings) -> plan.Plan:
@@ -204,6 +206,9 @@ def policy(config: Config, around: networks.Surroundings) -> str:
     trusted = [str(network) for network in networks.trusted(config.clients.networks, around)]
     gateways = [] if config.clients.trust_gateway else [str(router) for router in around.gateways]
     without = f" (not the gateways {', '.join(gateways)})" if gateways and trusted else ""
+    overlays = ", ".join(map(str, around.overlays)) if "auto" in config.clients.networks else ""
+    if overlays:
+        without += f" (nor for the overlay {overlays}, which may be Swarm's ingress, unless clients.networks names it)"
     senders = ", ".join(domain.name + (" and subdomains" if domain.subdomains else "") for domain in config.domains)
     names = f" and for users {', '.join(user.name for user in config.clients.users)}" if config.clients.users else ""
     return f"relaying for {', '.join(['this container', *trusted])}{without}{names}; senders in {senders}"

@@ -20,5 +20,8 @@ LOG_SOCKET = RUN / "log"
 AUTH_REFUSED = RUN / "auth-refused"
 """The clients that may not authenticate for a while, for sendmail's rules."""
 
+RATES = RUN / "rates"
+"""Where sendmail asks how many messages a client has sent."""
+
 HEALTH = RUN / "health"
 """The supervisor's state and its daemons' process ids, for the image's health check."""

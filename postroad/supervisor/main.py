@@ -15,10 +15,11 @@ from postroad import system
 from postroad.errors import CommandError, PostroadError
 from postroad.events import model as events
 from postroad.render import plan
-from postroad.render.paths import CURRENT, HEALTH, LOG_SOCKET
+from postroad.render.paths import CURRENT, HEALTH, LOG_SOCKET, RATES
 from postroad.supervisor import processes
 from postroad.supervisor.log import LogThread
 from postroad.supervisor.processes import Child
+from postroad.supervisor.rates import RateThread
 from postroad.supervisor.shutdown import Shutdown
 from postroad.supervisor.watch import Watch
 
@@ -70,6 +71,7 @@ class Supervisor:
                 return code
             self.plan = plan.load(CURRENT / "plan.json")
             self.log.start(self.plan)
+            RateThread(RATES).start()
             self._start_all(self.plan)
             while True:
                 self._wait()

@@ -156,7 +156,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
                 try:
                     text = started.log() if started._container else "(not running)"
                 except NotFound:
-                    text = "(did not start)"  # its log is in the error
+                    text = "(it did not start, or the test removed it)"  # why it did not is in the error
                 report.sections.append((f"relay {number} of {node.name}", text[-8000:]))
         internet = getattr(item, "funcargs", {}).get("internet")
         if internet:

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
 from postroad.config.model import Clients, Config, Dns
-from postroad.config.networks import is_too_wide, parse_network
+from postroad.config.networks import access_entries, is_too_wide, parse_network
 
 
 @pytest.mark.parametrize(
@@ -140,3 +140,27 @@ def test_names_that_tell_the_address(text: str, found: str) -> None:
 def test_names_that_tell_nothing(text: str) -> None:
     with pytest.raises(ValidationError):
         Dns(egress=(text,))
+
+
+@pytest.mark.parametrize(
+    ("network", "entries"),
+    [
+        ("10.0.0.0/8", 1),
+        ("172.16.0.0/12", 16),
+        ("0.0.0.0/0", 256),
+        ("fc00::/7", 512),
+        ("fd00:8000::/20", 4096),
+        ("::/0", 1),
+    ],
+)
+def test_the_entries_of_a_range(network: str, entries: int) -> None:
+    assert access_entries(ip_network(network)) == entries
+    assert parse_network(network) == ip_network(network)
+
+
+@pytest.mark.parametrize(
+    ("network", "instead"), [("fd00:8000::/19", "/20s"), ("2001:db8::/33", "/36s"), ("::/3", "/4s")]
+)
+def test_a_range_of_too_many_entries_is_refused_with_what_to_write(network: str, instead: str) -> None:
+    with pytest.raises(PydanticCustomError, match=instead):
+        parse_network(network)
