@@ -27,7 +27,8 @@ def record_sets(planned: Iterable[Planned]) -> list[RecordSet]:
     """The records by name and type, with the values that are there for other purposes and must stay."""
     groups: dict[tuple[str, str], list[Planned]] = {}
     for each in planned:
-        groups.setdefault((each.record.name, each.record.type), []).append(each)
+        if each.ours:
+            groups.setdefault((each.record.name, each.record.type), []).append(each)
     made = []
     for (name, rtype), members in groups.items():
         replaced = {value for each in members for value in each.replaces}

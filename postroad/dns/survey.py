@@ -33,6 +33,7 @@ class Planned:
         replaces: values that it takes the place of; they must go.
         beside: other values of the same name and type, which must stay: many programs set all of them at once.
         notes: what to know of it, each a sentence.
+        ours: whether it is for this server to set; an MX record that leads elsewhere is shown only.
     """
 
     record: Record
@@ -41,6 +42,7 @@ class Planned:
     replaces: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    ours: bool = True
 
 
 def survey(config: Config, facts: Facts, resolver: Resolver) -> tuple[Planned, ...]:
@@ -80,6 +82,7 @@ def _plan(config: Config, facts: Facts, resolver: Resolver, record: Record, reco
         replaces=tuple(rivals),
         beside=tuple(value for value in answer.values if value not in {*rivals, *same}),
         notes=tuple(_notes(record, answer, rivals, resolver)),
+        ours=record.type != "MX" or record.value.split()[-1] == config.hostname,
     )
 
 

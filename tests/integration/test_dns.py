@@ -241,6 +241,8 @@ def test_what_people_decided_stays(relay: PostroadContainer, zone: Internet) -> 
     assert found["_dmarc.sender.example", "TXT"] == found["sender.example", "MX"] == "is there"
     assert found[HOSTNAME, "A"] == found[POINTER, "PTR"] == "to change"
     table = dns(relay)
+    for form in ("route53", "terraform"):
+        assert "mx.rcpt.example" not in dns(relay, "--format", form), "it would be taken over"
     assert "instead of: 192.0.2.99" in table
     assert "instead of: ec2-203-0-113-10.compute.example" in table
     assert f"aws ec2 modify-address-attribute --domain-name {HOSTNAME}" in table

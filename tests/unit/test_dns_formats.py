@@ -1,11 +1,12 @@
 """Records as text, at their edges; what reads them for real is in tests/integration."""
 
 import json
+from typing import Any
 
 import dns.rdata
 import hcl2
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postroad.dns.formats import bind, cloudflare, record_sets, route53, strings, terraform, zone_line
@@ -14,7 +15,7 @@ from postroad.dns.survey import Planned, State
 
 
 def planned(
-    value: str, name: str = "example.com", rtype: str = "TXT", state: State = State.ADD, **more: tuple[str, ...]
+    value: str, name: str = "example.com", rtype: str = "TXT", state: State = State.ADD, **more: Any
 ) -> Planned:
     return Planned(Record(name, rtype, 3600, value, "for a test"), state, "example.com", **more)
 
@@ -25,6 +26,7 @@ def parsed(line: str) -> str:
     return b"".join(data.strings).decode()  # type: ignore[attr-defined]
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=700))
 def test_any_text_survives_a_zone_file(text: str) -> None:
     line = zone_line(planned(text).record)
@@ -33,6 +35,7 @@ def test_any_text_survives_a_zone_file(text: str) -> None:
     assert parsed(line) == text
 
 
+@settings(deadline=None, max_examples=25)  # the parser takes its time
 @given(st.text(max_size=600).filter(lambda text: text.encode(errors="ignore").decode() == text))
 def test_any_text_is_valid_terraform(text: str) -> None:
     made = terraform([planned(text)])
@@ -70,6 +73,12 @@ def test_only_what_was_seen_is_overwritten(state: str, action: str) -> None:
     record = planned("x", state=State[state])
     assert [each["Action"] for each in json.loads(route53([record]))["Changes"]] == [action]
     assert ("allow_overwrite" in terraform([record])) == (action == "UPSERT")
+
+
+def test_what_is_not_ours_is_not_set() -> None:
+    record = planned("10 mx.example.net", rtype="MX", state=State.PRESENT, ours=False)
+    assert record_sets([record]) == []
+    assert "10 mx.example.net." in bind([record])
 
 
 def test_nothing_in_a_value_is_terraform_s_to_replace() -> None:
