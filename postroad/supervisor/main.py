@@ -15,7 +15,7 @@ from postroad import system
 from postroad.errors import CommandError, PostroadError
 from postroad.events import model as events
 from postroad.render import plan
-from postroad.render.paths import CURRENT, HEALTH, LOG_SOCKET
+from postroad.render.paths import CURRENT, FEED, HEALTH, LOG_SOCKET
 from postroad.supervisor import processes
 from postroad.supervisor.log import LogThread
 from postroad.supervisor.processes import Child
@@ -53,7 +53,7 @@ class Supervisor:
     def __init__(self) -> None:
         self.state = State.PREPARING
         self.children: list[Child] = []
-        self.log = LogThread(LOG_SOCKET)
+        self.log = LogThread(LOG_SOCKET, FEED)
         self.plan: plan.Plan | None = None
         self.watch = Watch({}, float("inf"))
         self.began = time.monotonic()
