@@ -77,6 +77,13 @@ def _domain(value: str) -> str:
     return value if value == "*" else check_name(value, "example.com")
 
 
+def _server(value: str) -> str:
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        return check_name(value, "time.example.com")
+
+
 def _selector(value: str) -> str:
     name = value.lower()
     if len(name) > 63 or not all(map(LABEL.fullmatch, name.split("."))):
@@ -112,6 +119,13 @@ DomainName = Annotated[
     WithJsonSchema({"$comment": "domain", "type": "string", "maxLength": 253, "pattern": rf"^\*$|{_NAME_PATTERN}"}),
 ]
 """A fully qualified domain name, or ``*`` for any."""
+
+Server = Annotated[
+    str,
+    AfterValidator(_server),
+    WithJsonSchema({"$comment": "host name or address", "type": "string"}),
+]
+"""A fully qualified domain name, or an IP address."""
 
 Selector = Annotated[
     str,

@@ -55,6 +55,8 @@ class Supervisor:
         self.children: list[Child] = []
         self.log = LogThread(LOG_SOCKET, FEED)
         self.plan: plan.Plan | None = None
+        self.doctor = 0
+        """The process that looks everything over when all has started; 0 if none does."""
         self.watch = Watch({}, float("inf"))
         self.began = time.monotonic()
 
@@ -71,6 +73,8 @@ class Supervisor:
             self.plan = plan.load(CURRENT / "plan.json")
             self.log.start(self.plan)
             self._start_all(self.plan)
+            if self.plan.look_over:
+                self._look_over()
             while True:
                 self._wait()
         except StopRequested:
@@ -99,6 +103,15 @@ class Supervisor:
             self._await_ready(child)
         self._enter(State.READY)
         self._say("info", f"ready after {time.monotonic() - self.began:.2f} s")
+
+    def _look_over(self) -> None:
+        """Have what is outside looked over by a process of its own: what it finds it tells the log."""
+        try:
+            self.doctor = system.spawn(
+                [sys.executable, "-m", "postroad.checks"], {**os.environ, "PYTHONPATH": str(SOURCE)}
+            )
+        except CommandError as error:
+            self._say("error", str(error))
 
     def _take(self, wanted: plan.Plan) -> None:
         """Note what a plan says besides its processes."""
@@ -166,6 +179,8 @@ class Supervisor:
                 return
             if not pid:
                 return
+            if pid == self.doctor:
+                self.doctor = 0
             for child in self.children:
                 if child.pid == pid:
                     child.died()
@@ -225,6 +240,8 @@ class Supervisor:
         self._enter(State.STOPPING)
         grace = self.plan.grace if self.plan else 0.0
         self._say("info", f"stopping: deliveries under way have {grace:g} s")
+        if self.doctor:
+            processes.kill(self.doctor, signal.SIGKILL)  # it changes nothing, and is not waited for
         # what signs mail goes last: sessions under way need it
         last = [child for child in self.children if child.process.socket]
         for child in self.children:
