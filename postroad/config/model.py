@@ -28,6 +28,7 @@ from postroad.config.names import (
     OldAddress,
     Recipient,
     Selector,
+    Server,
     UserName,
 )
 from postroad.config.networks import IPAddress, Network, PublicAddress, is_too_wide
@@ -348,6 +349,28 @@ class Dns(Section):
     )
 
 
+class Doctor(Section):
+    """What `postroad doctor` asks and where. Nothing is sent to any of them."""
+
+    at_start: bool = Field(
+        True,
+        description="Whether the server has itself looked over, in the background, when it has started: a line in the"
+        " log for each thing that fails.",
+    )
+    receivers: tuple[Hostname, ...] = Field(
+        ("gmail.com", "outlook.com", "yahoo.com", "icloud.com"),
+        description="Domains whose mail servers are connected to, to see whether port 25 and TLS work.",
+    )
+    dnsbls: tuple[Hostname, ...] = Field(
+        ("zen.spamhaus.org", "bl.spamcop.net", "psbl.surriel.com"),
+        description="Lists of blocked addresses (DNSBLs) to look the public addresses up in.",
+    )
+    ntp: tuple[Server, ...] = Field(
+        ("time.cloudflare.com", "time.google.com", "169.254.169.123"),
+        description="Time servers, names or addresses, to compare the clock with. The last one is EC2's own.",
+    )
+
+
 class Log(Section):
     """What is printed on standard output."""
 
@@ -413,6 +436,7 @@ class Config(Section):
     rewrite: Rewrite = Field(default_factory=Rewrite)
     limits: Limits = Field(default_factory=Limits)
     dns: Dns = Field(default_factory=Dns)
+    doctor: Doctor = Field(default_factory=Doctor)
     log: Log = Field(default_factory=Log)
     sendmail: Sendmail = Field(default_factory=Sendmail)
 

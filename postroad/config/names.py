@@ -113,6 +113,13 @@ def _recipient(value: str) -> str:
     return check_address(value) if "@" in value else check_name(value, "example.com")
 
 
+def _server(value: str) -> str:
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        return check_name(value, "time.example.com")
+
+
 def _selector(value: str) -> str:
     name = value.lower()
     if len(name) > 63 or not all(map(LABEL.fullmatch, name.split("."))):
@@ -176,6 +183,13 @@ Recipient = Annotated[
     WithJsonSchema({"$comment": "mail address or domain", "type": "string", "maxLength": 320}),
 ]
 """A mail address, or a domain that stands for all in it."""
+
+Server = Annotated[
+    str,
+    AfterValidator(_server),
+    WithJsonSchema({"$comment": "host name or address", "type": "string"}),
+]
+"""A fully qualified domain name, or an IP address."""
 
 Selector = Annotated[
     str,

@@ -185,6 +185,7 @@ def make_plan(config: Config, material: Material, around: networks.Surroundings)
         log_format=config.log.format,
         message_size=config.limits.message_size,
         policy=policy(config, around),
+        look_over=config.doctor.at_start,
         warnings=material.pair.warnings,
         watched=material.watched,
         due=material.pair.due.timestamp(),

@@ -17,6 +17,8 @@ CURRENT = RUN / "current"
 LOG_SOCKET = RUN / "log"
 """Where the daemons' syslog lines arrive."""
 
+FEED = RUN / "events"
+"""Where events can be read as they happen."""
 AUTH_REFUSED = RUN / "auth-refused"
 """The clients that may not authenticate for a while, for sendmail's rules."""
 

@@ -37,6 +37,7 @@ class Plan:
         log_format: ``json`` or ``text``.
         message_size: sendmail's MaxMessageSize, in octets.
         policy: in a line, who may send: for the log.
+        look_over: whether to have everything looked over, once, when all run.
         warnings: what else the log should say.
         watched: files that call for a reload when ``system.status`` says something else of them.
         due: when a reload is due even without a change, in seconds since the epoch.
@@ -47,6 +48,7 @@ class Plan:
     log_format: str
     message_size: int
     policy: str
+    look_over: bool
     warnings: tuple[str, ...]
     watched: dict[str, str]
     due: float

@@ -15,7 +15,7 @@ from postroad import system
 from postroad.errors import CommandError, PostroadError
 from postroad.events import model as events
 from postroad.render import plan
-from postroad.render.paths import CURRENT, HEALTH, LOG_SOCKET, RATES
+from postroad.render.paths import CURRENT, FEED, HEALTH, LOG_SOCKET, RATES
 from postroad.supervisor import processes
 from postroad.supervisor.log import LogThread
 from postroad.supervisor.processes import Child
@@ -54,8 +54,10 @@ class Supervisor:
     def __init__(self) -> None:
         self.state = State.PREPARING
         self.children: list[Child] = []
-        self.log = LogThread(LOG_SOCKET)
+        self.log = LogThread(LOG_SOCKET, FEED)
         self.plan: plan.Plan | None = None
+        self.doctor = 0
+        """The process that looks everything over when all has started; 0 if none does."""
         self.watch = Watch({}, float("inf"))
         self.began = time.monotonic()
 
@@ -73,6 +75,8 @@ class Supervisor:
             self.log.start(self.plan)
             RateThread(RATES).start()
             self._start_all(self.plan)
+            if self.plan.look_over:
+                self._look_over()
             while True:
                 self._wait()
         except StopRequested:
@@ -101,6 +105,15 @@ class Supervisor:
             self._await_ready(child)
         self._enter(State.READY)
         self._say("info", f"ready after {time.monotonic() - self.began:.2f} s")
+
+    def _look_over(self) -> None:
+        """Have what is outside looked over by a process of its own: what it finds it tells the log."""
+        try:
+            self.doctor = system.spawn(
+                [sys.executable, "-m", "postroad.checks"], {**os.environ, "PYTHONPATH": str(SOURCE)}
+            )
+        except CommandError as error:
+            self._say("error", str(error))
 
     def _take(self, wanted: plan.Plan) -> None:
         """Note what a plan says besides its processes."""
@@ -168,6 +181,8 @@ class Supervisor:
                 return
             if not pid:
                 return
+            if pid == self.doctor:
+                self.doctor = 0
             for child in self.children:
                 if child.pid == pid:
                     child.died()
@@ -227,6 +242,8 @@ class Supervisor:
         self._enter(State.STOPPING)
         grace = self.plan.grace if self.plan else 0.0
         self._say("info", f"stopping: deliveries under way have {grace:g} s")
+        if self.doctor:
+            processes.kill(self.doctor, signal.SIGKILL)  # it changes nothing, and is not waited for
         # what signs mail goes last: sessions under way need it
         last = [child for child in self.children if child.process.socket]
         for child in self.children:

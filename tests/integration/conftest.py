@@ -46,6 +46,18 @@ def app(internet: Internet) -> Host:
     return internet.add_app()
 
 
+@pytest.fixture(scope="session")
+def zones(internet: Internet) -> Internet:
+    """The pretend internet, with names that can't be looked up: ``servfail.example`` and ``closed.example`` (REFUSED)."""
+    internet.add_zone("closed.example")
+    # a secondary whose primary is nowhere
+    lame = '{ type secondary; primaries { 127.0.0.9 port 9; }; file "servfail"; };'
+    internet.dns.run("rndc", "addzone", "servfail.example", lame)
+    closed = '{ type primary; file "/var/cache/bind/closed.example.zone"; allow-query { none; }; };'
+    internet.dns.run("rndc", "modzone", "closed.example", closed)
+    return internet
+
+
 StartRelay = Callable[..., PostroadContainer]
 
 
