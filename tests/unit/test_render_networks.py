@@ -2,11 +2,14 @@
 
 import ipaddress
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from postroad.config.model import Config
+from postroad.render.files import files
 from postroad.render.networks import Network, Surroundings, access_key, access_keys, surroundings, trusted
 
 ROUTE = """\
@@ -94,3 +97,25 @@ def test_auto_grants_no_public_network() -> None:
 def test_no_networks_means_nobody() -> None:
     assert trusted([], surroundings(ROUTE, "")) == ()
     assert trusted(["auto"], surroundings("", "")) == ()
+
+
+def access(clients: dict[str, object]) -> list[str]:
+    config = Config.model_validate({"hostname": "mail.example.com", "domains": ["example.com"], "clients": clients})
+    around = surroundings(ROUTE, "")
+    rendered = {file.path: file.text for file in files(config, [], around, base=Path("/x"))}
+    return [line for line in rendered["access"].splitlines() if not line.startswith("#")]
+
+
+def test_networks_that_overlap_give_each_key_once() -> None:
+    lines = access({"networks": ["auto", "172.16.0.0/12", "172.20.0.0/15"]})
+    keys = [line.split()[0] for line in lines]
+    assert sorted(keys) == sorted(set(keys))
+    assert "Connect:172.20\tRELAY" in lines
+
+
+def test_a_gateway_that_is_named_as_a_network_stays_untrusted() -> None:
+    (router,) = [str(each) for each in surroundings(ROUTE, "").gateways if str(each).startswith("172.")]
+    assert [line for line in access({"networks": [router]}) if router in line] == [f"Connect:{router}\tOK"]
+    assert [line for line in access({"networks": [router], "trust_gateway": True}) if router in line] == [
+        f"Connect:{router}\tRELAY"
+    ]
