@@ -1,6 +1,8 @@
 """The command line: each command is a module of this package, loaded when it is called."""
 
 import importlib
+import os
+import sys
 
 import click
 
@@ -44,4 +46,11 @@ def main() -> int:
     except PostroadError as error:
         click.echo(f"postroad: {error}", err=True)
         return error.exit_code
+    except BrokenPipeError:
+        # `| head` has seen enough; what is left must not be written at the exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        click.echo(f"postroad: {error}", err=True)
+        return 1
     return result if isinstance(result, int) else 0

@@ -83,6 +83,7 @@ def files(
         InstallError: a value can't be written into its file (the configuration should have refused it).
     """
     queue = config.delivery.queue
+    untrusted = [] if config.clients.trust_gateway else [networks.access_key(router) for router in around.gateways]
     context = {
         "config": config,
         "base": str(base),
@@ -106,14 +107,16 @@ def files(
             if port
         ],
         "users": [_rights(user, config) for user in config.clients.users],
-        "relay_keys": [
-            key
-            for network in networks.trusted(config.clients.networks, around)
-            for key in networks.access_keys(network)
-        ],
-        "untrusted": []
-        if config.clients.trust_gateway
-        else [networks.access_key(router) for router in around.gateways],
+        # networks may overlap, and makemap takes each key once; a gateway is none of theirs, even where one names it
+        "relay_keys": list(
+            dict.fromkeys(
+                key
+                for network in networks.trusted(config.clients.networks, around)
+                for key in networks.access_keys(network)
+                if key not in untrusted
+            )
+        ),
+        "untrusted": untrusted,
     }
     paths = ["sendmail.mc", "access", "local-host-names", "sender-domains", "sender-parents", "service.switch"]
     if config.recipients.allow:

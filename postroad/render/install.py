@@ -54,6 +54,7 @@ def install(config: Config) -> list[str]:
     """
     for folder, purpose in (
         (RUN, "a tmpfs for run-time files"),
+        (Path("/tmp"), "a tmpfs for m4"),  # noqa: S108 - where m4 makes its own
         (STATE, "the volume for keys"),
         (QUEUE, "the mail queue"),
     ):

@@ -12,10 +12,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from postroad import system
-from postroad.errors import CommandError, PostroadError
+from postroad.errors import CommandError, InstallError, PostroadError
 from postroad.events import model as events
 from postroad.render import plan
-from postroad.render.paths import CURRENT, FEED, HEALTH, LOG_SOCKET, RATES
+from postroad.render.paths import CURRENT, FEED, HEALTH, LOG_SOCKET, RATES, RUN
 from postroad.supervisor import processes
 from postroad.supervisor.log import LogThread
 from postroad.supervisor.processes import Child
@@ -54,8 +54,16 @@ class Supervisor:
     def __init__(self) -> None:
         self.state = State.PREPARING
         self.children: list[Child] = []
-        self.log = LogThread(LOG_SOCKET, FEED)
+        try:
+            self.log = LogThread(LOG_SOCKET, FEED)
+        except OSError as error:
+            owner = f"uid={os.getuid()},gid={os.getgid()}"
+            raise InstallError(
+                f"{RUN} can't be written by uid {os.getuid()} ({error.strerror}): mount a tmpfs there that can,"
+                f" such as --tmpfs {RUN}:mode=0700,{owner}"
+            ) from error
         self.plan: plan.Plan | None = None
+        self.reload_asked = False
         self.doctor = 0
         """The process that looks everything over when all has started; 0 if none does."""
         self.watch = Watch({}, float("inf"))
@@ -91,7 +99,8 @@ class Supervisor:
 
     def _prepare(self) -> tuple[int, list[str], str]:
         """Validate, render and install in a process of its own: exit code, changed keys, error text."""
-        code, out, err = system.capture([sys.executable, "-m", "postroad.render"], cwd=SOURCE)
+        # many domains' keys take their time at first start
+        code, out, err = system.capture([sys.executable, "-m", "postroad.render"], cwd=SOURCE, timeout=600)
         return code, out.splitlines(), err
 
     def _start_all(self, wanted: plan.Plan) -> None:
@@ -140,6 +149,11 @@ class Supervisor:
         for child in self.children:
             if child.due and child.due <= time.monotonic():
                 self._restart(child)
+        if self.reload_asked:
+            self.reload_asked = False
+            self._reload()
+            # `postroad reload` waits for this
+            self._note_health()
 
     def _restart(self, child: Child) -> None:
         name = child.process.name
@@ -169,8 +183,9 @@ class Supervisor:
             raise StopRequested
         if number == signal.SIGCHLD:
             self._reap()
-        elif self.state in {State.READY, State.DEGRADED}:
-            self._reload()
+        else:
+            # not from here: this may be called while daemons start, or in the middle of a reload
+            self.reload_asked = True
 
     def _reap(self) -> None:
         """Collect every child that has ended: the plan's and those whose parent ended before them."""
@@ -197,33 +212,54 @@ class Supervisor:
             self._enter(State.DEGRADED)
 
     def _reload(self) -> None:
-        """Put a changed configuration in force; one that can't be used changes nothing."""
-        code, changes, error = self._prepare()
+        """Put a changed configuration in force; one that can't be used, or served, changes nothing."""
+        before, old = CURRENT.resolve(), self.plan
+        try:
+            code, changes, error = self._prepare()
+            if not code:
+                wanted = plan.load(CURRENT / "plan.json")
+        except (PostroadError, OSError) as failure:
+            code, error = 1, str(failure)
         if code:
             self._say("error", f"reload failed, the configuration in force stays: {error.strip()}")
             return
-        old, self.plan = {child.process.name: child for child in self.children}, plan.load(CURRENT / "plan.json")
         for change in changes:
             self._say("info", f"reload: {change}")
-        self.log.follow(self.plan)
-        self._take(self.plan)
-        wanted = []
-        for process in self.plan.processes:
-            child = old.pop(process.name, None) or Child(process)
+        try:
+            self._switch(wanted)
+        except (CommandError, SupervisionError) as failure:
+            if old is None:
+                raise
+            self._say("error", f"reload failed, the configuration before comes back in force: {failure}")
+            failed = CURRENT.resolve()
+            system.point(CURRENT, before)
+            self._switch(old)
+            system.remove(failed)
+            return
+        self._say("info", f"reloaded ({len(changes)} changed); {wanted.policy}")
+
+    def _switch(self, wanted: plan.Plan) -> None:
+        """Let the daemons be this plan's; one whose command line stays the same reads its files anew."""
+        old = {child.process.name: child for child in self.children}
+        self.plan = wanted
+        self.log.follow(wanted)
+        self._take(wanted)
+        new = [old.get(process.name) or Child(process) for process in wanted.processes]
+        gone = [child for child in self.children if child not in new]
+        self.children = [*new, *gone]
+        for child, process in zip(new, wanted.processes, strict=True):
             restart = child.process != process or not child.pid
             child.process = process
-            wanted.append(child)
             if restart:
                 self._end(child)
                 child.start()
             else:
-                child.signal(signal.Signals[process.reload])
+                child.reload()
             self._await_ready(child)
-        for child in old.values():
+        for child in gone:
             self._end(child)
-        self.children = wanted
-        self._enter(State.READY)
-        self._say("info", f"reloaded ({len(changes)} changed); {self.plan.policy}")
+        self.children = new
+        self._enter(State.READY if all(child.pid for child in new) else State.DEGRADED)
 
     def _end(self, child: Child) -> None:
         """Stop one daemon and wait until it is gone."""
@@ -269,8 +305,17 @@ class Supervisor:
 
     def _enter(self, state: State) -> None:
         self.state = state
-        system.write(HEALTH, " ".join([state, str(os.getpid()), *(str(child.pid) for child in self.children)]) + "\n")
+        self._note_health()
         self.log.emit(events.State(time=time.time(), program="postroad", pid=os.getpid(), state=state))
+
+    def _note_health(self) -> None:
+        try:
+            system.write(
+                HEALTH, " ".join([self.state, str(os.getpid()), *(str(child.pid) for child in self.children)]) + "\n"
+            )
+        except PostroadError as error:
+            # the health check goes on with what it has: mail is worth more than its file
+            self._say("error", str(error))
 
     def _say(self, level: str, message: str) -> None:
         self.log.emit(
@@ -280,4 +325,10 @@ class Supervisor:
 
 def main() -> int:
     """Run until told to stop; return the exit code: 0 stopped, 1 daemons can't be kept running, 2 can't start."""
-    return Supervisor().run()
+    try:
+        code = Supervisor().run()
+    except PostroadError as error:
+        sys.stderr.write(f"postroad: {error}\n")
+        code = error.exit_code
+    # what there was to write is written, or its reader does not read: an exit that flushes would wait for it for ever
+    os._exit(code)

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +29,8 @@ class Child:
     started: float = 0.0
     deaths: int = 0
     due: float = field(default=0.0, repr=False)
+    stale: frozenset[str] = frozenset()
+    """The listening sockets that a reload replaces."""
 
     def start(self) -> None:
         """Start it.
@@ -38,8 +39,15 @@ class Child:
             CommandError: it could not be started.
         """
         self.due = 0.0
+        self.stale = frozenset()
         self.pid = system.spawn(self.process.argv, self.process.env)
         self.started = time.monotonic()
+
+    def reload(self) -> None:
+        """Let it read its files anew."""
+        # a reload of opendkim's leaves its socket; sendmail starts itself anew and is ready when it listens again
+        self.stale = frozenset().union(*(listening(self.pid, port) for port in self.process.ports))
+        self.signal(signal.Signals[self.process.reload])
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal if it lives."""
@@ -63,7 +71,9 @@ class Child:
         """Whether it serves: its socket accepts, or its ports listen. Leaves no trace in any log."""
         if not self.pid:
             return False
-        return accepts(self.process.socket) if self.process.socket else listens(self.process.ports)
+        if self.process.socket:
+            return accepts(self.process.socket)
+        return all(listening(self.pid, port) - self.stale for port in self.process.ports)
 
 
 def accepts(path: str) -> bool:
@@ -73,15 +83,24 @@ def accepts(path: str) -> bool:
         return client.connect_ex(path) == 0
 
 
-def listens(ports: Iterable[int]) -> bool:
-    """Whether all these TCP ports of this network namespace listen, asked of the kernel and not by connecting."""
-    missing = {f"{port:04X}" for port in ports}
+def listening(pid: int, port: int) -> frozenset[str]:
+    """The sockets on which a process listens at a TCP port, asked of the kernel and not by connecting.
+
+    Its own only: under host networking another server may have the port.
+    """
+    wanted = f":{port:04X}"
+    found = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with contextlib.suppress(OSError), open(table) as lines:
             for fields in map(str.split, lines):
-                if fields[3] == TCP_LISTEN:
-                    missing.discard(fields[1].rpartition(":")[2])
-    return not missing
+                if fields[1].endswith(wanted) and fields[3] == TCP_LISTEN:
+                    found.add(f"socket:[{fields[9]}]")
+    held = set()
+    with contextlib.suppress(OSError):  # it has ended
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile
+                held.add(str(descriptor.readlink()))
+    return frozenset(found & held)
 
 
 def adopt_orphans() -> None:

@@ -73,25 +73,28 @@ class Relays:
     def __call__(self, *, publish: bool = True, **config: Any) -> PostroadContainer:
         """Start one; ``publish`` its address, SPF and DKIM records. ``config`` is over a minimal configuration.
 
-        ``queue``, ``state``, ``kwargs`` and ``mounts`` (path here to path inside) go to the container.
+        A key that is None there is left out. ``queue``, ``state``, ``kwargs``, ``tmpfs`` (path to options) and
+        ``mounts`` (path here to path inside) go to the container.
         """
         run = {key: config.pop(key) for key in ("queue", "state") if key in config}
         run.update(config.pop("kwargs", {}))
-        mounts = config.pop("mounts", {})
+        mounts, tmpfs = config.pop("mounts", {}), config.pop("tmpfs", {})
+        wanted = {"hostname": HOSTNAME, "domains": ["sender.example"], **config}
         relay = PostroadContainer(
-            {"hostname": HOSTNAME, "domains": ["sender.example"], **config},
+            {key: value for key, value in wanted.items() if value is not None},
             image=self.image,
             network=self.internet.network,
             dns=[self.internet.dns.address],
             labels=LABELS,
             **run,
         )
+        relay.tmpfs.update(tmpfs)
         for source, target in mounts.items():
             relay.with_volume_mapping(source, target, "ro")
         self.started.append(relay)
         self.stack.enter_context(relay)
         if publish:
-            self.internet.publish_sender(config.get("hostname", HOSTNAME), relay.address, dkim=relay.dkim_records())
+            self.internet.publish_sender(config.get("hostname") or HOSTNAME, relay.address, dkim=relay.dkim_records())
         return relay
 
 
