@@ -1,7 +1,7 @@
 """Networks whose hosts may relay, and which of them would make an open relay."""
 
 import ipaddress
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Annotated, Any, Literal
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
@@ -79,3 +79,56 @@ Network = Annotated[
     WithJsonSchema({"$comment": "auto, address or CIDR", "type": "string"}),
 ]
 """``auto``, or a network whose host bits are zero."""
+
+
+def parse_address(value: Any) -> IPv4Address | IPv6Address:
+    """An address.
+
+    Raises:
+        PydanticCustomError: it is none, or names a zone, or is IPv4 in IPv6's form.
+    """
+    try:
+        # an int would be taken for an address
+        address = ipaddress.ip_address(str(value) if isinstance(value, IPv4Address | IPv6Address | str) else "")
+    except ValueError:
+        refuse("an IP address such as 203.0.113.10 or 2001:db8::10")
+    if isinstance(address, IPv6Address) and (address.ipv4_mapped or address.scope_id):
+        refuse("an IP address such as 203.0.113.10 or 2001:db8::10")
+    return address
+
+
+IPAddress = Annotated[
+    IPv4Address | IPv6Address,
+    PlainValidator(parse_address),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"$comment": "address", "type": "string"}),
+]
+"""One IP address."""
+
+
+def parse_public(value: Any) -> IPv4Address | IPv6Address | Literal["auto"]:
+    """``auto`` as it is; an address that receivers can see, who may all be in a private network.
+
+    Raises:
+        PydanticCustomError: it is neither.
+    """
+    if value == "auto":
+        return "auto"
+    address = parse_address(value)
+    if is_nobody(address):
+        refuse("auto, or the address that receivers see")
+    return address
+
+
+def is_nobody(address: IPv4Address | IPv6Address) -> bool:
+    """Whether an address is no host's that others could reach: loopback, link-local, multicast, unspecified."""
+    return address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified
+
+
+PublicAddress = Annotated[
+    IPv4Address | IPv6Address | Literal["auto"],
+    PlainValidator(parse_public),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"$comment": "auto or address", "type": "string"}),
+]
+"""``auto``, or the address of a host that others can reach."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import jinja2
 
-from postroad.config.model import Config
+from postroad.config.model import Config, User
 from postroad.config.values import format_duration
 from postroad.render import lua, m4, networks
 from postroad.render.keys import SigningKey
@@ -83,6 +83,7 @@ def files(
         InstallError: a value can't be written into its file (the configuration should have refused it).
     """
     queue = config.delivery.queue
+    untrusted = [] if config.clients.trust_gateway else [networks.access_key(router) for router in around.gateways]
     context = {
         "config": config,
         "base": str(base),
@@ -95,14 +96,27 @@ def files(
         "rewrites_envelope": bool(config.rewrite.changes_addresses or config.rewrite.sender),
         "one_sender": _Parts.of(config.rewrite.sender),
         "redirect_to": _Parts.of(config.recipients.redirect_to),
-        "relay_keys": [
-            key
-            for network in networks.trusted(config.clients.networks, around)
-            for key in networks.access_keys(network)
+        # how sendmail's daemons differ, by their names: flags of DAEMON_OPTIONS
+        "listeners": [
+            (name, port, flags)
+            for name, port, flags in (
+                ("smtp", config.listeners.smtp, "" if config.clients.users else "A"),
+                ("submission", config.listeners.submission, "a"),
+                ("submissions", config.listeners.submissions, "as"),
+            )
+            if port
         ],
-        "untrusted": []
-        if config.clients.trust_gateway
-        else [networks.access_key(router) for router in around.gateways],
+        "users": [_rights(user, config) for user in config.clients.users],
+        # networks may overlap, and makemap takes each key once; a gateway is none of theirs, even where one names it
+        "relay_keys": list(
+            dict.fromkeys(
+                key
+                for network in networks.trusted(config.clients.networks, around)
+                for key in networks.access_keys(network)
+                if key not in untrusted
+            )
+        ),
+        "untrusted": untrusted,
     }
     paths = ["sendmail.mc", "access", "local-host-names", "sender-domains", "sender-parents", "service.switch"]
     if config.recipients.allow:
@@ -118,3 +132,16 @@ def files(
     return [
         RenderedFile(path, _environment.get_template(f"{path.rpartition('/')[2]}.j2").render(context)) for path in paths
     ]
+
+
+def _rights(user: User, config: Config) -> tuple[str, list[tuple[str, bool]]]:
+    """A user's name without our own realm, and the sender domains, each with whether those below it count too.
+
+    No domains stand for any.
+    """
+    name, realm = user.account(config.hostname)
+    below = {domain.name for domain in config.domains if domain.subdomains}
+    return (
+        name if realm == config.hostname else f"{name}@{realm}",
+        [] if "*" in user.domains else [(each, each in below) for each in user.domains],
+    )

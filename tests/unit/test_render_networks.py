@@ -2,13 +2,16 @@
 
 import ipaddress
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from postroad.config.model import Config
 from postroad.config.networks import access_entries
 from postroad.errors import InstallError
+from postroad.render.files import files
 from postroad.render.networks import Network, Surroundings, access_key, access_keys, surroundings, trusted
 
 ROUTE = """\
@@ -143,3 +146,25 @@ def test_an_internal_network_beside_another_is_granted() -> None:
 def test_auto_refuses_a_subnet_of_too_many_entries() -> None:
     with pytest.raises(InstallError, match="16384 entries"):
         trusted(["auto"], Surroundings(subnets=(ip_network("fd00::/50"),)))
+
+
+def access(clients: dict[str, object]) -> list[str]:
+    config = Config.model_validate({"hostname": "mail.example.com", "domains": ["example.com"], "clients": clients})
+    around = surroundings(ROUTE, "")
+    rendered = {file.path: file.text for file in files(config, [], around, base=Path("/x"))}
+    return [line for line in rendered["access"].splitlines() if not line.startswith("#")]
+
+
+def test_networks_that_overlap_give_each_key_once() -> None:
+    lines = access({"networks": ["auto", "172.16.0.0/12", "172.20.0.0/15"]})
+    keys = [line.split()[0] for line in lines]
+    assert sorted(keys) == sorted(set(keys))
+    assert "Connect:172.20\tRELAY" in lines
+
+
+def test_a_gateway_that_is_named_as_a_network_stays_untrusted() -> None:
+    (router,) = [str(each) for each in surroundings(ROUTE, "").gateways if str(each).startswith("172.")]
+    assert [line for line in access({"networks": [router]}) if router in line] == [f"Connect:{router}\tOK"]
+    assert [line for line in access({"networks": [router], "trust_gateway": True}) if router in line] == [
+        f"Connect:{router}\tRELAY"
+    ]
