@@ -114,6 +114,25 @@ def write(path: Path, data: str | bytes, mode: int = 0o600) -> None:
         raise InstallError(f"{path} can't be written by uid {os.getuid()}: {error.strerror}") from error
 
 
+def write_database(path: Path, records: Mapping[bytes, bytes]) -> None:
+    """Write a Berkeley DB hash file, for its owner only; ``path`` ends in ``.db``."""
+    import dbm.ndbm  # noqa: PLC0415 - the supervisor has no use for it in its memory
+
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with dbm.ndbm.open(str(path.with_suffix("")), "n", 0o600) as database:
+        for key, value in records.items():
+            database[key] = value
+
+
+def status(path: str) -> str:
+    """What changes when a file does, in a word; a link counts as what it leads to. Empty where there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - without making a Path: the supervisor asks often
+    except OSError:
+        return ""
+    return f"{found.st_dev}-{found.st_ino}-{found.st_size}-{found.st_mtime_ns}"
+
+
 def point(link: Path, target: Path) -> None:
     """Let the symbolic link ``link`` name ``target`` from now on, in one step.
 

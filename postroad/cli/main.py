@@ -9,7 +9,7 @@ import click
 import postroad
 from postroad.errors import PostroadError
 
-COMMANDS = ("check", "dkim", "reload", "render", "run")
+COMMANDS = ("aws-request", "check", "dkim", "dns", "doctor", "reload", "render", "run", "send")
 """The commands, each in the module of its name, as its ``command``."""
 
 
@@ -24,7 +24,7 @@ class Commands(click.Group):
         """A command by its name; None if there is none."""
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"postroad.cli.{name}").command
+        command: click.Command = importlib.import_module(f"postroad.cli.{name.replace('-', '_')}").command
         return command
 
 

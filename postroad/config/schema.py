@@ -32,7 +32,8 @@ def _set_defaults(made: dict[str, Any], section: type[Section]) -> None:
 
 def resolve(root: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
     """The section that an entry refers to, itself or as a list's items; else the entry."""
-    for candidate in (entry, *entry.get("items", {}).get("anyOf", [])):
+    items = entry.get("items", {})
+    for candidate in (entry, items, *items.get("anyOf", [])):
         if "$ref" in candidate:
             section: dict[str, Any] = root["$defs"][candidate["$ref"].rpartition("/")[2]]
             return section

@@ -65,6 +65,9 @@ class Parser:
                 events += self._sendmail(whole)
         elif line.program == "opendkim":
             events.append(self._opendkim(line))
+        elif line.program == "postroad":  # our own, from a process beside the supervisor
+            level = {"err": "error", "warning": "warning"}.get(line.level, "info")
+            events.append(model.Notice(**by(line), level=level, message=line.text))
         else:
             events.append(raw(line))
         return events + self._ledger.forget()

@@ -18,19 +18,24 @@ from postroad.events.ledger import SETTLE
 from postroad.events.model import Event
 from postroad.events.parse import Parser
 from postroad.events.syslog import LogSocket
+from postroad.render.paths import AUTH_REFUSED
 from postroad.render.plan import Plan
 from postroad.sinks import Dispatcher
+from postroad.sinks.auth import AuthSink
+from postroad.sinks.feed import FeedSink
 from postroad.sinks.stdout import StdoutSink
 
 
 class LogThread:
-    """Binds the socket when it is made, reads from ``start`` to ``stop``."""
+    """Binds its sockets (``path``: lines in, ``feed``: events out) when made, reads from ``start`` to ``stop``."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, feed: Path) -> None:
         self._socket = LogSocket(path)
         self._parser = Parser()
         self._stdout = StdoutSink("json", sys.stdout)
-        self._dispatcher = Dispatcher([self._stdout])
+        self._feed = FeedSink(feed)
+        self._auth = AuthSink(AUTH_REFUSED)
+        self._dispatcher = Dispatcher([self._feed, self._stdout, self._auth])
         self._own: deque[Event] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._ending = False
@@ -58,12 +63,14 @@ class LogThread:
         os.eventfd_write(self._wake, 1)
         if self._thread.is_alive():
             self._thread.join(timeout=2)
+        self._feed.close()
         self._socket.close()
 
     def _loop(self) -> None:
         poll = select.poll()
         poll.register(self._socket.fileno(), select.POLLIN)
         poll.register(self._wake, select.POLLIN)
+        poll.register(self._feed.fileno(), select.POLLIN)
         while True:
             ending = self._ending  # read before the socket: what came until then is written
             try:
@@ -74,13 +81,15 @@ class LogThread:
             if ending and not carried:
                 return
             if not ending:
-                # not until the deadline: the clock may be set back meanwhile
-                poll.poll(None if self._parser.deadline is None else SETTLE * 1000)
+                # not until a deadline: the clock may be set back meanwhile
+                waiting = self._parser.deadline is not None or self._auth.deadline is not None
+                poll.poll(SETTLE * 1000 if waiting else None)
 
     def _carry(self, ending: bool) -> bool:
         """Write what has arrived and what is settled by now; return whether anything arrived."""
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._wake)
+        self._feed.accept()
         lines = self._socket.read()
         found = [event for line in lines for event in self._parser.feed(line)]
         found += self._parser.expire(time.time())
@@ -90,4 +99,5 @@ class LogThread:
             found.append(self._own.popleft())
         for event in found:
             self._dispatcher.handle(event)
+        self._auth.expire(time.time())
         return bool(lines)

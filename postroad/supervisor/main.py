@@ -15,11 +15,13 @@ from postroad import system
 from postroad.errors import CommandError, InstallError, PostroadError
 from postroad.events import model as events
 from postroad.render import plan
-from postroad.render.paths import CURRENT, HEALTH, LOG_SOCKET, RUN
+from postroad.render.paths import CURRENT, FEED, HEALTH, LOG_SOCKET, RATES, RUN
 from postroad.supervisor import processes
 from postroad.supervisor.log import LogThread
 from postroad.supervisor.processes import Child
+from postroad.supervisor.rates import RateThread
 from postroad.supervisor.shutdown import Shutdown
+from postroad.supervisor.watch import Watch
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 START_LIMIT = 30.0
@@ -53,7 +55,7 @@ class Supervisor:
         self.state = State.PREPARING
         self.children: list[Child] = []
         try:
-            self.log = LogThread(LOG_SOCKET)
+            self.log = LogThread(LOG_SOCKET, FEED)
         except OSError as error:
             owner = f"uid={os.getuid()},gid={os.getgid()}"
             raise InstallError(
@@ -62,6 +64,9 @@ class Supervisor:
             ) from error
         self.plan: plan.Plan | None = None
         self.reload_asked = False
+        self.doctor = 0
+        """The process that looks everything over when all has started; 0 if none does."""
+        self.watch = Watch({}, float("inf"))
         self.began = time.monotonic()
 
     def run(self) -> int:
@@ -76,7 +81,10 @@ class Supervisor:
                 return code
             self.plan = plan.load(CURRENT / "plan.json")
             self.log.start(self.plan)
+            RateThread(RATES).start()
             self._start_all(self.plan)
+            if self.plan.look_over:
+                self._look_over()
             while True:
                 self._wait()
         except StopRequested:
@@ -98,6 +106,7 @@ class Supervisor:
     def _start_all(self, wanted: plan.Plan) -> None:
         self._enter(State.STARTING)
         self._say("info", wanted.policy)
+        self._take(wanted)
         for process in wanted.processes:
             child = Child(process)
             self.children.append(child)
@@ -105,6 +114,21 @@ class Supervisor:
             self._await_ready(child)
         self._enter(State.READY)
         self._say("info", f"ready after {time.monotonic() - self.began:.2f} s")
+
+    def _look_over(self) -> None:
+        """Have what is outside looked over by a process of its own: what it finds it tells the log."""
+        try:
+            self.doctor = system.spawn(
+                [sys.executable, "-m", "postroad.checks"], {**os.environ, "PYTHONPATH": str(SOURCE)}
+            )
+        except CommandError as error:
+            self._say("error", str(error))
+
+    def _take(self, wanted: plan.Plan) -> None:
+        """Note what a plan says besides its processes."""
+        self.watch = Watch(wanted.watched, wanted.due)
+        for warning in wanted.warnings:
+            self._say("warning", warning)
 
     def _await_ready(self, child: Child) -> None:
         limit = time.monotonic() + START_LIMIT
@@ -116,9 +140,12 @@ class Supervisor:
                 raise SupervisionError(f"{child.process.name} was not ready within {START_LIMIT:g} s")
 
     def _wait(self) -> None:
-        """Sleep until a signal comes or a dead child's time to start does; then act."""
-        due = [child.due for child in self.children if child.due]
-        self._signals(max(0.0, min(due) - time.monotonic()) if due else None)
+        """Sleep until a signal comes, a dead child's time to start, or that to look at the files; then act."""
+        due = [max(0.0, child.due - time.monotonic()) for child in self.children if child.due]
+        self._signals(min([*due, self.watch.wait]))
+        if reason := self.watch.reason():
+            self._say("info", reason)
+            self._reload()
         for child in self.children:
             if child.due and child.due <= time.monotonic():
                 self._restart(child)
@@ -146,15 +173,12 @@ class Supervisor:
         if all(each.ready for each in self.children):
             self._enter(State.READY)
 
-    def _signals(self, timeout: float | None) -> None:
+    def _signals(self, timeout: float) -> None:
         """Take one signal, waiting for it up to ``timeout`` seconds, and do what it asks."""
-        if timeout is None:
-            number = signal.sigwait(SIGNALS)
-        else:
-            info = signal.sigtimedwait(SIGNALS, timeout)
-            if info is None:
-                return
-            number = signal.Signals(info.si_signo)
+        info = signal.sigtimedwait(SIGNALS, timeout)
+        if info is None:
+            return
+        number = signal.Signals(info.si_signo)
         if number in {signal.SIGTERM, signal.SIGINT}:
             raise StopRequested
         if number == signal.SIGCHLD:
@@ -172,6 +196,8 @@ class Supervisor:
                 return
             if not pid:
                 return
+            if pid == self.doctor:
+                self.doctor = 0
             for child in self.children:
                 if child.pid == pid:
                     child.died()
@@ -217,6 +243,7 @@ class Supervisor:
         old = {child.process.name: child for child in self.children}
         self.plan = wanted
         self.log.follow(wanted)
+        self._take(wanted)
         new = [old.get(process.name) or Child(process) for process in wanted.processes]
         gone = [child for child in self.children if child not in new]
         self.children = [*new, *gone]
@@ -251,6 +278,8 @@ class Supervisor:
         self._enter(State.STOPPING)
         grace = self.plan.grace if self.plan else 0.0
         self._say("info", f"stopping: deliveries under way have {grace:g} s")
+        if self.doctor:
+            processes.kill(self.doctor, signal.SIGKILL)  # it changes nothing, and is not waited for
         # what signs mail goes last: sessions under way need it
         last = [child for child in self.children if child.process.socket]
         for child in self.children:

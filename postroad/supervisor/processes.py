@@ -46,7 +46,7 @@ class Child:
     def reload(self) -> None:
         """Let it read its files anew."""
         # a reload of opendkim's leaves its socket; sendmail starts itself anew and is ready when it listens again
-        self.stale = listening(self.pid, self.process.port) if self.process.port else frozenset()
+        self.stale = frozenset().union(*(listening(self.pid, port) for port in self.process.ports))
         self.signal(signal.Signals[self.process.reload])
 
     def signal(self, number: signal.Signals) -> None:
@@ -68,12 +68,12 @@ class Child:
 
     @property
     def ready(self) -> bool:
-        """Whether it serves: its socket accepts, or its port listens. Leaves no trace in any log."""
+        """Whether it serves: its socket accepts, or its ports listen. Leaves no trace in any log."""
         if not self.pid:
             return False
         if self.process.socket:
             return accepts(self.process.socket)
-        return bool(listening(self.pid, self.process.port) - self.stale)
+        return all(listening(self.pid, port) - self.stale for port in self.process.ports)
 
 
 def accepts(path: str) -> bool:

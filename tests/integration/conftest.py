@@ -7,12 +7,13 @@ import os
 import secrets
 import smtplib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from email.message import EmailMessage
 from email.utils import make_msgid
 from typing import Any
 
 import pytest
+from docker.errors import APIError
 
 os.environ.setdefault(
     "TESTCONTAINERS_RYUK_DISABLED", "true"
@@ -43,6 +44,18 @@ def internet() -> Iterator[Internet]:
 def app(internet: Internet) -> Host:
     """A container beside the relay, to run senders in: it is no gateway."""
     return internet.add_app()
+
+
+@pytest.fixture(scope="session")
+def zones(internet: Internet) -> Internet:
+    """The pretend internet, with names that can't be looked up: ``servfail.example`` and ``closed.example`` (REFUSED)."""
+    internet.add_zone("closed.example")
+    # a secondary whose primary is nowhere
+    lame = '{ type secondary; primaries { 127.0.0.9 port 9; }; file "servfail"; };'
+    internet.dns.run("rndc", "addzone", "servfail.example", lame)
+    closed = '{ type primary; file "/var/cache/bind/closed.example.zone"; allow-query { none; }; };'
+    internet.dns.run("rndc", "modzone", "closed.example", closed)
+    return internet
 
 
 StartRelay = Callable[..., PostroadContainer]
@@ -155,8 +168,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         for node in item.listchain():
             relays = node.stash.get(RELAYS, [])
             for number, started in enumerate(relays):
-                text = started.log() if started._container else "(not running)"
+                try:
+                    text = started.log() if started._container else "(not running)"
+                except APIError:  # gone, or going
+                    text = "(it did not start, or the test removed it)"  # why it did not is in the error
                 report.sections.append((f"relay {number} of {node.name}", text[-8000:]))
         internet = getattr(item, "funcargs", {}).get("internet")
         if internet:
-            report.sections.append(("pretend internet", internet.logs()[-8000:]))
+            with suppress(APIError):
+                report.sections.append(("pretend internet", internet.logs()[-8000:]))

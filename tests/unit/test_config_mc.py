@@ -132,6 +132,7 @@ FREE = frozenset(
         *("HELP_FILE", "confCACERT", "confCACERT_PATH", "confDELAY_LA", "confDONT_PROBE_INTERFACES"),
         *("confDOUBLE_BOUNCE_ADDRESS", "confPRIVACY_FLAGS", "confQUEUE_LA", "confREFUSE_LA", "confRELAY_MSG"),
         *("confSMTP_LOGIN_MSG", "confTO_IDENT"),
+        *("confCIPHER_LIST", "confCLIENT_SSL_OPTIONS", "confSERVER_SSL_OPTIONS", "confTLS_SRV_OPTIONS"),
     }
 )
 """Defaults of ours that a person may change: nothing else relies on them."""
@@ -140,5 +141,6 @@ FREE = frozenset(
 def test_what_the_template_sets_is_owned_or_free() -> None:
     template = (TEMPLATES / "sendmail.mc.j2").read_text()
     defines = set(re.findall(r"\bdefine\(`(\w+)'", template))
-    assert defines - set(OWNED_DEFINES) == FREE
+    # a macro of the template's own is no name that sendmail.defines takes
+    assert (defines & DEFINES) - set(OWNED_DEFINES) == FREE
     assert set(re.findall(r"\bFEATURE\(`(\w+)'", template)) <= set(OWNED_FEATURES)

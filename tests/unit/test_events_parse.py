@@ -602,3 +602,12 @@ def test_a_line_of_no_known_shape_is_passed_on_as_it_is(text: str) -> None:
     text = f"news: {text}"
     (event,) = Parser().feed(line(text))
     assert event == model.Raw(time=0, program="sendmail", pid=1, level="info", message=text)
+
+
+@pytest.mark.parametrize(("level", "name"), [(3, "error"), (4, "warning"), (6, "info")])
+def test_what_postroad_itself_logs_is_a_notice(level: int, name: str) -> None:
+    (event,) = Parser().feed(
+        line("doctor: spf: a.example has no SPF record", 5, level=level, pid=9, program="postroad")
+    )
+    text = "doctor: spf: a.example has no SPF record"
+    assert event == model.Notice(time=5, program="postroad", pid=9, level=name, message=text)

@@ -22,6 +22,12 @@ local function span(text, start)
     return start
 end
 
+local longest = 250 -- bytes of a place
+
+local function refuse_addresses(name)
+    odkim.export(ctx, "refusal", name .. ": would not be delivered as it was signed: write each address as NAME <USER@DOMAIN>, with commas between them, in " .. longest .. " bytes at most")
+end
+
 -- Whether sendmail leaves an address as it is: a word, or one at a full domain.
 local function stays(address)
     local user, domain = address:match("^(.+)@([^@]*)$")
@@ -36,7 +42,7 @@ end
 
 -- One place of a list as sendmail will write it; nothing where that can't be foreseen.
 local function written(place)
-    if #place > 250 then
+    if #place > longest then
         return nil
     end
     -- a group's name before its first member, the semicolon after its last one
@@ -91,7 +97,7 @@ local function rewritten(text)
         each = each:gsub("%s+", " "):match("^%s*(.-)%s*$")
         if each ~= "" then
             local anew = written(each)
-            sure = sure and anew ~= nil
+            sure = sure and anew ~= nil and #anew <= longest
             list[#list + 1] = anew or each
         end
     end
@@ -122,7 +128,7 @@ for _, name in ipairs({ "To", "Cc", "From", "Reply-To", "Sender" }) do
     each_header(name, function(value, number)
         local anew, sure = rewritten(value)
         if not sure then
-            odkim.export(ctx, "refusal", name .. ": would not be delivered as it was signed: write each address as NAME <USER@DOMAIN>, with commas between them, in 250 bytes at most")
+            refuse_addresses(name)
         elseif anew ~= value then
             odkim.replace_header(ctx, name, number, anew)
         end
