@@ -40,6 +40,17 @@ local function stays(address)
         and (user:find('^"[^"\\]*"$') or not user:find('[^\33-\126]') and not user:find('["\\]') and not user:find("^[@:]"))
 end
 
+-- An address without the spaces that sendmail takes out: around it, and around @ and dots.
+local function tight(address)
+    local quoted, rest = address:match('^%s*("[^"\\]*")(.*)$')
+    return (quoted or "") .. (rest or address):gsub("%s*([@.])%s*", "%1"):match("^%s*(.-)%s*$")
+end
+
+local function swap(text, old, new)
+    local first, last = text:find(old, 1, true)
+    return text:sub(1, first - 1) .. new .. text:sub(last + 1)
+end
+
 -- One place of a list as sendmail will write it; nothing where that can't be foreseen.
 local function written(place)
     if #place > longest then
@@ -55,9 +66,12 @@ local function written(place)
     end
     local name, address = member:match("^(.-)%s*<([^<>()]*)>$")
     if not name then
-        return not member:find('[()<>;%s]') and stays(member) and place or nil
+        local anew = tight(member)
+        local outside = anew:gsub('^"[^"\\]*"', "")
+        return not outside:find('[()<>;%s]') and stays(anew) and swap(place, member, anew) or nil
     end
-    if address ~= "" and not stays(address) then
+    local anew = tight(address)
+    if anew ~= "" and not stays(anew) then
         return nil
     end
     local bare = name:gsub('"[^"\\]*"', ""):gsub("%b()", "")
@@ -66,16 +80,16 @@ local function written(place)
         local inner = name:match('^"(.*)"$')
         bare = inner and not inner:gsub("\\.", ""):find('["\\]') and "" or '"'
     end
-    if bare:find('["()<>]') then
+    if bare:find('["()<>]') or bare:find("\\$") then
         return nil
     end
     if not bare:find("[@%[%]\\;]") then
-        return place
+        return swap(place, "<" .. address .. ">", "<" .. anew .. ">")
     end
     if bare ~= name or name:find(":") or comments > 0 or member ~= place then
         return nil
     end
-    return '"' .. name .. '"' .. member:sub(#name + 1)
+    return '"' .. name .. '"' .. swap(member:sub(#name + 1), address, anew)
 end
 
 -- The value as sendmail will write it, and whether that could be foreseen.
