@@ -80,13 +80,13 @@ local function written(place)
         local inner = name:match('^"(.*)"$')
         bare = inner and not inner:gsub("\\.", ""):find('["\\]') and "" or '"'
     end
-    if bare:find('["()<>]') or bare:find("\\$") then
+    if bare:find('["()<>:]') or bare:find("\\$") then
         return nil
     end
     if not bare:find("[@%[%]\\;]") then
         return swap(place, "<" .. address .. ">", "<" .. anew .. ">")
     end
-    if bare ~= name or name:find(":") or comments > 0 or member ~= place then
+    if bare ~= name or comments > 0 or member ~= place then
         return nil
     end
     return '"' .. name .. '"' .. swap(member:sub(#name + 1), address, anew)
