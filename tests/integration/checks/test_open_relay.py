@@ -30,6 +30,12 @@ def test_closed(start_relay: Relays) -> None:
     assert len(live) == 10
 
 
+def test_a_server_that_hangs_up_on_refused_recipients(start_relay: Relays) -> None:
+    relay = start_relay(publish=False, clients=CLOSED, limits={"bad_recipients": 1})
+    code, (finding,) = look(relay)
+    assert (code, finding["level"]) == (0, "ok")
+
+
 def test_everybody_is_trusted(start_relay: Relays) -> None:
     networks = {"networks": ["0.0.0.0/0"], "i_know_this_is_an_open_relay": True}
     code, findings = look(start_relay(publish=False, clients=CLOSED | networks))
