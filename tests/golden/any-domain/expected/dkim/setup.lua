@@ -37,7 +37,7 @@ local function stays(address)
     domain = domain:lower()
     return (domain:find("^[%w._'-]*[%w_'-]$") or domain:find("^%[[%w.:]+%]$")) ~= nil
         and domain ~= "localhost" and not domain:find("%.uucp$")
-        and (user:find('^"[^"\\]*"$') or not user:find('[^\33-\126]') and not user:find('["\\]') and not user:find("^[@:]"))
+        and (user:find('^"[^"\\]*"$') or not user:find('[^\33-\126]') and not user:find('["\\:]') and not user:find("^@"))
 end
 
 -- An address without the spaces that sendmail takes out: around it, and around @ and dots.
