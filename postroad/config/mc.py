@@ -32,8 +32,19 @@ OWNED_DEFINES = {
             "confDEF_USER_ID",
             "confINPUT_MAIL_FILTERS",
         ),
+        # the message would not leave as it was signed
+        *(
+            "confEIGHT_BIT_HANDLING",
+            "confMAX_MIME_HEADER_LENGTH",
+            "confMUST_QUOTE_CHARS",
+            "confNO_RCPT_ACTION",
+            "confOLD_STYLE_HEADERS",
+            "confRELAY_MAILER",
+            "confSMTP_MAILER",
+        ),
         *(
             "confLOG_LEVEL",
+            "confMILTER_LOG_LEVEL",
             "confMILTER_MACROS_EOH",
             "confPID_FILE",
             "confRUN_AS_USER",

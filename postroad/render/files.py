@@ -17,6 +17,14 @@ _PACKAGE = Path(__file__).parent.parent
 TEMPLATES = next(path for path in (_PACKAGE / "templates", _PACKAGE.parent / "templates") if path.is_dir())
 
 
+SIGNED = (
+    *("From", "Sender", "Reply-To", "Subject", "Date", "Message-ID", "To", "Cc", "In-Reply-To", "References"),
+    *("MIME-Version", "Content-Type", "Content-Transfer-Encoding"),
+    *("List-Id", "List-Unsubscribe", "List-Unsubscribe-Post"),
+)
+"""The header fields that a signature covers (RFC 6376, section 5.4.1)."""
+
+
 @dataclass(frozen=True)
 class RenderedFile:
     """One file: its path below the generation's folder, and its text."""
@@ -90,6 +98,7 @@ def files(
         "run": str(run),
         "around": around,
         "keys": keys,
+        "signed": ",".join(SIGNED),
         "warn_after": format_duration(queue.warn_after) if queue.warn_after else "",
         "give_up_after": format_duration(queue.give_up_after),
         "hostname_sends": config.covers(config.hostname),
@@ -126,9 +135,8 @@ def files(
     if config.rewrite.addresses:
         paths.append("rewrite")
     if keys:
-        paths += ["opendkim.conf", "dkim/key-table", "dkim/signing-table", "dkim/internal-hosts", "dkim/setup.lua"]
-        if config.rewrite.sender:
-            paths.append("dkim/final.lua")
+        paths += ["opendkim.conf", "dkim/key-table", "dkim/signing-table", "dkim/internal-hosts"]
+        paths += ["dkim/setup.lua", "dkim/final.lua"]
     return [
         RenderedFile(path, _environment.get_template(f"{path.rpartition('/')[2]}.j2").render(context)) for path in paths
     ]

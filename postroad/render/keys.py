@@ -83,6 +83,10 @@ def read(key: SigningKey) -> bytes:
     try:
         pem_bytes = key.path.read_bytes()
         mode = key.path.stat().st_mode
+    except FileNotFoundError as error:
+        if key.given:
+            raise InstallError(f"{where}, is not there: mount it, or correct the key's key_file") from error
+        raise InstallError(f"{where}, is not there yet: `postroad run` makes it at its start") from error
     except OSError as error:
         raise InstallError(f"{where}, can't be read: {error.strerror}") from error
     # a secret mounted by an orchestrator is 0444 and out of our hands; one in our own volume is not

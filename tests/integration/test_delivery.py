@@ -102,6 +102,16 @@ HEADERS = {
     "commas-within": 'From: app@sender.example\r\nTo: "A,B" <a@rcpt.example>,(x,"y) C <c@rcpt.example>\r\nX-Case: {case}\r\n',
     "names-that-want-quotes": "From: J. O'Neil [x] <app@sender.example>\r\nTo: A@B <a@rcpt.example>,J. D <b@rcpt.example>\r\nX-Case: {case}\r\n",
     "bare-reply-to": "From: app@sender.example\r\nReply-To: help,a@rcpt.example\r\nX-Case: {case}\r\n",
+    "names-with-signs": 'From: app@sender.example\r\nTo: a\\b <a@rcpt.example>, c;d <c@rcpt.example>, "e \\"f\\" g@h" <e@rcpt.example>, "i" "j, k" l <i@rcpt.example>\r\nX-Case: {case}\r\n',
+    "group-of-names": "From: app@sender.example\r\nTo: The team: A <a@rcpt.example>, B <b@rcpt.example>;\r\nCc: x: c@rcpt.example;\r\nX-Case: {case}\r\n",
+    "comments": "From: app@sender.example (a@b)\r\nTo: c@rcpt.example (x (y, z) w), (d@e) F <d@rcpt.example>\r\nX-Case: {case}\r\n",
+    "odd-addresses": "From: app@sender.example\r\nTo: a@[192.0.2.1],x!y,a%b@rcpt.example,<>, 'a@rcpt.example',X<a@rcpt.example>,<\"a b\"@rcpt.example>\r\nX-Case: {case}\r\n",
+    "spaces-inside-addresses": 'From: app@sender.example\r\nTo: X < a @ rcpt.example >, b @ rcpt . example, y@z < c@rcpt.example>,"d e" @ rcpt.example (f)\r\nX-Case: {case}\r\n',
+    "8-bit-names": "From: 김 <app@sender.example>\r\nTo: 한국 <a@rcpt.example>,日本@x <b@rcpt.example>\r\nX-Case: {case}\r\n",
+    "a-name-as-long-as-can-be": "From: app@sender.example\r\nTo: "
+    + "n" * 232
+    + " <a@rcpt.example>\r\nX-Case: {case}\r\n",
+    "a-long-line": "From: app@sender.example\r\nReferences: " + "<x@y.example> " * 130 + "\r\nX-Case: {case}\r\n",
     "empty-header": "From: app@sender.example\r\nTo: user@rcpt.example\r\nSubject:\r\nReply-To:\r\nX-Case: {case}\r\n",
 }
 
@@ -116,6 +126,43 @@ def test_headers_that_sendmail_rewrites_do_not_break_the_signature(
         smtp.sendmail("app@sender.example", ["user@rcpt.example"], text.encode())
     received = internet.wait_for_message(lambda message: message.message["X-Case"] == case)
     assert received.verdict("dkim") == "pass"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "To: " + "n" * 250 + " <a@rcpt.example>",
+        "To: " + "l" * 245 + "@rcpt.example",
+        "To: a@rcpt.example; b@rcpt.example",
+        'To: "open <a@rcpt.example>',
+        "To: open (<a@rcpt.example>",
+        "Cc: A <a@rcpt.example",
+        "Cc: <a@rcpt.example> <b@rcpt.example>",
+        "Cc: every body",
+        "Reply-To: a b @ rcpt.example",
+        "Reply-To: <@x.example:a@rcpt.example>",
+        "Sender: a@rcpt.example.",
+        "Sender: root@LocalHost",
+        "Sender: a%b",
+        'Sender: a@b "c" <a@rcpt.example>',
+        "To: 김",
+        "Subject: " + "x" * 3000,
+        "References: " + "<x@y.example> " * 300,
+    ],
+)
+def test_what_could_not_be_delivered_as_signed_is_refused_with_the_reason(
+    header: str, relay: PostroadContainer
+) -> None:
+    with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
+        with pytest.raises(smtplib.SMTPDataError) as refused:
+            smtp.sendmail(
+                "app@sender.example",
+                ["user@rcpt.example"],
+                f"From: app@sender.example\r\n{header}\r\n\r\nbody\r\n".encode(),
+            )
+        assert refused.value.smtp_code == 550
+        assert f"5.6.0 {header.partition(':')[0]}: " in str(refused.value.smtp_error)
+        smtp.send_message(letter())
 
 
 def test_the_null_sender_is_accepted(relay: PostroadContainer, internet: Internet) -> None:

@@ -313,6 +313,21 @@ def test_a_full_tmpfs_ends_nothing(start_relay: Relays, internet: Internet) -> N
     assert "Traceback" not in relay.log()
 
 
+def test_a_stop_right_after_the_start_is_not_lost(image: str) -> None:
+    name = f"postroad-test-early-{secrets.token_hex(3)}"
+    run = ["docker", "run", "--detach", f"--name={name}", f"--label={LABEL}=1",
+           "--env=POSTROAD_HOSTNAME=mail.sender.example", "--env=POSTROAD_DOMAINS=sender.example", image]  # fmt: skip
+    subprocess.run(run, check=True, capture_output=True)
+    try:
+        subprocess.run(["docker", "stop", "--time=30", name], check=True, capture_output=True)
+        state = subprocess.run(
+            ["docker", "inspect", "--format={{.State.ExitCode}}", name], check=True, capture_output=True
+        )
+        assert state.stdout.strip() == b"0"
+    finally:
+        subprocess.run(["docker", "rm", "--force", "--volumes", name], check=True, capture_output=True)
+
+
 def test_stops_in_time_where_nobody_reads_what_it_prints(image: str) -> None:
     name = f"postroad-test-unread-{secrets.token_hex(3)}"
     run = ["docker", "run", "--detach", f"--name={name}", f"--label={LABEL}=1",
@@ -360,6 +375,12 @@ def test_files_that_can_t_be_written_are_told_of_in_one_line(image: str) -> None
     assert ended.returncode == 2
     assert "/etc/x/" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_key_that_is_not_there_yet_is_told_of(image: str) -> None:
+    ended = once(image, "dkim", "list", POSTROAD_HOSTNAME=HOSTNAME, POSTROAD_DOMAINS="sender.example")
+    assert ended.returncode == 2
+    assert "`postroad run` makes it" in ended.stderr
 
 
 def test_networks_that_overlap_are_taken(start_relay: Relays) -> None:

@@ -1,5 +1,7 @@
 """The check of raw m4 text."""
 
+import re
+
 import pytest
 from pydantic_core import PydanticCustomError
 
@@ -13,6 +15,7 @@ from postroad.config.mc import (
     check_raw,
 )
 from postroad.config.sendmail_names import DEFINES, FEATURES
+from postroad.render.files import TEMPLATES
 
 
 @pytest.mark.parametrize(
@@ -122,3 +125,22 @@ def test_known_names_pass(name: str) -> None:
 def test_unknown_names_do_not(name: str) -> None:
     with pytest.raises(PydanticCustomError):
         check_define_name(name)
+
+
+FREE = frozenset(
+    {
+        *("HELP_FILE", "confCACERT", "confCACERT_PATH", "confDELAY_LA", "confDONT_PROBE_INTERFACES"),
+        *("confDOUBLE_BOUNCE_ADDRESS", "confPRIVACY_FLAGS", "confQUEUE_LA", "confREFUSE_LA", "confRELAY_MSG"),
+        *("confSMTP_LOGIN_MSG", "confTO_IDENT"),
+        *("confCIPHER_LIST", "confCLIENT_SSL_OPTIONS", "confSERVER_SSL_OPTIONS", "confTLS_SRV_OPTIONS"),
+    }
+)
+"""Defaults of ours that a person may change: nothing else relies on them."""
+
+
+def test_what_the_template_sets_is_owned_or_free() -> None:
+    template = (TEMPLATES / "sendmail.mc.j2").read_text()
+    defines = set(re.findall(r"\bdefine\(`(\w+)'", template))
+    # a macro of the template's own is no name that sendmail.defines takes
+    assert (defines & DEFINES) - set(OWNED_DEFINES) == FREE
+    assert set(re.findall(r"\bFEATURE\(`(\w+)'", template)) <= set(OWNED_FEATURES)
