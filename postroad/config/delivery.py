@@ -47,7 +47,7 @@ class Smarthost(Section):
     def _safe(self) -> Self:
         if (self.username is None) != (self.password_file is None):
             missing = "username" if self.username is None else "password_file"
-            refuse("username and password_file together, or neither", at=(missing,))
+            refuse("username and password_file together, or neither", at=(missing,), found="one alone")
         if self.tls != "verify":
             if self.username is not None:
                 refuse(

@@ -81,6 +81,8 @@ def _server(value: str) -> str:
 
 
 def _pattern(value: str) -> str:
+    if value.startswith("*.") and is_name(value[2:].lower()):
+        refuse("a domain, or all names below one with a dot before it", hint=f": {value[1:].lower()}")
     below = value.startswith(".")
     return "." * below + check_name(value[below:], "example.com")
 
