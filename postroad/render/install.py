@@ -15,7 +15,7 @@ from postroad import system
 from postroad.config.model import Config
 from postroad.config.values import format_duration
 from postroad.errors import CommandError, InstallError
-from postroad.render import certificate, networks, plan, users
+from postroad.render import certificate, networks, outbound, plan, users
 from postroad.render import keys as dkim
 from postroad.render.files import files
 from postroad.render.paths import CURRENT, LOG_SOCKET, QUEUE, RUN, STATE
@@ -101,6 +101,8 @@ def _gather(config: Config) -> Material:
     files: list[Path | None] = [user.password_file for user in config.clients.users]
     files += [config.tls.certificate_file, config.tls.key_file]
     files += [domain.dkim.key_file for domain in config.named_domains]
+    files += [way.smarthost.password_file for way in outbound.ways(config.delivery)]
+    files.append(config.delivery.tls.ca_file)
     watched = {str(path): system.status(str(path)) for path in files if path}  # before they are read
     keys = dkim.wanted(config, STATE)
     return Material(
@@ -122,12 +124,22 @@ def _build(generation: Path, config: Config, material: Material) -> None:
     system.write(generation / "tls" / "key.pem", material.pair.key)
     if material.passwords:
         system.write_database(generation / users.DATABASE, material.passwords)
+    if config.delivery.tls.ca_file:
+        # a copy: sendmail ignores a file that others could write, and the person's may be on any volume
+        system.write(generation / "ca.pem", _authorities(config.delivery.tls.ca_file))
     cf = generation / "sendmail.cf"
     try:
         system.write(cf, system.run(["m4", "sendmail.mc"], cwd=generation))
         for text in (generation / name for name in ("access", "rewrite")):
             if text.exists():
                 system.run(["makemap", "-C", str(cf), "hash", str(text)], stdin=text.read_text())
+        if auth := outbound.credentials(config):
+            # never a text file, nor an argument
+            table = "".join(f"{key}\t{value}\n" for key, value in auth.items())
+            system.run(["makemap", "-C", str(cf), "hash", str(generation / "authinfo")], stdin=table)
+            # once more: makemap lets the group read
+            database = generation / "authinfo.db"
+            system.write(database, database.read_bytes())
         # an address test reads the whole configuration: a bad line of sendmail.local_config shows here
         system.run([SENDMAIL, "-C", str(cf), "-bt"], stdin="/quit\n", env=_environment(config))
         if keys:
@@ -136,6 +148,22 @@ def _build(generation: Path, config: Config, material: Material) -> None:
         raise InstallError(f"the rendered configuration is refused: {error}") from error
     system.write(generation / "config.json", config.model_dump_json(indent=1))
     system.write(generation / "plan.json", plan.dumps(make_plan(config, material, around)))
+
+
+def _authorities(path: Path) -> str:
+    """The certificates in ``delivery.tls.ca_file``, as openssl reads them."""
+    where = f"delivery.tls.ca_file, {path}"
+    try:
+        text = path.read_text("ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InstallError(f"{where}, can't be read: {getattr(error, 'strerror', None) or 'not PEM'}") from error
+    certificates = re.findall(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", text, re.DOTALL)
+    if not certificates:
+        raise InstallError(f"{where}, holds no certificate: give a PEM file")
+    try:
+        return "".join(system.run(["openssl", "x509"], stdin=each) for each in certificates)
+    except CommandError as error:
+        raise InstallError(f"{where}, holds a certificate that openssl can't read: give a PEM file") from error
 
 
 def surroundings() -> networks.Surroundings:
