@@ -24,6 +24,7 @@ RUN --mount=type=secret,id=ca_bundle \
 COPY postroad /out/opt/postroad/postroad
 COPY templates /out/opt/postroad/templates
 COPY entrypoint.py /out/opt/postroad/
+COPY --chmod=0644 dev/Sendmail.conf /out/etc/sasl2/Sendmail.conf
 COPY --chmod=0755 dev/healthcheck /out/usr/local/lib/postroad/healthcheck
 # byte code that is never checked against its source: the root file system is read-only, and times differ between builds
 RUN find /out -name __pycache__ -prune -exec rm -r {} + \
@@ -74,12 +75,14 @@ LABEL org.opencontainers.image.title="Postroad" \
       org.opencontainers.image.base.name="debian:trixie-slim" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
+# one flat layer is what lets the steps above take things out
+# hadolint ignore=DL3067
 COPY --from=rootfs / /
 ENV PATH=/usr/local/bin:/usr/sbin:/usr/bin LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
 USER 2525:2525
 WORKDIR /
 VOLUME ["/var/spool/mqueue", "/var/lib/postroad"]
-EXPOSE 25
+EXPOSE 25 465 587
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=5s --retries=2 CMD ["/usr/local/lib/postroad/healthcheck"]
 ENTRYPOINT ["/usr/local/bin/postroad"]

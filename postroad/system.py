@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from postroad.errors import CommandError
+from postroad.errors import CommandError, InstallError
 
 
 def run(
@@ -92,28 +92,60 @@ def spawn(argv: Sequence[str], env: Mapping[str, str]) -> int:
 
 
 def write(path: Path, data: str | bytes, mode: int = 0o600) -> None:
-    """Write a file whole: a reader sees the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Write a file whole: a reader sees the old content or the new, never a part.
+
+    Raises:
+        InstallError: it can't be written.
+    """
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
-        with open(descriptor, "wb") as file:
-            file.write(data if isinstance(data, bytes) else data.encode())
-            file.flush()
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with open(descriptor, "wb", buffering=0) as file:
+            left = memoryview(data if isinstance(data, bytes) else data.encode())
+            while left:
+                left = left[file.write(left) :]
             os.fsync(file.fileno())
         aside.chmod(mode)
         aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise InstallError(f"{path} can't be written by uid {os.getuid()}: {error.strerror}") from error
+
+
+def write_database(path: Path, records: Mapping[bytes, bytes]) -> None:
+    """Write a Berkeley DB hash file, for its owner only; ``path`` ends in ``.db``."""
+    import dbm.ndbm  # noqa: PLC0415 - the supervisor has no use for it in its memory
+
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with dbm.ndbm.open(str(path.with_suffix("")), "n", 0o600) as database:
+        for key, value in records.items():
+            database[key] = value
+
+
+def status(path: str) -> str:
+    """What changes when a file does, in a word; a link counts as what it leads to. Empty where there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - without making a Path: the supervisor asks often
+    except OSError:
+        return ""
+    return f"{found.st_dev}-{found.st_ino}-{found.st_size}-{found.st_mtime_ns}"
 
 
 def point(link: Path, target: Path) -> None:
-    """Let the symbolic link ``link`` name ``target`` from now on, in one step."""
+    """Let the symbolic link ``link`` name ``target`` from now on, in one step.
+
+    Raises:
+        InstallError: it can't be written.
+    """
     aside = link.with_name(f".{link.name}.{os.getpid()}")
-    aside.unlink(missing_ok=True)
-    aside.symlink_to(target.name if target.parent == link.parent else target)
-    aside.replace(link)
+    try:
+        aside.unlink(missing_ok=True)
+        aside.symlink_to(target.name if target.parent == link.parent else target)
+        aside.replace(link)
+    except OSError as error:
+        raise InstallError(f"{link} can't be written by uid {os.getuid()}: {error.strerror}") from error
 
 
 def remove(path: Path) -> None:

@@ -39,7 +39,7 @@ class PostroadContainer(DockerContainer):
 
         Args:
             config: as in ``config.yaml``. ``clients.trust_gateway`` is on unless it says otherwise: tests reach the
-                relay through a published port, and so from the gateway's address.
+                relay through a published port, and so from the gateway's address. ``doctor.at_start`` is off likewise.
             image: the image's tag.
             network: name of a Docker network to be in.
             queue: name of a volume for the queue, to keep it over several containers; else it goes with this one.
@@ -54,8 +54,10 @@ class PostroadContainer(DockerContainer):
                 self.with_volume_mapping(name, path, "rw")
         values = config.model_dump(mode="json") if isinstance(config, Config) else dict(config)
         values["clients"] = {"trust_gateway": True, **values.get("clients", {})}
-        self.listener = int(values.get("listeners", {}).get("smtp", 25))
-        self.with_exposed_ports(self.listener)
+        values["doctor"] = {"at_start": False, **values.get("doctor", {})}
+        ports = {"smtp": 25, "submission": 587, "submissions": 465, **values.get("listeners", {})}
+        self.listeners = {name: int(port) for name, port in ports.items() if port is not None}
+        self.with_exposed_ports(*self.listeners.values())
         for key, value in values.items():
             self.with_env(f"POSTROAD_{key.upper()}", value if isinstance(value, str) else json.dumps(value))
 
@@ -96,7 +98,11 @@ class PostroadContainer(DockerContainer):
     @property
     def port(self) -> int:
         """The port that is published for SMTP."""
-        return int(self.get_exposed_port(self.listener))
+        return self.port_of("smtp")
+
+    def port_of(self, listener: str) -> int:
+        """The port that is published for a listener: ``smtp``, ``submission`` or ``submissions``."""
+        return int(self.get_exposed_port(self.listeners[listener]))
 
     @property
     def address(self) -> str:
@@ -134,9 +140,13 @@ class PostroadContainer(DockerContainer):
 
         return self._await(message_id, ended, "end", timeout)
 
-    def wait_for(self, message_id: str, kind: str, timeout: float = 30) -> list[dict[str, Any]]:
-        """Wait for an event of a message, such as ``accepted``; arguments and result as ``follow``'s."""
-        return self._await(message_id, lambda story: any(event["event"] == kind for event in story), kind, timeout)
+    def wait_for(self, message_id: str, kind: str, timeout: float = 30) -> dict[str, Any]:
+        """Wait for the first event of this kind, such as ``accepted``, of a message, and return it.
+
+        Arguments and errors are ``follow``'s.
+        """
+        story = self._await(message_id, lambda story: any(event["event"] == kind for event in story), kind, timeout)
+        return next(event for event in story if event["event"] == kind)
 
     def _await(
         self, message_id: str, enough: Callable[[list[dict[str, Any]]], bool], what: str, timeout: float
@@ -144,8 +154,10 @@ class PostroadContainer(DockerContainer):
         deadline = time.monotonic() + timeout
         while True:
             events = self.events()
-            # rejections may lack the Message-ID, but not the queue id
-            ids = {event.get("queue_id") for event in events if event.get("message_id") == message_id} | {message_id}
+            # sendmail logs 100 bytes of a Message-ID; rejections may lack it, but not the queue id
+            ids = {event.get("queue_id") for event in events if event.get("message_id") == message_id[:100]} | {
+                message_id
+            }
             story = [event for event in events if event.get("queue_id") in ids - {None}]
             if enough(story):
                 return story

@@ -1,19 +1,24 @@
 /*
  * Preloaded into sendmail and opendkim, so that both can run without privileges and without a host name or a syslog
- * daemon that someone else has to provide:
+ * daemon that someone else has to provide, and that sendmail serves a whole chain:
  *
  *   gethostname()  answers POSTROAD_FQDN (sendmail sleeps for 60 s at start where the host's name has no dot);
  *   syslog()       and its relatives send one datagram a message, "<priority>ident[pid]: text", to the unix socket
- *                  POSTROAD_LOG_SOCKET (they can't make /dev/log).
+ *                  POSTROAD_LOG_SOCKET (they can't make /dev/log);
+ *   SSL_CTX_use_certificate_file()  takes the certificates of the issuers from the file, too: sendmail would send its
+ *                  own only, and clients could not verify what an intermediate authority has signed.
  *
  * Rules for everything in here. Logging never holds up mail: a full socket is waited for once, for a second, and
  * after that lines are dropped and counted until one gets through. No locks and no malloc(): sendmail logs from signal
  * handlers, some of which siglongjmp() away, and opendkim logs from many threads. errno is left as it was found.
+ *
+ * gcc -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -o preload.so postroad.c
  */
 
 #define _GNU_SOURCE
 #undef _FORTIFY_SOURCE /* its syslog() is an inline function, which can't be defined a second time */
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -90,6 +95,21 @@ EXPORT int
 __gethostname_chk(char *name, size_t size, size_t room)
 {
 	return gethostname(name, size < room ? size : room);
+}
+
+/* ---- the certificate's chain ---- */
+
+/* OpenSSL's, but as the preload needs none of its headers: SSL_CTX is opaque */
+EXPORT int SSL_CTX_use_certificate_file(void *context, const char *file, int type);
+
+EXPORT int
+SSL_CTX_use_certificate_file(void *context, const char *file, int type)
+{
+	int (*whole)(void *, const char *) = NULL;
+
+	(void)type; /* PEM: sendmail asks for nothing else */
+	*(void **)&whole = dlsym(RTLD_DEFAULT, "SSL_CTX_use_certificate_chain_file");
+	return whole == NULL ? 0 : whole(context, file);
 }
 
 /* ---- the log socket ---- */

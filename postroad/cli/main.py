@@ -1,13 +1,15 @@
 """The command line: each command is a module of this package, loaded when it is called."""
 
 import importlib
+import os
+import sys
 
 import click
 
 import postroad
 from postroad.errors import PostroadError
 
-COMMANDS = ("check", "dkim", "reload", "render", "run")
+COMMANDS = ("aws-request", "check", "dkim", "dns", "doctor", "reload", "render", "run", "send")
 """The commands, each in the module of its name, as its ``command``."""
 
 
@@ -22,7 +24,7 @@ class Commands(click.Group):
         """A command by its name; None if there is none."""
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"postroad.cli.{name}").command
+        command: click.Command = importlib.import_module(f"postroad.cli.{name.replace('-', '_')}").command
         return command
 
 
@@ -44,4 +46,11 @@ def main() -> int:
     except PostroadError as error:
         click.echo(f"postroad: {error}", err=True)
         return error.exit_code
+    except BrokenPipeError:
+        # `| head` has seen enough; what is left must not be written at the exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        click.echo(f"postroad: {error}", err=True)
+        return 1
     return result if isinstance(result, int) else 0

@@ -12,6 +12,8 @@ from postroad.config.values import refuse
 
 OWNED_DEFINES = {
     "confDOMAIN_NAME": "the key hostname instead",
+    "confSERVER_CERT": "the key tls.certificate_file instead",
+    "confSERVER_KEY": "the key tls.key_file instead",
     "confMAX_MESSAGE_SIZE": "the key limits.message_size instead",
     "confMAX_RCPTS_PER_MESSAGE": "the key limits.recipients_per_message instead",
     "confTO_QUEUERETURN": "the key delivery.queue.give_up_after instead",
@@ -21,6 +23,9 @@ OWNED_DEFINES = {
 } | dict.fromkeys(
     (
         *(
+            "confAUTH_MECHANISMS",
+            "confAUTH_OPTIONS",
+            "confAUTH_REALM",
             "confCONTROL_SOCKET_NAME",
             "confCR_FILE",
             "confCW_FILE",
@@ -61,7 +66,7 @@ OWNED_FEATURES = {
 } | dict.fromkeys(
     (
         *("accept_unqualified_senders", "accept_unresolvable_domains", "access_db", "blocklist_recipients"),
-        *("no_default_msa", "nocanonify", "use_cw_file"),
+        *("no_default_msa", "nocanonify", "nopercenthack", "nouucp", "use_cw_file"),
     ),
     "no such entry: Postroad sets this feature itself",
 )

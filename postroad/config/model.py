@@ -20,10 +20,21 @@ from pydantic import (
 
 from postroad.config.delivery import MOST_SMARTHOSTS, OutboundTls, Route, Smarthost
 from postroad.config.mc import check_define_name, check_define_value, check_feature, check_raw
-from postroad.config.names import DomainName, Hostname, Selector
-from postroad.config.networks import Network, is_too_wide
+from postroad.config.names import (
+    Address,
+    DomainName,
+    EgressName,
+    Host,
+    Hostname,
+    OldAddress,
+    Recipient,
+    Selector,
+    Server,
+    UserName,
+)
+from postroad.config.networks import IPAddress, Network, PublicAddress, is_too_wide
 from postroad.config.section import FrozenMap, Section
-from postroad.config.values import AbsolutePath, Duration, Size, WholeNumber, format_duration, refuse
+from postroad.config.values import AbsolutePath, Duration, Port, Size, WholeNumber, format_duration, refuse
 
 
 class DomainDkim(Section):
@@ -45,6 +56,10 @@ class Domain(Section):
     )
     dkim: DomainDkim = Field(default_factory=DomainDkim)
 
+    def covers(self, name: str) -> bool:
+        """Whether this entry lets a domain of that name send."""
+        return self.name in {name, "*"} or (self.subdomains and name.endswith(f".{self.name}"))
+
     @model_validator(mode="after")
     def _any_is_any(self) -> Self:
         if self.name == "*" and (self.subdomains or self.dkim != DomainDkim()):
@@ -57,6 +72,28 @@ def _domain(value: Any) -> Any:
 
 
 DomainEntry = Annotated[Domain, BeforeValidator(_domain, json_schema_input_type=DomainName | Domain)]
+
+
+class User(Section):
+    """A client that authenticates (SMTP AUTH, RFC 4954)."""
+
+    name: UserName = Field(
+        description="What the client logs in as. A name without a realm is in that of `hostname`.", examples=["app"]
+    )
+    password_file: AbsolutePath = Field(
+        description="File that holds the password, such as a secret's; the line break at its end is dropped.",
+        examples=["/run/secrets/app_password"],
+    )
+    domains: tuple[DomainName, ...] = Field(
+        ("*",),
+        min_length=1,
+        description='The sender domains that this user may use, of those in `domains`; `"*"`: all of them.',
+    )
+
+    def account(self, hostname: str) -> tuple[str, str]:
+        """The user and the realm, as SASL keeps them."""
+        user, _, realm = self.name.partition("@")
+        return user, realm or hostname
 
 
 class Clients(Section):
@@ -77,6 +114,10 @@ class Clients(Section):
         description="Whether `networks` may hold everyone (`0.0.0.0/0`) or public ranges wider than /24 (IPv6: /64).",
     )
 
+    users: tuple[User, ...] = Field(
+        (), description="Who may send from anywhere, by name and password, once the connection is encrypted."
+    )
+
     @model_validator(mode="after")
     def _closed(self) -> Self:
         if not self.i_know_this_is_an_open_relay:
@@ -92,9 +133,40 @@ class Clients(Section):
 
 
 class Listeners(Section):
-    """Where clients connect."""
+    """Where clients connect; `null` closes one."""
 
-    smtp: WholeNumber = Field(25, ge=1, le=65535, description="Port for SMTP.")
+    smtp: Port | None = Field(25, description="Port for `clients.networks`, and for `clients.users` after STARTTLS.")
+    submission: Port | None = Field(587, description="Port for `clients.users` alone, after STARTTLS.")
+    submissions: Port | None = Field(465, description="Port for `clients.users` alone, encrypted from the start.")
+
+    @model_validator(mode="after")
+    def _open(self) -> Self:
+        ports: list[int] = []
+        for name in type(self).model_fields:
+            if (port := getattr(self, name)) in ports:
+                refuse("each port once", at=(name,), found=str(port))
+            ports += [port] if port else []
+        if not ports:
+            refuse("at least one port", found="null for each")
+        return self
+
+
+class Tls(Section):
+    """What clients see of encryption (TLS 1.2 and up)."""
+
+    certificate_file: AbsolutePath | None = Field(
+        None,
+        description="Certificate (PEM), those of its issuers after it. A changed file is noticed."
+        " Not set: a self-signed one is made and kept in the state volume.",
+    )
+    key_file: AbsolutePath | None = Field(None, description="Private key (PEM) of the certificate.")
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.certificate_file is None) != (self.key_file is None):
+            missing = "key_file" if self.key_file is None else "certificate_file"
+            refuse("both certificate_file and key_file, or neither", at=(missing,), found="null")
+        return self
 
 
 def _key_bits(value: int) -> int:
@@ -180,11 +252,143 @@ class Delivery(Section):
         return self
 
 
+class Recipients(Section):
+    """Who gets mail: for staging, where nothing may reach real people."""
+
+    allow: tuple[Recipient, ...] = Field(
+        (),
+        description="The only addresses and domains that mail may go to. None: anywhere.",
+        examples=[["example.com"]],
+    )
+    redirect_to: Address | None = Field(
+        None,
+        description="The mailbox that gets everything instead of the recipients, who are named in the header"
+        " `X-Original-Recipients`.",
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.allow and self.redirect_to:
+            refuse("allow or redirect_to, not both", found="both")
+        return self
+
+
+class Rewrite(Section):
+    """Addresses that leave as others, in the envelope and in the header fields that hold addresses."""
+
+    add_domain: DomainName | None = Field(
+        None,
+        description="Domain for addresses without one: `root` becomes `root@example.com`. Not set: such senders are"
+        " refused.",
+    )
+    masquerade_domains: tuple[Host, ...] = Field(
+        (), description="Hosts and domains, with all below them, whose addresses get the domain `masquerade_as`."
+    )
+    masquerade_as: DomainName | None = Field(None, description="The domain that takes their place.")
+    addresses: Annotated[
+        Mapping[OldAddress, Address], AfterValidator(FrozenMap), PlainSerializer(dict, return_type=dict[str, str])
+    ] = Field(
+        default_factory=lambda: FrozenMap({}),
+        description="Addresses and what they become, such as `root@web1.internal: ops@example.com`. Applied last.",
+    )
+    sender: Address | None = Field(
+        None,
+        description="The one sender of everything: in the envelope and in From:, where the name stays. The address that"
+        " was there is kept in the header `X-Original-From`.",
+    )
+
+    @property
+    def changes_addresses(self) -> bool:
+        """Whether an address may leave as another because of what it is."""
+        return bool(self.add_domain or self.masquerade_domains or self.addresses)
+
+    @field_validator("add_domain", "masquerade_as")
+    @classmethod
+    def _named(cls, value: str | None) -> str | None:
+        if value == "*":
+            refuse("a domain")
+        return value
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        if bool(self.masquerade_domains) != bool(self.masquerade_as):
+            refuse("masquerade_domains and masquerade_as together", found="one of the two")
+        for old, new in self.addresses.items():
+            # an address passes the rules several times on its way
+            if new.lower() in self.addresses or self.masquerades(new.rpartition("@")[2]):
+                refuse("an address that is not itself rewritten", at=("addresses", old), found=new)
+        return self
+
+    def masquerades(self, domain: str) -> bool:
+        """Whether addresses in this domain get another."""
+        return domain != self.masquerade_as and any(
+            domain == host or domain.endswith(f".{host}") for host in self.masquerade_domains
+        )
+
+
 class Limits(Section):
-    """What one message may be."""
+    """What one message may be, and one client may do."""
 
     message_size: Size = Field(25 * 2**20, description="Largest message taken, in its encoded form.")
     recipients_per_message: WholeNumber = Field(100, ge=1, le=10_000, description="Most recipients of one message.")
+    bad_recipients: WholeNumber = Field(
+        20,
+        ge=1,
+        le=10_000,
+        description="Most recipients of one message that may be refused; at the next one the connection is closed.",
+    )
+    connections_per_client: WholeNumber | None = Field(
+        50, ge=1, le=10_000, description="Most connections at once from one address. `null`: any number."
+    )
+    connections_per_minute: WholeNumber | None = Field(
+        None, ge=1, le=100_000, description="Most new connections in a minute from one address. `null`: any number."
+    )
+    messages_per_minute: WholeNumber | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="Most messages in a minute from one address, or from one user who authenticated, over all"
+        " connections. `null`: any number.",
+    )
+
+
+class Dns(Section):
+    """Whom `postroad dns` and `postroad doctor` ask. The mail goes by the container's own resolvers."""
+
+    servers: tuple[IPAddress, ...] = Field((), description="Resolvers. None: those of the container.")
+    egress: tuple[EgressName, ...] = Field(
+        (
+            "myip.opendns.com @resolver1.opendns.com",
+            "o-o.myaddr.l.google.com TXT @ns1.google.com",
+            "whoami.cloudflare CH TXT @one.one.one.one",
+            "whoami.akamai.net @ns1-1.akamaitech.net",
+        ),
+        description="For `public_ip: auto`: names that answer with the address that asks, as `dig` takes them:"
+        " the name, `TXT` unless it is an address record, `CH` for that class, and `@` its server."
+        " What two of them agree on is believed.",
+    )
+
+
+class Doctor(Section):
+    """What `postroad doctor` asks and where. Nothing is sent to any of them."""
+
+    at_start: bool = Field(
+        True,
+        description="Whether the server has itself looked over, in the background, when it has started: a line in the"
+        " log for each thing that fails.",
+    )
+    receivers: tuple[Hostname, ...] = Field(
+        ("gmail.com", "outlook.com", "yahoo.com", "icloud.com"),
+        description="Domains whose mail servers are connected to, to see whether port 25 and TLS work.",
+    )
+    dnsbls: tuple[Hostname, ...] = Field(
+        ("zen.spamhaus.org", "bl.spamcop.net", "psbl.surriel.com"),
+        description="Lists of blocked addresses (DNSBLs) to look the public addresses up in.",
+    )
+    ntp: tuple[Server, ...] = Field(
+        ("time.cloudflare.com", "time.google.com", "169.254.169.123"),
+        description="Time servers, names or addresses, to compare the clock with. The last one is EC2's own.",
+    )
 
 
 class Log(Section):
@@ -237,13 +441,29 @@ class Config(Section):
         ' An entry is a name, or a mapping with the keys below; `"*"` lifts the rule.',
         examples=[["example.com"]],
     )
+    public_ip: tuple[PublicAddress, ...] = Field(
+        ("auto",),
+        min_length=1,
+        description="The addresses that the world sees mail come from, such as a NAT gateway's. `auto` asks the DNS"
+        " which they are.",
+    )
     clients: Clients = Field(default_factory=Clients)
     listeners: Listeners = Field(default_factory=Listeners)
+    tls: Tls = Field(default_factory=Tls)
     dkim: Dkim = Field(default_factory=Dkim)
     delivery: Delivery = Field(default_factory=Delivery)
+    recipients: Recipients = Field(default_factory=Recipients)
+    rewrite: Rewrite = Field(default_factory=Rewrite)
     limits: Limits = Field(default_factory=Limits)
+    dns: Dns = Field(default_factory=Dns)
+    doctor: Doctor = Field(default_factory=Doctor)
     log: Log = Field(default_factory=Log)
     sendmail: Sendmail = Field(default_factory=Sendmail)
+
+    @field_validator("public_ip", mode="before")
+    @classmethod
+    def _one(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
     @field_validator("domains")
     @classmethod
@@ -254,6 +474,43 @@ class Config(Section):
                 refuse("each domain once", at=(i,), found=domain.name)
             seen.add(domain.name)
         return domains
+
+    @model_validator(mode="after")
+    def _users(self) -> Self:
+        seen: set[str] = set()
+        for i, user in enumerate(self.clients.users):
+            account = "@".join(user.account(self.hostname)).lower()
+            if account in seen:
+                refuse("each user once", at=("clients", "users", i, "name"), found=user.name)
+            seen.add(account)
+            for j, name in enumerate(user.domains):
+                if name != "*" and not self.any_domain and not any(domain.covers(name) for domain in self.domains):
+                    refuse(
+                        'a domain that stands in domains, or "*"',
+                        at=("clients", "users", i, "domains", j),
+                        found=name,
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _one_sender_is_signed(self) -> Self:
+        if self.rewrite.sender:
+            at = ("rewrite", "sender")
+            if not self.dkim.enabled:
+                refuse(
+                    "sender only where dkim.enabled is true: who signs also writes the new From:",
+                    at=at,
+                    found=self.rewrite.sender,
+                )
+            if not self.covers(self.rewrite.sender.rpartition("@")[2]):
+                refuse("an address in one of domains (by its name, not by *)", at=at, found=self.rewrite.sender)
+        return self
+
+    def covers(self, domain: str) -> bool:
+        """Whether one of the named ``domains`` lets this one send."""
+        return any(
+            domain == each.name or (each.subdomains and domain.endswith(f".{each.name}")) for each in self.named_domains
+        )
 
     @property
     def named_domains(self) -> tuple[Domain, ...]:

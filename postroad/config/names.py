@@ -10,7 +10,9 @@ from pydantic import AfterValidator, WithJsonSchema
 from postroad.config.values import refuse
 
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+LOCAL_PART = re.compile(r"[A-Za-z0-9_+=-]+(\.[A-Za-z0-9_+=-]+)*")
 LONGEST_NAME = 253
+EGRESS = re.compile(r"([A-Za-z0-9.-]+) ((?:(?:CH )?TXT )?)@([A-Za-z0-9.:-]+)")
 
 
 def is_name(text: str) -> bool:
@@ -56,8 +58,66 @@ def _hostname(value: str) -> str:
     return check_name(value, "mail.example.com")
 
 
+def _egress(value: str) -> str:
+    accepted = "a name and its server such as whoami.akamai.net @ns1-1.akamaitech.net, with TXT or CH TXT between"
+    match = EGRESS.fullmatch(value)
+    if not match:
+        refuse(accepted)
+    name, server = match[1].lower(), match[3].lower()
+    if not is_name(name):
+        refuse(accepted)
+    if not is_name(server) or server.rpartition(".")[2].isdigit():
+        try:
+            ipaddress.ip_address(server)
+        except ValueError:
+            refuse(accepted)
+    return " ".join([name, *match[2].split(), f"@{server}"])
+
+
 def _domain(value: str) -> str:
     return value if value == "*" else check_name(value, "example.com")
+
+
+def check_address(value: str, *, short_host: bool = False) -> str:
+    """A mail address, its domain in lower case.
+
+    The part before the ``@`` is narrower than RFC 5321's: its letters mean nothing to m4 and to sendmail's rules.
+
+    Args:
+        value: the address.
+        short_host: also take a host name without a dot, such as ``root@web1``.
+
+    Raises:
+        PydanticCustomError: it is none.
+    """
+    local, at, domain = value.rpartition("@")
+    domain = domain.lower()
+    if not at or not LOCAL_PART.fullmatch(local) or not (is_name(domain) or (short_host and is_host(domain))):
+        refuse("a mail address such as app@example.com (before the @ letters, digits and . _ + = - only)")
+    return f"{local}@{domain}"
+
+
+def is_host(text: str) -> bool:
+    """Whether this is a lower-case host name, with or without dots."""
+    return len(text) <= LONGEST_NAME and all(map(LABEL.fullmatch, text.split(".")))
+
+
+def _host(value: str) -> str:
+    host = value.lower()
+    if not is_host(host):
+        refuse("a host name or domain such as web1 or internal.example.com")
+    return host
+
+
+def _recipient(value: str) -> str:
+    return check_address(value) if "@" in value else check_name(value, "example.com")
+
+
+def _server(value: str) -> str:
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        return check_name(value, "time.example.com")
 
 
 def _selector(value: str) -> str:
@@ -67,7 +127,20 @@ def _selector(value: str) -> str:
     return name
 
 
-def _server(value: str) -> str:
+USER = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
+
+
+def _user(value: str) -> str:
+    user, at, realm = value.partition("@")
+    if not USER.fullmatch(user) or (at and not is_name(realm)):
+        refuse(
+            "a user name such as app or app@example.com: letters, digits, dots, hyphens, underscores,"
+            " and the domain in lower case"
+        )
+    return value
+
+
+def _server_name(value: str) -> str:
     name = value.lower()
     if name.startswith("[") or "/" in name:
         refuse("a host name or an address, without brackets or a prefix length")
@@ -103,6 +176,41 @@ DomainName = Annotated[
 ]
 """A fully qualified domain name, or ``*`` for any."""
 
+Address = Annotated[
+    str,
+    AfterValidator(check_address),
+    WithJsonSchema({"$comment": "mail address", "type": "string", "maxLength": 320}),
+]
+"""A mail address (RFC 5321), its domain in lower case."""
+
+OldAddress = Annotated[
+    str,
+    AfterValidator(lambda value: check_address(value, short_host=True).lower()),
+    WithJsonSchema({"$comment": "mail address", "type": "string", "maxLength": 320}),
+]
+"""A mail address whose domain may be a host name without a dot, in lower case."""
+
+Host = Annotated[
+    str,
+    AfterValidator(_host),
+    WithJsonSchema({"$comment": "host name or domain", "type": "string", "maxLength": 253}),
+]
+"""A host name with or without dots, in lower case."""
+
+Recipient = Annotated[
+    str,
+    AfterValidator(_recipient),
+    WithJsonSchema({"$comment": "mail address or domain", "type": "string", "maxLength": 320}),
+]
+"""A mail address, or a domain that stands for all in it."""
+
+Server = Annotated[
+    str,
+    AfterValidator(_server),
+    WithJsonSchema({"$comment": "host name or address", "type": "string"}),
+]
+"""A fully qualified domain name, or an IP address."""
+
 Selector = Annotated[
     str,
     AfterValidator(_selector),
@@ -117,9 +225,30 @@ Selector = Annotated[
 ]
 """A DKIM selector (RFC 6376, section 3.1): one or more DNS labels, held in lower case."""
 
+UserName = Annotated[
+    str,
+    AfterValidator(_user),
+    WithJsonSchema(
+        {
+            "$comment": "user name",
+            "type": "string",
+            "maxLength": 318,
+            "pattern": r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?(@[a-z0-9.-]+)?$",
+        }
+    ),
+]
+"""A SASL user name (RFC 4422), with or without a realm; of plain characters, since it stands in sendmail's rules."""
+
+EgressName = Annotated[
+    str,
+    AfterValidator(_egress),
+    WithJsonSchema({"$comment": "name and server", "type": "string", "pattern": f"^{EGRESS.pattern}$"}),
+]
+"""``NAME [[CH] TXT] @SERVER``, as dig takes it: a name that answers with the address that asks."""
+
 ServerName = Annotated[
     str,
-    AfterValidator(_server),
+    AfterValidator(_server_name),
     WithJsonSchema({"$comment": "host name or address", "type": "string", "maxLength": 253}),
 ]
 """A server to connect to: a name, with or without a dot, in lower case, or an IP address."""

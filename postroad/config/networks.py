@@ -1,7 +1,7 @@
 """Networks whose hosts may relay, and which of them would make an open relay."""
 
 import ipaddress
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Annotated, Any, Literal
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
@@ -20,6 +20,18 @@ INSIDE = tuple(
 
 WIDEST_PUBLIC = {4: 24, 6: 64}
 """The shortest public prefix taken: one IPv4 block as it is routed, one IPv6 LAN."""
+
+
+MOST_ENTRIES = 4096
+"""The most entries of the access map that one range may take."""
+
+
+def access_entries(network: IPv4Network | IPv6Network) -> int:
+    """How many entries the access map needs for a range: it knows whole octets (IPv4) and 16-bit groups (IPv6) only."""
+    if network.version == 6 and not network.prefixlen:
+        return 1  # all of IPv6 has a key of its own
+    step = 8 if network.version == 4 else 16
+    return int(2 ** (max(step, -(-network.prefixlen // step) * step) - network.prefixlen))
 
 
 def parse_network(value: Any) -> IPv4Network | IPv6Network | Literal["auto"]:
@@ -42,9 +54,16 @@ def parse_network(value: Any) -> IPv4Network | IPv6Network | Literal["auto"]:
     if isinstance(loose, IPv6Network) and loose.network_address.ipv4_mapped:
         refuse("the IPv4 network itself, not its IPv6-mapped form")
     try:
-        return ipaddress.ip_network(value)
+        network = ipaddress.ip_network(value)
     except ValueError:
         refuse("the address alone, or the network it is in", hint=f": {loose}")
+    if (entries := access_entries(network)) > MOST_ENTRIES:
+        refuse(
+            f"a range that takes at most {MOST_ENTRIES} entries of the access map, which knows 16 bits of an address at"
+            f" a time: the /{network.prefixlen // 16 * 16 + 4}s in it, or longer, that hold your clients",
+            found=f"{network}, which takes {entries}",
+        )
+    return network
 
 
 def is_too_wide(network: IPv4Network | IPv6Network) -> bool:
@@ -60,3 +79,56 @@ Network = Annotated[
     WithJsonSchema({"$comment": "auto, address or CIDR", "type": "string"}),
 ]
 """``auto``, or a network whose host bits are zero."""
+
+
+def parse_address(value: Any) -> IPv4Address | IPv6Address:
+    """An address.
+
+    Raises:
+        PydanticCustomError: it is none, or names a zone, or is IPv4 in IPv6's form.
+    """
+    try:
+        # an int would be taken for an address
+        address = ipaddress.ip_address(str(value) if isinstance(value, IPv4Address | IPv6Address | str) else "")
+    except ValueError:
+        refuse("an IP address such as 203.0.113.10 or 2001:db8::10")
+    if isinstance(address, IPv6Address) and (address.ipv4_mapped or address.scope_id):
+        refuse("an IP address such as 203.0.113.10 or 2001:db8::10")
+    return address
+
+
+IPAddress = Annotated[
+    IPv4Address | IPv6Address,
+    PlainValidator(parse_address),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"$comment": "address", "type": "string"}),
+]
+"""One IP address."""
+
+
+def parse_public(value: Any) -> IPv4Address | IPv6Address | Literal["auto"]:
+    """``auto`` as it is; an address that receivers can see, who may all be in a private network.
+
+    Raises:
+        PydanticCustomError: it is neither.
+    """
+    if value == "auto":
+        return "auto"
+    address = parse_address(value)
+    if is_nobody(address):
+        refuse("auto, or the address that receivers see")
+    return address
+
+
+def is_nobody(address: IPv4Address | IPv6Address) -> bool:
+    """Whether an address is no host's that others could reach: loopback, link-local, multicast, unspecified."""
+    return address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified
+
+
+PublicAddress = Annotated[
+    IPv4Address | IPv6Address | Literal["auto"],
+    PlainValidator(parse_public),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"$comment": "auto or address", "type": "string"}),
+]
+"""``auto``, or the address of a host that others can reach."""

@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-from pydantic import AfterValidator, BeforeValidator, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 DURATION = re.compile(r"(?:([0-9]{1,9})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?")
@@ -116,6 +116,9 @@ Size = Annotated[
 
 WholeNumber = Annotated[int, BeforeValidator(_no_truth)]
 """An int; give bounds with ``Field(ge=..., le=...)``."""
+
+Port = Annotated[int, Field(ge=1, le=65535), BeforeValidator(_no_truth)]
+"""A TCP port."""
 
 AbsolutePath = Annotated[
     Path,

@@ -115,7 +115,7 @@ class Ledger:
         """Its content is refused, why is in the fields of Rejected; the recipients should follow (``refused``)."""
         message = self.message(queue_id)
         if message.refusal is None and not message.accepted:
-            message.refusal, message.line = (line, fields), None
+            message.refusal = line, fields
             self._settle_later(queue_id, line.time)
 
     def refused(self, line: LogLine, queue_id: str, recipients: list[str | None], status: str | None) -> list[Event]:

@@ -56,7 +56,8 @@ SYSERR = re.compile(r"SYSERR\(.*", re.DOTALL)
 
 MILTER_CHATTER = re.compile(
     r"Milter \([^)]*\): init success to negotiate|Milter: connect to filters|Milter: no active filter"
-    r"|Milter \([^)]*\) (?:insert|add)(?: \(\d+\))?: header: .*",
+    r"|Milter \([^)]*\) (?:insert|add)(?: \(\d+\))?: header: .*"
+    r'|Sending ".*" to Milter',  # an unknown command: where a client has lost its way, that may be a password
     re.DOTALL,
 )
 MILTER_ACCEPTED = re.compile(r"Milter accept: message")
@@ -78,6 +79,8 @@ AUTH_FAILED = re.compile(
     rf"AUTH failure \((?P<mechanism>[^)]*)\): (?P<status>.*?)(?:, user=(?P<user>.*))?, relay=(?P<peer>{PEER})",
     re.DOTALL,
 )
+# sendmail logs what it can't decode as it is: it may be a password
+AUTH_UNREADABLE = re.compile(rf"AUTH decode64 error .*?(?:, relay=(?P<peer>{PEER}))?", re.DOTALL)
 EARLY_TALKER = re.compile(rf"rejecting [^,]*? from (?P<peer>{PEER}) due to .*")
 STARTED = re.compile(r"starting daemon \((?P<version>[^)]*)\): (?P<status>.*)")
 STOPPED = re.compile(r"(?P<status>stopping daemon, reason=.*|restarting .* due to .*)")

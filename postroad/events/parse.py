@@ -65,6 +65,9 @@ class Parser:
                 events += self._sendmail(whole)
         elif line.program == "opendkim":
             events.append(self._opendkim(line))
+        elif line.program == "postroad":  # our own, from a process beside the supervisor
+            level = {"err": "error", "warning": "warning"}.get(line.level, "info")
+            events.append(model.Notice(**by(line), level=level, message=line.text))
         else:
             events.append(raw(line))
         return events + self._ledger.forget()
@@ -140,8 +143,10 @@ class Parser:
         held = self._lists.pop(key, None)
         text = (held[0] if held else "") + text.removeprefix("to=")
         found = lines.addresses(text)
-        if found is None:
-            return self._broken_list(line, key, text)
+        broken = text.find(lines.BROKEN_LIST)
+        # past such a mark an open quote may have been closed by what the receiving server said
+        if found is None or 0 <= broken < found[1] - len(", "):
+            return self._broken_list(line, key, text, certain=found is None and text.count(lines.BROKEN_LIST) == 1)
         recipients: list[str | None] = [lines.mailbox(address) for address in found[0]]
         match = lines.TO.fullmatch(text[found[1] :].removeprefix(lines.MORE))
         if match is None:
@@ -161,10 +166,13 @@ class Parser:
             events.append(kind(**fields, recipient=recipient))
         return events
 
-    def _broken_list(self, line: LogLine, key: tuple[int | None, str], text: str) -> _Result:
-        """Hold a list of recipients that sendmail broke at a quoted comma: the address goes on in the next line."""
+    def _broken_list(self, line: LogLine, key: tuple[int | None, str], text: str, *, certain: bool) -> _Result:
+        """Hold a list of recipients that sendmail broke at a quoted comma: the address goes on in the next line.
+
+        Where it can't be told for ``certain`` where it broke, nothing that this delivery logs is believed any more.
+        """
         events: list[Event] = []
-        if text.count(lines.BROKEN_LIST) == 1:
+        if certain:
             self._lists[key] = text.partition(lines.BROKEN_LIST)[0] + ",", line
         else:
             self._lists[key] = None

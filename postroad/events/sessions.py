@@ -52,6 +52,11 @@ def _auth_failed(found: Found) -> Event:
     return model.Auth(**fields, success=False)
 
 
+def _auth_unreadable(found: Found) -> Event:
+    client = found.client if found.match["peer"] else {}
+    return model.Auth(**by(found.line), **client, success=False, status="the client's answer is not base64")
+
+
 def _early_talker(found: Found) -> Event:
     return model.Rejected(**by(found.line), **found.client, queue_id=found.queue_id, reply=found.match[0])
 
@@ -72,6 +77,7 @@ _READERS: tuple[tuple[Pattern[str], Callable[[Found], Event]], ...] = (
     (lines.TLS, _tls),
     (lines.AUTH, _auth),
     (lines.AUTH_FAILED, _auth_failed),
+    (lines.AUTH_UNREADABLE, _auth_unreadable),
     (lines.EARLY_TALKER, _early_talker),
     (lines.STARTED, _started),
     (lines.STOPPED, _stopped),

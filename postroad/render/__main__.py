@@ -7,7 +7,7 @@ import os
 import sys
 
 from postroad.config.load import load
-from postroad.errors import PostroadError
+from postroad.errors import InstallError, PostroadError
 from postroad.render.install import install
 
 
@@ -19,6 +19,9 @@ def main() -> int:
     except PostroadError as error:
         sys.stderr.write(f"postroad: {error}\n")
         return error.exit_code
+    except OSError as error:
+        sys.stderr.write(f"postroad: {error}\n")
+        return InstallError.exit_code
     return 0
 
 

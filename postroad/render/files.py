@@ -7,9 +7,9 @@ from typing import Any
 
 import jinja2
 
-from postroad.config.model import Config
+from postroad.config.model import Config, User
 from postroad.config.values import format_duration
-from postroad.render import m4, networks, outbound
+from postroad.render import lua, m4, networks, outbound
 from postroad.render.keys import SigningKey
 from postroad.render.paths import RUN
 
@@ -23,6 +23,18 @@ class RenderedFile:
 
     path: str
     text: str
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """A mail address in two."""
+
+    local: str
+    domain: str
+
+    @classmethod
+    def of(cls, address: str | None) -> "_Parts | None":
+        return cls(*address.rsplit("@", 1)) if address else None
 
 
 class _Safe(str):
@@ -50,6 +62,7 @@ _environment = jinja2.Environment(
 _environment.filters.update(
     q=lambda value: _Safe(m4.quote(value)),
     word=lambda value: _Safe(m4.word(value)),
+    lua=lambda value: _Safe(lua.quote(value)),
     raw=_Safe,
 )
 
@@ -70,6 +83,7 @@ def files(
         InstallError: a value can't be written into its file (the configuration should have refused it).
     """
     queue = config.delivery.queue
+    untrusted = [] if config.clients.trust_gateway else [networks.access_key(router) for router in around.gateways]
     context = {
         "config": config,
         "base": str(base),
@@ -82,22 +96,56 @@ def files(
         "tls_policies": outbound.policies(config.delivery.tls),
         "warn_after": format_duration(queue.warn_after) if queue.warn_after else "",
         "give_up_after": format_duration(queue.give_up_after),
-        "hostname_sends": any(
-            config.hostname == domain.name or (domain.subdomains and config.hostname.endswith(f".{domain.name}"))
-            for domain in config.named_domains
-        ),
-        "relay_keys": [
-            key
-            for network in networks.trusted(config.clients.networks, around)
-            for key in networks.access_keys(network)
+        "hostname_sends": config.covers(config.hostname),
+        "rewrites_envelope": bool(config.rewrite.changes_addresses or config.rewrite.sender),
+        "one_sender": _Parts.of(config.rewrite.sender),
+        "redirect_to": _Parts.of(config.recipients.redirect_to),
+        # how sendmail's daemons differ, by their names: flags of DAEMON_OPTIONS
+        "listeners": [
+            (name, port, flags)
+            for name, port, flags in (
+                ("smtp", config.listeners.smtp, "" if config.clients.users else "A"),
+                ("submission", config.listeners.submission, "a"),
+                ("submissions", config.listeners.submissions, "as"),
+            )
+            if port
         ],
-        "untrusted": []
-        if config.clients.trust_gateway
-        else [networks.access_key(router) for router in around.gateways],
+        "users": [_rights(user, config) for user in config.clients.users],
+        # networks may overlap, and makemap takes each key once; a gateway is none of theirs, even where one names it
+        "relay_keys": list(
+            dict.fromkeys(
+                key
+                for network in networks.trusted(config.clients.networks, around)
+                for key in networks.access_keys(network)
+                if key not in untrusted
+            )
+        ),
+        "untrusted": untrusted,
     }
     paths = ["sendmail.mc", "access", "local-host-names", "sender-domains", "sender-parents", "service.switch"]
+    if config.recipients.allow:
+        paths += ["allowed-domains", "allowed-addresses"]
+    if config.rewrite.masquerade_domains:
+        paths.append("masquerade-domains")
+    if config.rewrite.addresses:
+        paths.append("rewrite")
     if keys:
         paths += ["opendkim.conf", "dkim/key-table", "dkim/signing-table", "dkim/internal-hosts", "dkim/setup.lua"]
+        if config.rewrite.sender:
+            paths.append("dkim/final.lua")
     return [
         RenderedFile(path, _environment.get_template(f"{path.rpartition('/')[2]}.j2").render(context)) for path in paths
     ]
+
+
+def _rights(user: User, config: Config) -> tuple[str, list[tuple[str, bool]]]:
+    """A user's name without our own realm, and the sender domains, each with whether those below it count too.
+
+    No domains stand for any.
+    """
+    name, realm = user.account(config.hostname)
+    below = {domain.name for domain in config.domains if domain.subdomains}
+    return (
+        name if realm == config.hostname else f"{name}@{realm}",
+        [] if "*" in user.domains else [(each, each in below) for each in user.domains],
+    )

@@ -8,19 +8,39 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from postroad import system
 from postroad.config.model import Config
 from postroad.config.values import format_duration
 from postroad.errors import CommandError, InstallError
+from postroad.render import certificate, networks, outbound, plan, users
 from postroad.render import keys as dkim
-from postroad.render import networks, outbound, plan
 from postroad.render.files import files
 from postroad.render.paths import CURRENT, LOG_SOCKET, QUEUE, RUN, STATE
 
 SENDMAIL = "/usr/sbin/sendmail"
 PRELOAD = "/usr/local/lib/postroad/preload.so"
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a configuration refers to: checked, and made where it is ours to make.
+
+    Attributes:
+        watched: the files that were read, with their status: a change to one calls for a new generation.
+        keys: the DKIM keys.
+        pems: their content by domain.
+        pair: the certificate and its key.
+        passwords: SASL's records.
+    """
+
+    watched: dict[str, str]
+    keys: list[dkim.SigningKey]
+    pems: dict[str, bytes]
+    pair: certificate.Pair
+    passwords: dict[bytes, bytes]
 
 
 def install(config: Config) -> list[str]:
@@ -34,17 +54,17 @@ def install(config: Config) -> list[str]:
     """
     for folder, purpose in (
         (RUN, "a tmpfs for run-time files"),
+        (Path("/tmp"), "a tmpfs for m4"),  # noqa: S108 - where m4 makes its own
         (STATE, "the volume for keys"),
         (QUEUE, "the mail queue"),
     ):
         if not os.access(folder, os.W_OK | os.X_OK):
             raise InstallError(f"{folder} ({purpose}) can't be written by uid {os.getuid()}: mount one that can")
-    keys = dkim.wanted(config, STATE)
-    pems = dkim.ensure(keys, config.dkim.key_bits)
+    material = _gather(config)
     number = max((_number(folder) for folder in RUN.glob("gen-*")), default=0) + 1
     generation = RUN / f"gen-{number}"
     try:
-        _build(generation, config, keys, pems)
+        _build(generation, config, material)
     except (CommandError, InstallError, OSError):
         system.remove(generation)
         raise
@@ -77,25 +97,46 @@ def _number(generation: Path) -> int:
     return int(re.sub(r"\D", "", generation.name) or 0)
 
 
-def _build(generation: Path, config: Config, keys: list[dkim.SigningKey], pems: dict[str, bytes]) -> None:
-    around = surroundings()
+def _gather(config: Config) -> Material:
+    files: list[Path | None] = [user.password_file for user in config.clients.users]
+    files += [config.tls.certificate_file, config.tls.key_file]
+    files += [domain.dkim.key_file for domain in config.named_domains]
+    files += [way.smarthost.password_file for way in outbound.ways(config.delivery)]
+    files.append(config.delivery.tls.ca_file)
+    watched = {str(path): system.status(str(path)) for path in files if path}  # before they are read
+    keys = dkim.wanted(config, STATE)
+    return Material(
+        watched=watched,
+        keys=keys,
+        pems=dkim.ensure(keys, config.dkim.key_bits),
+        pair=certificate.ensure(config, STATE),
+        passwords=users.database(config),
+    )
+
+
+def _build(generation: Path, config: Config, material: Material) -> None:
+    around, keys = surroundings(), material.keys
     for file in files(config, keys, around, base=generation):
         system.write(generation / file.path, file.text)
     for key in keys:
-        system.write(generation / "dkim" / key.file, pems[key.domain])
+        system.write(generation / "dkim" / key.file, material.pems[key.domain])
+    system.write(generation / "tls" / "certificate.pem", material.pair.certificate)
+    system.write(generation / "tls" / "key.pem", material.pair.key)
+    if material.passwords:
+        system.write_database(generation / users.DATABASE, material.passwords)
     if config.delivery.tls.ca_file:
         # a copy: sendmail ignores a file that others could write, and the person's may be on any volume
         system.write(generation / "ca.pem", _authorities(config.delivery.tls.ca_file))
     cf = generation / "sendmail.cf"
     try:
         system.write(cf, system.run(["m4", "sendmail.mc"], cwd=generation))
-        system.run(
-            ["makemap", "-C", str(cf), "hash", str(generation / "access")], stdin=(generation / "access").read_text()
-        )
+        for text in (generation / name for name in ("access", "rewrite")):
+            if text.exists():
+                system.run(["makemap", "-C", str(cf), "hash", str(text)], stdin=text.read_text())
         if auth := outbound.credentials(config):
             # never a text file, nor an argument
-            text = "".join(f"{key}\t{value}\n" for key, value in auth.items())
-            system.run(["makemap", "-C", str(cf), "hash", str(generation / "authinfo")], stdin=text)
+            table = "".join(f"{key}\t{value}\n" for key, value in auth.items())
+            system.run(["makemap", "-C", str(cf), "hash", str(generation / "authinfo")], stdin=table)
             # once more: makemap lets the group read
             database = generation / "authinfo.db"
             system.write(database, database.read_bytes())
@@ -106,7 +147,7 @@ def _build(generation: Path, config: Config, keys: list[dkim.SigningKey], pems: 
     except CommandError as error:
         raise InstallError(f"the rendered configuration is refused: {error}") from error
     system.write(generation / "config.json", config.model_dump_json(indent=1))
-    system.write(generation / "plan.json", plan.dumps(make_plan(config, keys, around)))
+    system.write(generation / "plan.json", plan.dumps(make_plan(config, material, around)))
 
 
 def _authorities(path: Path) -> str:
@@ -127,24 +168,26 @@ def _authorities(path: Path) -> str:
 
 def surroundings() -> networks.Surroundings:
     """The networks of this container; none under host networking, where the host's neighbours are strangers."""
-    if any((device / mark).exists() for device in Path("/sys/class/net").iterdir() for mark in ("device", "bridge")):
+    devices = list(Path("/sys/class/net").iterdir())
+    if any((device / mark).exists() for device in devices for mark in ("device", "bridge")):
         return networks.Surroundings()
+    mtu = {device.name: int((device / "mtu").read_text()) for device in devices if (device / "mtu").exists()}
     route, ipv6_route = Path("/proc/net/route"), Path("/proc/net/ipv6_route")
-    return networks.surroundings(route.read_text(), ipv6_route.read_text() if ipv6_route.exists() else "")
+    return networks.surroundings(route.read_text(), ipv6_route.read_text() if ipv6_route.exists() else "", mtu)
 
 
-def make_plan(config: Config, keys: list[dkim.SigningKey], around: networks.Surroundings) -> plan.Plan:
+def make_plan(config: Config, material: Material, around: networks.Surroundings) -> plan.Plan:
     """The daemons for a configuration."""
     env = _environment(config)
     processes = []
-    if keys:
+    if material.keys:
         processes.append(
             plan.Process(
                 name="opendkim",
                 argv=("/usr/sbin/opendkim", "-f", "-x", str(CURRENT / "opendkim.conf")),
                 env=env,
                 socket=str(RUN / "opendkim.sock"),
-                port=0,
+                ports=(),
                 reload="SIGUSR1",
             )
         )
@@ -161,7 +204,7 @@ def make_plan(config: Config, keys: list[dkim.SigningKey], around: networks.Surr
             ),
             env=env,
             socket="",
-            port=config.listeners.smtp,
+            ports=tuple(port for _, port in config.listeners if port),
             reload="SIGHUP",
         )
     )
@@ -169,7 +212,12 @@ def make_plan(config: Config, keys: list[dkim.SigningKey], around: networks.Surr
         processes=tuple(processes),
         grace=config.delivery.shutdown_grace.total_seconds(),
         log_format=config.log.format,
+        message_size=config.limits.message_size,
         policy=policy(config, around),
+        look_over=config.doctor.at_start,
+        warnings=material.pair.warnings,
+        watched=material.watched,
+        due=material.pair.due.timestamp(),
     )
 
 
@@ -188,5 +236,9 @@ def policy(config: Config, around: networks.Surroundings) -> str:
     trusted = [str(network) for network in networks.trusted(config.clients.networks, around)]
     gateways = [] if config.clients.trust_gateway else [str(router) for router in around.gateways]
     without = f" (not the gateways {', '.join(gateways)})" if gateways and trusted else ""
+    overlays = ", ".join(map(str, around.overlays)) if "auto" in config.clients.networks else ""
+    if overlays:
+        without += f" (nor for the overlay {overlays}, which may be Swarm's ingress, unless clients.networks names it)"
     senders = ", ".join(domain.name + (" and subdomains" if domain.subdomains else "") for domain in config.domains)
-    return f"relaying for {', '.join(['this container', *trusted])}{without}; senders in {senders}"
+    names = f" and for users {', '.join(user.name for user in config.clients.users)}" if config.clients.users else ""
+    return f"relaying for {', '.join(['this container', *trusted])}{without}{names}; senders in {senders}"

@@ -6,7 +6,7 @@ RUN = Path("/run/postroad")
 """A tmpfs: sockets, process ids, and the rendered generations."""
 
 STATE = Path("/var/lib/postroad")
-"""A volume: the DKIM keys."""
+"""A volume: the DKIM keys, the self-signed certificate."""
 
 QUEUE = Path("/var/spool/mqueue")
 """A volume: sendmail's queue."""
@@ -16,6 +16,14 @@ CURRENT = RUN / "current"
 
 LOG_SOCKET = RUN / "log"
 """Where the daemons' syslog lines arrive."""
+
+FEED = RUN / "events"
+"""Where events can be read as they happen."""
+AUTH_REFUSED = RUN / "auth-refused"
+"""The clients that may not authenticate for a while, for sendmail's rules."""
+
+RATES = RUN / "rates"
+"""Where sendmail asks how many messages a client has sent."""
 
 HEALTH = RUN / "health"
 """The supervisor's state and its daemons' process ids, for the image's health check."""

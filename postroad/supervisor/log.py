@@ -9,38 +9,48 @@ import os
 import select
 import sys
 import threading
+import time
 import traceback
 from collections import deque
 from pathlib import Path
 
+from postroad.events.ledger import SETTLE
 from postroad.events.model import Event
 from postroad.events.parse import Parser
 from postroad.events.syslog import LogSocket
+from postroad.render.paths import AUTH_REFUSED
+from postroad.render.plan import Plan
 from postroad.sinks import Dispatcher
+from postroad.sinks.auth import AuthSink
+from postroad.sinks.feed import FeedSink
 from postroad.sinks.stdout import StdoutSink
 
 
 class LogThread:
-    """Binds the socket when it is made, reads from ``start`` to ``stop``."""
+    """Binds its sockets (``path``: lines in, ``feed``: events out) when made, reads from ``start`` to ``stop``."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, feed: Path) -> None:
         self._socket = LogSocket(path)
         self._parser = Parser()
         self._stdout = StdoutSink("json", sys.stdout)
-        self._dispatcher = Dispatcher([self._stdout])
+        self._feed = FeedSink(feed)
+        self._auth = AuthSink(AUTH_REFUSED)
+        self._dispatcher = Dispatcher([self._feed, self._stdout, self._auth])
         self._own: deque[Event] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._ending = False
         self._thread = threading.Thread(target=self._loop, name="log", daemon=True)
 
-    def start(self, log_format: str) -> None:
+    def start(self, wanted: Plan) -> None:
         """Begin to read and write."""
-        self.set_format(log_format)
+        self.follow(wanted)
         self._thread.start()
 
-    def set_format(self, log_format: str) -> None:
-        """Write from now on as ``json`` or ``text``."""
-        self._stdout.format = log_format
+    def follow(self, wanted: Plan) -> None:
+        """From now on, read what these daemons write, and write as this plan says."""
+        self._stdout.format = wanted.log_format
+        self._parser.milter = any(process.socket for process in wanted.processes)
+        self._parser.message_size = wanted.message_size
 
     def emit(self, event: Event) -> None:
         """Write an event of the supervisor's own, in its turn."""
@@ -53,32 +63,41 @@ class LogThread:
         os.eventfd_write(self._wake, 1)
         if self._thread.is_alive():
             self._thread.join(timeout=2)
+        self._feed.close()
         self._socket.close()
 
     def _loop(self) -> None:
         poll = select.poll()
         poll.register(self._socket.fileno(), select.POLLIN)
         poll.register(self._wake, select.POLLIN)
+        poll.register(self._feed.fileno(), select.POLLIN)
         while True:
             ending = self._ending  # read before the socket: what came until then is written
             try:
-                carried = self._carry()
+                carried = self._carry(ending)
             except Exception:  # noqa: BLE001 - a bug in here must not end the log
                 traceback.print_exc()
                 carried = False
             if ending and not carried:
                 return
             if not ending:
-                poll.poll()
+                # not until a deadline: the clock may be set back meanwhile
+                waiting = self._parser.deadline is not None or self._auth.deadline is not None
+                poll.poll(SETTLE * 1000 if waiting else None)
 
-    def _carry(self) -> bool:
-        """Write what has arrived; return whether there was anything."""
+    def _carry(self, ending: bool) -> bool:
+        """Write what has arrived and what is settled by now; return whether anything arrived."""
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._wake)
+        self._feed.accept()
         lines = self._socket.read()
         found = [event for line in lines for event in self._parser.feed(line)]
+        found += self._parser.expire(time.time())
+        if ending and not lines:
+            found += self._parser.flush()
         while self._own:
             found.append(self._own.popleft())
         for event in found:
             self._dispatcher.handle(event)
+        self._auth.expire(time.time())
         return bool(lines)

@@ -12,14 +12,16 @@ from enum import StrEnum
 from pathlib import Path
 
 from postroad import system
-from postroad.errors import CommandError, PostroadError
+from postroad.errors import CommandError, InstallError, PostroadError
 from postroad.events import model as events
 from postroad.render import plan
-from postroad.render.paths import CURRENT, HEALTH, LOG_SOCKET
+from postroad.render.paths import CURRENT, FEED, HEALTH, LOG_SOCKET, RATES, RUN
 from postroad.supervisor import processes
 from postroad.supervisor.log import LogThread
 from postroad.supervisor.processes import Child
+from postroad.supervisor.rates import RateThread
 from postroad.supervisor.shutdown import Shutdown
+from postroad.supervisor.watch import Watch
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 START_LIMIT = 30.0
@@ -52,8 +54,19 @@ class Supervisor:
     def __init__(self) -> None:
         self.state = State.PREPARING
         self.children: list[Child] = []
-        self.log = LogThread(LOG_SOCKET)
+        try:
+            self.log = LogThread(LOG_SOCKET, FEED)
+        except OSError as error:
+            owner = f"uid={os.getuid()},gid={os.getgid()}"
+            raise InstallError(
+                f"{RUN} can't be written by uid {os.getuid()} ({error.strerror}): mount a tmpfs there that can,"
+                f" such as --tmpfs {RUN}:mode=0700,{owner}"
+            ) from error
         self.plan: plan.Plan | None = None
+        self.reload_asked = False
+        self.doctor = 0
+        """The process that looks everything over when all has started; 0 if none does."""
+        self.watch = Watch({}, float("inf"))
         self.began = time.monotonic()
 
     def run(self) -> int:
@@ -67,8 +80,11 @@ class Supervisor:
                 sys.stderr.write(error)
                 return code
             self.plan = plan.load(CURRENT / "plan.json")
-            self.log.start(self.plan.log_format)
+            self.log.start(self.plan)
+            RateThread(RATES).start()
             self._start_all(self.plan)
+            if self.plan.look_over:
+                self._look_over()
             while True:
                 self._wait()
         except StopRequested:
@@ -83,12 +99,14 @@ class Supervisor:
 
     def _prepare(self) -> tuple[int, list[str], str]:
         """Validate, render and install in a process of its own: exit code, changed keys, error text."""
-        code, out, err = system.capture([sys.executable, "-m", "postroad.render"], cwd=SOURCE)
+        # many domains' keys take their time at first start
+        code, out, err = system.capture([sys.executable, "-m", "postroad.render"], cwd=SOURCE, timeout=600)
         return code, out.splitlines(), err
 
     def _start_all(self, wanted: plan.Plan) -> None:
         self._enter(State.STARTING)
         self._say("info", wanted.policy)
+        self._take(wanted)
         for process in wanted.processes:
             child = Child(process)
             self.children.append(child)
@@ -96,6 +114,21 @@ class Supervisor:
             self._await_ready(child)
         self._enter(State.READY)
         self._say("info", f"ready after {time.monotonic() - self.began:.2f} s")
+
+    def _look_over(self) -> None:
+        """Have what is outside looked over by a process of its own: what it finds it tells the log."""
+        try:
+            self.doctor = system.spawn(
+                [sys.executable, "-m", "postroad.checks"], {**os.environ, "PYTHONPATH": str(SOURCE)}
+            )
+        except CommandError as error:
+            self._say("error", str(error))
+
+    def _take(self, wanted: plan.Plan) -> None:
+        """Note what a plan says besides its processes."""
+        self.watch = Watch(wanted.watched, wanted.due)
+        for warning in wanted.warnings:
+            self._say("warning", warning)
 
     def _await_ready(self, child: Child) -> None:
         limit = time.monotonic() + START_LIMIT
@@ -107,12 +140,20 @@ class Supervisor:
                 raise SupervisionError(f"{child.process.name} was not ready within {START_LIMIT:g} s")
 
     def _wait(self) -> None:
-        """Sleep until a signal comes or a dead child's time to start does; then act."""
-        due = [child.due for child in self.children if child.due]
-        self._signals(max(0.0, min(due) - time.monotonic()) if due else None)
+        """Sleep until a signal comes, a dead child's time to start, or that to look at the files; then act."""
+        due = [max(0.0, child.due - time.monotonic()) for child in self.children if child.due]
+        self._signals(min([*due, self.watch.wait]))
+        if reason := self.watch.reason():
+            self._say("info", reason)
+            self._reload()
         for child in self.children:
             if child.due and child.due <= time.monotonic():
                 self._restart(child)
+        if self.reload_asked:
+            self.reload_asked = False
+            self._reload()
+            # `postroad reload` waits for this
+            self._note_health()
 
     def _restart(self, child: Child) -> None:
         name = child.process.name
@@ -132,21 +173,19 @@ class Supervisor:
         if all(each.ready for each in self.children):
             self._enter(State.READY)
 
-    def _signals(self, timeout: float | None) -> None:
+    def _signals(self, timeout: float) -> None:
         """Take one signal, waiting for it up to ``timeout`` seconds, and do what it asks."""
-        if timeout is None:
-            number = signal.sigwait(SIGNALS)
-        else:
-            info = signal.sigtimedwait(SIGNALS, timeout)
-            if info is None:
-                return
-            number = signal.Signals(info.si_signo)
+        info = signal.sigtimedwait(SIGNALS, timeout)
+        if info is None:
+            return
+        number = signal.Signals(info.si_signo)
         if number in {signal.SIGTERM, signal.SIGINT}:
             raise StopRequested
         if number == signal.SIGCHLD:
             self._reap()
-        elif self.state in {State.READY, State.DEGRADED}:
-            self._reload()
+        else:
+            # not from here: this may be called while daemons start, or in the middle of a reload
+            self.reload_asked = True
 
     def _reap(self) -> None:
         """Collect every child that has ended: the plan's and those whose parent ended before them."""
@@ -157,47 +196,70 @@ class Supervisor:
                 return
             if not pid:
                 return
+            if pid == self.doctor:
+                self.doctor = 0
             for child in self.children:
                 if child.pid == pid:
                     child.died()
-                    if self.state is not State.STOPPING:
-                        code = os.waitstatus_to_exitcode(status)
-                        how = (
-                            f"was killed by {signal.Signals(-code).name}"
-                            if code < 0
-                            else f"ended with exit code {code}"
-                        )
-                        self._say("error", f"{child.process.name} {how}; it is started again")
-                        if self.state is State.READY:
-                            self._enter(State.DEGRADED)
+                    self._tell_of_death(child.process.name, pid, os.waitstatus_to_exitcode(status))
+
+    def _tell_of_death(self, name: str, pid: int, code: int) -> None:
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        self.log.emit(events.Stopped(time=time.time(), program=name, pid=pid, status=how))
+        if self.state is not State.STOPPING:
+            self._say("error", f"{name} {how}; it is started again")
+        if self.state is State.READY:
+            self._enter(State.DEGRADED)
 
     def _reload(self) -> None:
-        """Put a changed configuration in force; one that can't be used changes nothing."""
-        code, changes, error = self._prepare()
+        """Put a changed configuration in force; one that can't be used, or served, changes nothing."""
+        before, old = CURRENT.resolve(), self.plan
+        try:
+            code, changes, error = self._prepare()
+            if not code:
+                wanted = plan.load(CURRENT / "plan.json")
+        except (PostroadError, OSError) as failure:
+            code, error = 1, str(failure)
         if code:
             self._say("error", f"reload failed, the configuration in force stays: {error.strip()}")
             return
-        old, self.plan = {child.process.name: child for child in self.children}, plan.load(CURRENT / "plan.json")
         for change in changes:
             self._say("info", f"reload: {change}")
-        self.log.set_format(self.plan.log_format)
-        wanted = []
-        for process in self.plan.processes:
-            child = old.pop(process.name, None) or Child(process)
+        try:
+            self._switch(wanted)
+        except (CommandError, SupervisionError) as failure:
+            if old is None:
+                raise
+            self._say("error", f"reload failed, the configuration before comes back in force: {failure}")
+            failed = CURRENT.resolve()
+            system.point(CURRENT, before)
+            self._switch(old)
+            system.remove(failed)
+            return
+        self._say("info", f"reloaded ({len(changes)} changed); {wanted.policy}")
+
+    def _switch(self, wanted: plan.Plan) -> None:
+        """Let the daemons be this plan's; one whose command line stays the same reads its files anew."""
+        old = {child.process.name: child for child in self.children}
+        self.plan = wanted
+        self.log.follow(wanted)
+        self._take(wanted)
+        new = [old.get(process.name) or Child(process) for process in wanted.processes]
+        gone = [child for child in self.children if child not in new]
+        self.children = [*new, *gone]
+        for child, process in zip(new, wanted.processes, strict=True):
             restart = child.process != process or not child.pid
             child.process = process
-            wanted.append(child)
             if restart:
                 self._end(child)
                 child.start()
             else:
-                child.signal(signal.Signals[process.reload])
+                child.reload()
             self._await_ready(child)
-        for child in old.values():
+        for child in gone:
             self._end(child)
-        self.children = wanted
-        self._enter(State.READY)
-        self._say("info", f"reloaded ({len(changes)} changed); {self.plan.policy}")
+        self.children = new
+        self._enter(State.READY if all(child.pid for child in new) else State.DEGRADED)
 
     def _end(self, child: Child) -> None:
         """Stop one daemon and wait until it is gone."""
@@ -216,6 +278,8 @@ class Supervisor:
         self._enter(State.STOPPING)
         grace = self.plan.grace if self.plan else 0.0
         self._say("info", f"stopping: deliveries under way have {grace:g} s")
+        if self.doctor:
+            processes.kill(self.doctor, signal.SIGKILL)  # it changes nothing, and is not waited for
         # what signs mail goes last: sessions under way need it
         last = [child for child in self.children if child.process.socket]
         for child in self.children:
@@ -241,8 +305,17 @@ class Supervisor:
 
     def _enter(self, state: State) -> None:
         self.state = state
-        system.write(HEALTH, " ".join([state, str(os.getpid()), *(str(child.pid) for child in self.children)]) + "\n")
+        self._note_health()
         self.log.emit(events.State(time=time.time(), program="postroad", pid=os.getpid(), state=state))
+
+    def _note_health(self) -> None:
+        try:
+            system.write(
+                HEALTH, " ".join([self.state, str(os.getpid()), *(str(child.pid) for child in self.children)]) + "\n"
+            )
+        except PostroadError as error:
+            # the health check goes on with what it has: mail is worth more than its file
+            self._say("error", str(error))
 
     def _say(self, level: str, message: str) -> None:
         self.log.emit(
@@ -252,4 +325,10 @@ class Supervisor:
 
 def main() -> int:
     """Run until told to stop; return the exit code: 0 stopped, 1 daemons can't be kept running, 2 can't start."""
-    return Supervisor().run()
+    try:
+        code = Supervisor().run()
+    except PostroadError as error:
+        sys.stderr.write(f"postroad: {error}\n")
+        code = error.exit_code
+    # what there was to write is written, or its reader does not read: an exit that flushes would wait for it for ever
+    os._exit(code)

@@ -29,6 +29,8 @@ class Child:
     started: float = 0.0
     deaths: int = 0
     due: float = field(default=0.0, repr=False)
+    stale: frozenset[str] = frozenset()
+    """The listening sockets that a reload replaces."""
 
     def start(self) -> None:
         """Start it.
@@ -37,8 +39,15 @@ class Child:
             CommandError: it could not be started.
         """
         self.due = 0.0
+        self.stale = frozenset()
         self.pid = system.spawn(self.process.argv, self.process.env)
         self.started = time.monotonic()
+
+    def reload(self) -> None:
+        """Let it read its files anew."""
+        # a reload of opendkim's leaves its socket; sendmail starts itself anew and is ready when it listens again
+        self.stale = frozenset().union(*(listening(self.pid, port) for port in self.process.ports))
+        self.signal(signal.Signals[self.process.reload])
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal if it lives."""
@@ -59,10 +68,12 @@ class Child:
 
     @property
     def ready(self) -> bool:
-        """Whether it serves: its socket accepts, or its port listens. Leaves no trace in any log."""
+        """Whether it serves: its socket accepts, or its ports listen. Leaves no trace in any log."""
         if not self.pid:
             return False
-        return accepts(self.process.socket) if self.process.socket else listens(self.process.port)
+        if self.process.socket:
+            return accepts(self.process.socket)
+        return all(listening(self.pid, port) - self.stale for port in self.process.ports)
 
 
 def accepts(path: str) -> bool:
@@ -72,15 +83,24 @@ def accepts(path: str) -> bool:
         return client.connect_ex(path) == 0
 
 
-def listens(port: int) -> bool:
-    """Whether a TCP port of this network namespace listens, asked of the kernel and not by connecting."""
+def listening(pid: int, port: int) -> frozenset[str]:
+    """The sockets on which a process listens at a TCP port, asked of the kernel and not by connecting.
+
+    Its own only: under host networking another server may have the port.
+    """
     wanted = f":{port:04X}"
+    found = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with contextlib.suppress(OSError), open(table) as lines:
             for fields in map(str.split, lines):
                 if fields[1].endswith(wanted) and fields[3] == TCP_LISTEN:
-                    return True
-    return False
+                    found.add(f"socket:[{fields[9]}]")
+    held = set()
+    with contextlib.suppress(OSError):  # it has ended
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile
+                held.add(str(descriptor.readlink()))
+    return frozenset(found & held)
 
 
 def adopt_orphans() -> None:

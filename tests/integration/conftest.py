@@ -13,6 +13,7 @@ from email.utils import make_msgid
 from typing import Any
 
 import pytest
+from docker.errors import NotFound
 
 os.environ.setdefault(
     "TESTCONTAINERS_RYUK_DISABLED", "true"
@@ -20,10 +21,10 @@ os.environ.setdefault(
 
 from postroad.testing import PostroadContainer
 from tests.internet.host import Host
-from tests.internet.internet import Internet, build_image
+from tests.internet.internet import LABEL, Internet, build_image
 
 HOSTNAME = "mail.sender.example"
-LABELS = {"postroad.test": "1"}
+LABELS = {LABEL: "1"}
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +46,18 @@ def app(internet: Internet) -> Host:
     return internet.add_app()
 
 
+@pytest.fixture(scope="session")
+def zones(internet: Internet) -> Internet:
+    """The pretend internet, with names that can't be looked up: ``servfail.example`` and ``closed.example`` (REFUSED)."""
+    internet.add_zone("closed.example")
+    # a secondary whose primary is nowhere
+    lame = '{ type secondary; primaries { 127.0.0.9 port 9; }; file "servfail"; };'
+    internet.dns.run("rndc", "addzone", "servfail.example", lame)
+    closed = '{ type primary; file "/var/cache/bind/closed.example.zone"; allow-query { none; }; };'
+    internet.dns.run("rndc", "modzone", "closed.example", closed)
+    return internet
+
+
 StartRelay = Callable[..., PostroadContainer]
 
 
@@ -60,25 +73,28 @@ class Relays:
     def __call__(self, *, publish: bool = True, **config: Any) -> PostroadContainer:
         """Start one; ``publish`` its address, SPF and DKIM records. ``config`` is over a minimal configuration.
 
-        ``queue``, ``state``, ``kwargs`` and ``mounts`` (path here to path inside) go to the container.
+        A key that is None there is left out. ``queue``, ``state``, ``kwargs``, ``tmpfs`` (path to options) and
+        ``mounts`` (path here to path inside) go to the container.
         """
         run: dict[str, Any] = {key: config.pop(key) for key in ("queue", "state") if key in config}
         run.update(config.pop("kwargs", {}))
-        mounts = config.pop("mounts", {})
+        mounts, tmpfs = config.pop("mounts", {}), config.pop("tmpfs", {})
+        wanted = {"hostname": HOSTNAME, "domains": ["sender.example"], **config}
         relay = PostroadContainer(
-            {"hostname": HOSTNAME, "domains": ["sender.example"], **config},
+            {key: value for key, value in wanted.items() if value is not None},
             image=self.image,
             network=self.internet.network,
             dns=run.pop("dns", [self.internet.dns.address]),
             labels=LABELS,
             **run,
         )
+        relay.tmpfs.update(tmpfs)
         for source, target in mounts.items():
             relay.with_volume_mapping(source, target, "ro")
         self.stack.enter_context(relay)
         self.started.append(relay)  # one that did not start is gone, and its error holds its log
         if publish:
-            self.internet.publish_sender(config.get("hostname", HOSTNAME), relay.address, dkim=relay.dkim_records())
+            self.internet.publish_sender(config.get("hostname") or HOSTNAME, relay.address, dkim=relay.dkim_records())
         return relay
 
 
@@ -147,7 +163,6 @@ def send(relay: PostroadContainer, message: EmailMessage, **arguments: Any) -> s
 
 
 RELAYS = pytest.StashKey[list[PostroadContainer]]()
-NONE: list[PostroadContainer] = []
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -157,8 +172,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = outcome.get_result()  # type: ignore[attr-defined]
     if report.failed:
         for node in item.listchain():
-            for number, started in enumerate(node.stash.get(RELAYS, NONE)):
-                text = started.log() if started._container else "(not running)"
+            relays = node.stash.get(RELAYS, [])
+            for number, started in enumerate(relays):
+                try:
+                    text = started.log() if started._container else "(not running)"
+                except NotFound:
+                    text = "(it did not start, or the test removed it)"  # why it did not is in the error
                 report.sections.append((f"relay {number} of {node.name}", text[-8000:]))
         internet = getattr(item, "funcargs", {}).get("internet")
         if internet:

@@ -1,6 +1,7 @@
 """From start to stop: what the container is allowed, what it keeps, what it survives, how it ends."""
 
 import json
+import secrets
 import signal
 import smtplib
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 
 from postroad.testing import PostroadContainer
 from tests.integration.conftest import HOSTNAME, Relays, letter, send
-from tests.internet.internet import Internet
+from tests.internet.internet import LABEL, Internet
 
 HEALTHCHECK = "/usr/local/lib/postroad/healthcheck"
 Names = Callable[[str], str]
@@ -100,7 +101,7 @@ def test_a_killed_daemon_is_started_again(position: int, start_relay: Relays, in
     old = pids(relay)
     relay.shell(f"kill -9 {old[position]}")
     wait_until(lambda: "runs again" in notices(relay) and pids(relay)[position] not in {0, old[position]})
-    assert "was killed by SIGKILL" in notices(relay)
+    assert "killed by SIGKILL" in notices(relay)
     assert internet.wait_for_message(send(relay, letter())).verdict("dkim") == "pass"
 
 
@@ -223,6 +224,147 @@ def test_a_failed_reload_keeps_what_is_in_force(start_relay: Relays, tmp_path: A
     wait_until(lambda: notices(relay).count("reload failed") == 2)
     assert pids(relay) == before
     assert internet.wait_for_message(send(relay, letter())).verdict("dkim") == "pass"
+
+
+def config_file(folder: Any, text: str) -> Any:
+    path = folder / "config.yaml"
+    path.write_text(text)
+    path.chmod(0o644)
+    folder.chmod(0o755)
+    return path
+
+
+def daemons(relay: PostroadContainer) -> list[str]:
+    """The command of each child of the supervisor's."""
+    return relay.shell(
+        "for p in /proc/[0-9]*; do grep -q '^PPid:.1$' $p/status && tr '\\0' ' ' < $p/cmdline | cut -d' ' -f1; done"
+    )[1].split()
+
+
+def test_reloads_that_come_during_a_reload_leave_one_of_each_daemon(
+    start_relay: Relays, tmp_path: Any, internet: Internet
+) -> None:
+    path = config_file(tmp_path, "dkim: {enabled: false}\n")
+    relay = start_relay(mounts={str(path): "/etc/postroad/config.yaml"})
+    path.write_text("dkim: {enabled: true}\n")
+    while "reloaded (" not in notices(relay):
+        relay.get_wrapped_container().kill(signal.SIGHUP)
+    relay.command("reload")
+    assert sorted(daemons(relay)) == ["/usr/sbin/opendkim", "sendmail:"]
+    assert "Address already in use" not in relay.log()
+    internet.publish_sender(HOSTNAME, relay.address, dkim=relay.dkim_records())
+    assert internet.wait_for_message(send(relay, letter())).verdict("dkim") == "pass"
+
+
+def test_the_reload_command_returns_when_the_configuration_is_in_force(start_relay: Relays, tmp_path: Any) -> None:
+    path = config_file(tmp_path, f"hostname: {HOSTNAME}\n")
+    relay = start_relay(mounts={str(path): "/etc/postroad/config.yaml"}, hostname=None)
+    relay.command("reload")
+    path.write_text("dkim: {enabled: false}\nhostname: new.sender.example\n")
+    assert relay.command("reload") == "reloaded\n"
+    assert daemons(relay) == ["sendmail:"]
+    with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
+        assert smtp.ehlo()[1].startswith(b"new.sender.example ")
+    path.write_text("limits: {recipient_per_message: 2}\n")
+    began = time.monotonic()
+    code, said = relay.shell("exec postroad reload")
+    assert (code, "did you mean" in said) == (2, True)
+    path.write_text('hostname: new.sender.example\nsendmail: {local_config: "Rbroken"}\n')
+    code, said = relay.shell("exec postroad reload")
+    assert (code, "stays" in said) == (1, True)
+    assert time.monotonic() - began < 30
+
+
+def test_a_domain_that_a_reload_adds_is_signed_at_once(start_relay: Relays, tmp_path: Any, internet: Internet) -> None:
+    path = config_file(tmp_path, "domains: [sender.example]\n")
+    relay = start_relay(mounts={str(path): "/etc/postroad/config.yaml"}, domains=None)
+    path.write_text("domains: [sender.example, rcpt.example]\n")
+    relay.command("reload")
+    internet.publish_sender(HOSTNAME, relay.address, dkim=relay.dkim_records())
+    received = internet.wait_for_message(send(relay, letter(From="a@rcpt.example"), from_addr="a@rcpt.example"))
+    assert received.verdict("dkim") == "pass"
+    assert "d=rcpt.example;" in str(received.message["DKIM-Signature"])
+
+
+def test_a_reload_to_a_port_that_another_has_is_taken_back(start_relay: Relays, tmp_path: Any) -> None:
+    path = config_file(tmp_path, "listeners: {smtp: 25}\n")
+    relay = start_relay(mounts={str(path): "/etc/postroad/config.yaml"})
+    holder = "import socket,time; s = socket.create_server(('', 2526)); open('/tmp/held', 'w'); time.sleep(600)"
+    relay.get_wrapped_container().exec_run(["python3", "-c", holder], detach=True)
+    wait_until(lambda: relay.shell("test -e /tmp/held")[0] == 0)
+    path.write_text("listeners: {smtp: 2526}\n")
+    relay.get_wrapped_container().kill(signal.SIGHUP)
+    wait_until(lambda: "comes back in force" in notices(relay), timeout=90)
+    wait_until(lambda: relay.shell(HEALTHCHECK)[0] == 0, timeout=30)
+    send(relay, letter())
+
+
+def test_a_full_tmpfs_ends_nothing(start_relay: Relays, internet: Internet) -> None:
+    relay = start_relay(tmpfs={"/run/postroad": "mode=0700,uid=2525,gid=2525,size=1m"})
+    relay.shell("dd if=/dev/zero of=/run/postroad/fill bs=1k")
+    old = pids(relay)
+    relay.get_wrapped_container().kill(signal.SIGHUP)
+    wait_until(lambda: "No space left" in notices(relay))
+    relay.shell(f"kill -9 {old[1]}")
+    wait_until(lambda: "opendkim runs again" in notices(relay))
+    assert internet.wait_for_message(send(relay, letter())).verdict("dkim") == "pass"
+    relay.get_wrapped_container().stop(timeout=20)
+    assert attributes(relay)["State"]["ExitCode"] == 0
+    assert "Traceback" not in relay.log()
+
+
+def test_stops_in_time_where_nobody_reads_what_it_prints(image: str) -> None:
+    name = f"postroad-test-unread-{secrets.token_hex(3)}"
+    run = ["docker", "run", "--detach", f"--name={name}", f"--label={LABEL}=1",
+           "--env=POSTROAD_HOSTNAME=mail.sender.example", "--env=POSTROAD_DOMAINS=sender.example",
+           "--entrypoint=sh", image, "-c", "mkfifo /tmp/out && exec postroad > /tmp/out"]  # fmt: skip
+    fill = "import fcntl, os, time; os.set_blocking(f := os.open('/tmp/out', os.O_RDWR), False); fcntl.fcntl(f, 1031, 4096)\ntry:\n  while True: os.write(f, b'x')\nexcept BlockingIOError: time.sleep(600)"
+    subprocess.run(run, check=True, capture_output=True)
+    try:
+        subprocess.run(["docker", "exec", "--detach", name, "python3", "-c", fill], check=True)
+        healthy = ["docker", "exec", name, HEALTHCHECK]
+        wait_until(lambda: subprocess.run(healthy, check=False, capture_output=True).returncode == 0)
+        subprocess.run(["docker", "stop", "--time=25", name], check=True, capture_output=True)
+        state = subprocess.run(
+            ["docker", "inspect", "--format={{.State.ExitCode}}", name], check=True, capture_output=True
+        )
+        assert state.stdout.strip() == b"0"
+    finally:
+        subprocess.run(["docker", "rm", "--force", "--volumes", name], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--read-only"],
+        ["--user=1000:1000"],
+        ["--user=1000:1000", "--tmpfs=/run/postroad:mode=0700,uid=1000,gid=1000"],
+        ["--read-only", "--tmpfs=/run/postroad:mode=0700,uid=2525,gid=2525"],
+        ["--read-only", "--tmpfs=/run/postroad:mode=0700,uid=2525,gid=2525,size=64k", "--tmpfs=/tmp"],
+    ],
+    ids=["no-tmpfs", "other-user", "other-user-with-tmpfs", "no-tmp", "small-tmpfs"],
+)
+def test_an_unusable_place_ends_with_code_2(flags: list[str], image: str) -> None:
+    ended = subprocess.run(
+        ["docker", "run", "--rm", *flags, "--env=POSTROAD_HOSTNAME=mail.sender.example",
+         "--env=POSTROAD_DOMAINS=sender.example", image],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 2, ended.stderr
+    assert "can't be written" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_files_that_can_t_be_written_are_told_of_in_one_line(image: str) -> None:
+    ended = once(image, "render", "--output", "/etc/x", POSTROAD_HOSTNAME=HOSTNAME, POSTROAD_DOMAINS="sender.example")
+    assert ended.returncode == 2
+    assert "/etc/x/" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_networks_that_overlap_are_taken(start_relay: Relays) -> None:
+    relay = start_relay(clients={"networks": ["auto", "172.16.0.0/12", "192.168.0.0/16", "10.0.0.0/8"]})
+    send(relay, letter())
 
 
 def test_bad_configuration_ends_with_code_2_and_every_reason(image: str) -> None:

@@ -48,7 +48,7 @@ def test_a_neighbour_may_send_and_the_gateway_may_not(start_relay: Relays, app: 
         ("@sender.example:app@other.example", 550),
         ("app%other.example@sender.example", 250),
         ('"app@other.example"@sender.example', 250),
-        ("other.example!app", 550),
+        ("other.example!app", 553),
     ],
 )
 def test_the_envelope_sender_must_be_in_domains(sender: str, code: int, relay: PostroadContainer) -> None:

@@ -30,7 +30,7 @@ from tests.internet.host import Dns, Host, Mx, Resolver, Watch
 from tests.internet.received import ReceivedMessage
 
 IMAGE = os.environ.get("POSTROAD_INTERNET_IMAGE", "postroad-internet")  # two source trees may share one engine
-LABEL = "postroad.internet"  # on each container; its value is the Internet's name
+LABEL = "postroad.test"  # on all that tests make; its value here is the Internet's name
 
 HostT = TypeVar("HostT", bound=Host)
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -90,6 +90,7 @@ class Internet:
             self._client.volumes.get(f"{self.network}-mail").remove()
 
     def _start(self) -> None:
+        self._client.volumes.create(f"{self.network}-mail", labels={LABEL: self.network})
         self._subnets = self._make_network()
         self._numbers = count(2)  # the gateway is 1
         self.dns = self._add_host(Dns)
@@ -107,7 +108,9 @@ class Internet:
             # /112, since Docker before 28 can't take a range out of a /64
             subnets.append(ipaddress.IPv6Network((0xFD << 120 | secrets.randbits(56) << 64, 112)))
         pools = [IPAMPool(str(net), str([*net.subnets(1)][1]), str(net[1])) for net in subnets]
-        self._client.networks.create(self.network, ipam=IPAMConfig(pool_configs=pools), enable_ipv6=self._ipv6)
+        self._client.networks.create(
+            self.network, ipam=IPAMConfig(pool_configs=pools), enable_ipv6=self._ipv6, labels={LABEL: self.network}
+        )
         return subnets
 
     def _add_host(self, kind: type[HostT], **environment: str) -> HostT:

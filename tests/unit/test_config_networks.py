@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
-from postroad.config.model import Clients
-from postroad.config.networks import is_too_wide, parse_network
+from postroad.config.model import Clients, Config, Dns
+from postroad.config.networks import access_entries, is_too_wide, parse_network
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,90 @@ def test_an_open_relay_needs_saying_so() -> None:
         Clients.model_validate({"networks": ["0.0.0.0/0"]})
     clients = Clients.model_validate({"networks": ["0.0.0.0/0"], "i_know_this_is_an_open_relay": True})
     assert clients.networks == (ip_network("0.0.0.0/0"),)
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("auto", ("auto",)),
+        ("203.0.113.10", ("203.0.113.10",)),
+        (["203.0.113.10", "2001:DB8::10"], ("203.0.113.10", "2001:db8::10")),
+        (["auto", "203.0.113.10"], ("auto", "203.0.113.10")),
+        ("172.18.0.2", ("172.18.0.2",)),
+    ],
+)
+def test_public_addresses(value: str | list[str], found: tuple[str, ...]) -> None:
+    config = Config.model_validate({"hostname": "mail.example.com", "domains": ["example.com"], "public_ip": value})
+    assert tuple(map(str, config.public_ip)) == found
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "127.0.0.1",
+        "::1",
+        "fe80::1",
+        "0.0.0.0",
+        "224.0.0.1",
+        "::ffff:192.0.2.1",
+        "1",
+        1,
+        None,
+        [],
+    ],
+)
+def test_addresses_that_nobody_can_see(value: object) -> None:
+    with pytest.raises(ValidationError):
+        Config.model_validate({"hostname": "mail.example.com", "domains": ["example.com"], "public_ip": value})
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("MyIP.opendns.com @resolver1.opendns.com", "myip.opendns.com @resolver1.opendns.com"),
+        ("o-o.myaddr.l.google.com TXT @ns1.google.com", "o-o.myaddr.l.google.com TXT @ns1.google.com"),
+        ("whoami.cloudflare CH TXT @2606:4700:4700::1111", "whoami.cloudflare CH TXT @2606:4700:4700::1111"),
+    ],
+)
+def test_names_that_tell_the_address(text: str, found: str) -> None:
+    assert Dns(egress=(text,)).egress == (found,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "myip.opendns.com",
+        "@192.0.2.1",
+        "a.example @300.1.1.1",
+        "a.example A @192.0.2.1",
+        "a.example @-x.example",
+        "a.example CH @192.0.2.1",
+    ],
+)
+def test_names_that_tell_nothing(text: str) -> None:
+    with pytest.raises(ValidationError):
+        Dns(egress=(text,))
+
+
+@pytest.mark.parametrize(
+    ("network", "entries"),
+    [
+        ("10.0.0.0/8", 1),
+        ("172.16.0.0/12", 16),
+        ("0.0.0.0/0", 256),
+        ("fc00::/7", 512),
+        ("fd00:8000::/20", 4096),
+        ("::/0", 1),
+    ],
+)
+def test_the_entries_of_a_range(network: str, entries: int) -> None:
+    assert access_entries(ip_network(network)) == entries
+    assert parse_network(network) == ip_network(network)
+
+
+@pytest.mark.parametrize(
+    ("network", "instead"), [("fd00:8000::/19", "/20s"), ("2001:db8::/33", "/36s"), ("::/3", "/4s")]
+)
+def test_a_range_of_too_many_entries_is_refused_with_what_to_write(network: str, instead: str) -> None:
+    with pytest.raises(PydanticCustomError, match=instead):
+        parse_network(network)

@@ -1,13 +1,14 @@
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postroad.events import lines
 from tests.logs.writers import printable
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_unescape_undoes_what_sendmail_does(text: str) -> None:
     assert lines.unescape(printable(text)) == text
@@ -17,6 +18,7 @@ def test_unescape_shows_bytes_that_are_not_utf8() -> None:
     assert lines.unescape(r"caf\351 \303\251") == r"caf\xe9 é"
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_unescape_never_raises(text: str) -> None:
     lines.unescape(text)
@@ -119,12 +121,14 @@ def separate(reply: str, status: str, dsn: str) -> tuple[str | None, str]:
     return lines.reply_and_status(before, after, dsn)
 
 
+@settings(deadline=None)
 @given(HOSTILE)
 def test_a_reply_does_not_forge_the_status_of_a_failure(words: str) -> None:
     reply = f"550 5.1.1 {words}"
     assert separate(reply, "User unknown", "5.1.1") == (reply, "User unknown")
 
 
+@settings(deadline=None)
 @given(HOSTILE)
 def test_a_reply_does_not_forge_the_status_of_a_deferral(words: str) -> None:
     reply = f"452 4.2.2 {words}"
@@ -179,6 +183,7 @@ def test_sender_that_was_cut_can_not_take_in_the_fields() -> None:
     assert match["message_id"] == message_id
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_readers_never_raise(text: str) -> None:
     lines.addresses(text)

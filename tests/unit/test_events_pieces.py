@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postroad.events.pieces import LONGEST, UNFINISHED, Pieces
@@ -18,6 +18,7 @@ def feed(pieces: Pieces, *texts: str, pid: int = 1) -> list[str]:
 
 
 @pytest.mark.parametrize("queue_id", [ID, "NOQUEUE", ""])
+@settings(deadline=None)
 @given(st.text(st.sampled_from("ab, "), min_size=30, max_size=200))
 def test_joins_what_sendmail_cut(queue_id: str, text: str) -> None:
     text = text.rstrip(" ,") + "z"

@@ -2,11 +2,16 @@
 
 import ipaddress
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from postroad.config.model import Config
+from postroad.config.networks import access_entries
+from postroad.errors import InstallError
+from postroad.render.files import files
 from postroad.render.networks import Network, Surroundings, access_key, access_keys, surroundings, trusted
 
 ROUTE = """\
@@ -47,7 +52,7 @@ def matches(key: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) ->
 )
 def test_the_keys_of_a_network_match_its_addresses_and_no_others(network: Network, data: st.DataObject) -> None:
     keys = list(access_keys(network))
-    assert len(set(keys)) == len(keys)
+    assert len(set(keys)) == len(keys) == access_entries(network)
     first, last = int(network.network_address), int(network.broadcast_address)
     inside = data.draw(st.integers(first, last))
     kind = type(network.network_address)
@@ -67,6 +72,8 @@ def test_the_keys_of_a_network_match_its_addresses_and_no_others(network: Networ
         ("192.0.2.7/32", 1, "192.0.2.7"),
         ("fd00:1::/64", 1, "IPv6:fd00:1:0:0"),
         ("fd00::/8", 256, "IPv6:fd00"),
+        ("::/0", 1, "IPv6"),
+        ("0.0.0.0/0", 256, "0"),
         ("2001:db8::1/128", 1, "IPv6:2001:db8:0:0:0:0:0:1"),
     ],
 )
@@ -94,3 +101,70 @@ def test_auto_grants_no_public_network() -> None:
 def test_no_networks_means_nobody() -> None:
     assert trusted([], surroundings(ROUTE, "")) == ()
     assert trusted(["auto"], surroundings("", "")) == ()
+
+
+def routes(*lines: str) -> str:
+    """``/proc/net/route`` of interface, destination, gateway, flags and mask each."""
+    rows = (line.split() for line in lines)
+    return "header\n" + "".join(f"{i}\t{d}\t{g}\t{f}\t0\t0\t0\t{m}\t0\t0\t0\n" for i, d, g, f, m in rows)
+
+
+# a service with a published port and an overlay of its own: eth0 ingress, eth1 docker_gwbridge, eth2 the overlay
+SWARM = routes(
+    "eth1 00000000 010012AC 0003 00000000",
+    "eth0 0000000A 00000000 0001 00FFFFFF",
+    "eth1 000012AC 00000000 0001 0000FFFF",
+    "eth2 0001000A 00000000 0001 00FFFFFF",
+)
+
+
+def test_auto_grants_no_overlay_of_swarm_since_one_may_be_its_ingress() -> None:
+    around = surroundings(SWARM, "", {"eth0": 1450, "eth1": 1500, "eth2": 1450, "lo": 65536})
+    assert around.overlays == (ip_network("10.0.0.0/24"), ip_network("10.0.1.0/24"))
+    assert trusted(["auto"], around) == (ip_network("172.18.0.0/16"),)
+    assert ip_address("10.0.0.1") in around.gateways
+    named = ip_network("10.0.1.0/24")
+    assert trusted(["auto", named], around) == (ip_network("172.18.0.0/16"), named)
+
+
+def test_the_usual_ingress_network_is_known_whatever_its_packets() -> None:
+    assert surroundings(SWARM, "", {}).overlays == (ip_network("10.0.0.0/24"),)
+
+
+def test_a_bridge_with_that_subnet_is_no_ingress_network() -> None:
+    around = surroundings(
+        routes("eth0 00000000 0100000A 0003 00000000", "eth0 0000000A 00000000 0001 00FFFFFF"), "", {"eth0": 1400}
+    )
+    assert trusted(["auto"], around) == (ip_network("10.0.0.0/24"),)
+
+
+def test_an_internal_network_beside_another_is_granted() -> None:
+    around = surroundings(ROUTE, "", {"eth0": 1500, "eth1": 1500})
+    assert ip_network("192.168.0.0/24") in trusted(["auto"], around)
+
+
+def test_auto_refuses_a_subnet_of_too_many_entries() -> None:
+    with pytest.raises(InstallError, match="16384 entries"):
+        trusted(["auto"], Surroundings(subnets=(ip_network("fd00::/50"),)))
+
+
+def access(clients: dict[str, object]) -> list[str]:
+    config = Config.model_validate({"hostname": "mail.example.com", "domains": ["example.com"], "clients": clients})
+    around = surroundings(ROUTE, "")
+    rendered = {file.path: file.text for file in files(config, [], around, base=Path("/x"))}
+    return [line for line in rendered["access"].splitlines() if not line.startswith("#")]
+
+
+def test_networks_that_overlap_give_each_key_once() -> None:
+    lines = access({"networks": ["auto", "172.16.0.0/12", "172.20.0.0/15"]})
+    keys = [line.split()[0] for line in lines]
+    assert sorted(keys) == sorted(set(keys))
+    assert "Connect:172.20\tRELAY" in lines
+
+
+def test_a_gateway_that_is_named_as_a_network_stays_untrusted() -> None:
+    (router,) = [str(each) for each in surroundings(ROUTE, "").gateways if str(each).startswith("172.")]
+    assert [line for line in access({"networks": [router]}) if router in line] == [f"Connect:{router}\tOK"]
+    assert [line for line in access({"networks": [router], "trust_gateway": True}) if router in line] == [
+        f"Connect:{router}\tRELAY"
+    ]

@@ -3,7 +3,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postroad.events import model
@@ -41,6 +41,7 @@ def test_text_of_simple_values() -> None:
     assert as_text(model.Accepted(time=0, sender="a=b")).endswith('sender="a=b"')
 
 
+@settings(deadline=None)
 @given(NASTY)
 def test_json_is_one_line_of_plain_ascii_whatever_is_in_it(text: str) -> None:
     line = as_json(model.Raw(time=0, message=text))
@@ -48,6 +49,7 @@ def test_json_is_one_line_of_plain_ascii_whatever_is_in_it(text: str) -> None:
     assert json.loads(line)["message"] == text
 
 
+@settings(deadline=None)
 @given(NASTY)
 def test_text_is_one_line_that_can_be_printed_whatever_is_in_it(text: str) -> None:
     line = as_text(model.Raw(time=0, message=text))
@@ -59,6 +61,7 @@ def test_text_is_one_line_that_can_be_printed_whatever_is_in_it(text: str) -> No
     assert value == text or (value[0] == value[-1] == '"' and not re.search(r'(?<!\\)(\\\\)*"', value[1:-1]))
 
 
+@settings(deadline=None)
 @given(NASTY, NASTY)
 def test_text_of_one_value_does_not_pass_for_another(one: str, other: str) -> None:
     if one != other:

@@ -1,0 +1,31 @@
+"""The doctor's checks: one file a check, run side by side. They look and say what they see; none changes anything."""
+
+from typing import cast
+
+from postroad.checks import (
+    address,
+    blocklists,
+    clock,
+    dkim,
+    dmarc,
+    helo,
+    hostname,
+    mx,
+    open_relay,
+    port25,
+    resolvers,
+    reverse,
+    spf,
+    starttls,
+    volumes,
+)
+from postroad.checks.model import Check
+
+CHECKS = cast(
+    "tuple[Check, ...]",
+    (
+        *(resolvers, address, hostname, reverse, helo, spf, dkim, dmarc, mx),
+        *(port25, starttls, blocklists, clock, volumes, open_relay),
+    ),
+)
+"""All of them, in the order in which they are told."""

@@ -1,0 +1,137 @@
+"""What all checks of one run share: the configuration, lookups, and the time there is."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TypeVar, cast
+
+from postroad.config.model import Config
+from postroad.dns import records, survey
+from postroad.dns.records import Record
+from postroad.dns.resolver import Resolver
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Late(Exception):  # noqa: N818 - nothing went wrong, it only takes long
+    """A thread has not ended in time."""
+
+
+class Task(threading.Thread, Generic[R]):
+    """A function in a thread of its own, that keeps nobody waiting: not even the end of the process."""
+
+    def __init__(self, function: Callable[[], R]) -> None:
+        """Start it."""
+        super().__init__(daemon=True)
+        self._function = function
+        self._result: list[R] = []
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        """What the thread does."""
+        try:
+            self._result.append(self._function())
+        except BaseException as error:  # noqa: BLE001 - raised again where the result is taken
+            self._error = error
+
+    def result(self, timeout: float) -> R:
+        """What it returned, or raise what it raised.
+
+        Raises:
+            Late: it has not ended within ``timeout`` seconds.
+        """
+        self.join(max(timeout, 0))
+        if self._error:
+            raise self._error
+        if not self._result:
+            raise Late
+        return self._result[0]
+
+
+def side_by_side(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Call a function for each item at the same time; the results in the items' order, or the first exception."""
+    tasks = [Task(partial(function, item)) for item in items]
+    return [task.result(threading.TIMEOUT_MAX) for task in tasks]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is true of this host, whatever is published.
+
+    Attributes:
+        addresses: the addresses the world sees it under; empty where that is not known.
+        dkim: the TXT value of each key in use, by its name (``SELECTOR._domainkey.DOMAIN``); empty: it can't be read.
+        how: in a sentence, how the addresses are known, or why they are not.
+    """
+
+    addresses: tuple[str, ...]
+    dkim: Mapping[str, str]
+    how: str = ""
+
+
+class Context:
+    """What a check may look at.
+
+    Attributes:
+        config: the configuration.
+        resolver: lookups; each question is asked once for all checks.
+        deadline: the end, as ``time.monotonic`` tells the time.
+        short: only what tells much and costs little: the form that runs when the server has started.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        resolver: Resolver,
+        find_facts: Callable[[], Facts],
+        *,
+        deadline: float,
+        short: bool = False,
+    ) -> None:
+        """Begin to find the facts out, in the background."""
+        self.config = config
+        self.resolver = resolver
+        self.deadline = deadline
+        self.short = short
+        self._facts = Task(find_facts)
+        self._lock = threading.Lock()
+        self._shared: dict[object, Task[Any]] = {}
+
+    @property
+    def left(self) -> float:
+        """Seconds until the end; 0 after it."""
+        return max(0.0, self.deadline - time.monotonic())
+
+    @property
+    def facts(self) -> Facts:
+        """What is true of this host; waits for it.
+
+        Raises:
+            Late: it is not known in time.
+        """
+        return self._facts.result(self.left)
+
+    def shared(self, find: Callable[["Context"], R]) -> R:
+        """What this function finds, found once for all checks.
+
+        Raises:
+            Late: it is not known in time.
+        """
+        with self._lock:
+            task = self._shared.get(find) or self._shared.setdefault(find, Task(partial(find, self)))
+        return cast("Task[R]", task).result(self.left)
+
+    def record(self, name: str, rtype: str, version: str = "") -> Record | None:
+        """The record to publish, by its name, its type and how it begins; None if there is nothing to publish."""
+        found = (each for each in self.shared(wanted) if (each.name, each.type) == (name, rtype))
+        return next((each for each in found if each.value.lower().startswith(version)), None)
+
+
+def wanted(context: Context) -> list[Record]:
+    """The records that ``postroad dns`` would have published."""
+    known = records.Facts(context.facts.addresses, {name: value for name, value in context.facts.dkim.items() if value})
+    return records.expected(context.config, survey.look(context.config, known, context.resolver))

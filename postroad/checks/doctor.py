@@ -1,0 +1,73 @@
+"""Runs the checks side by side, within a time that does not depend on what they meet."""
+
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from postroad.checks.context import Context, Facts, Late, Task
+from postroad.checks.model import Check, Finding, Level
+from postroad.config.model import Config
+from postroad.dns import egress
+from postroad.dns.resolver import Resolver, servers
+from postroad.errors import PostroadError
+from postroad.render import keys
+from postroad.render.paths import STATE
+
+LIMIT = 9.0
+"""Seconds for all checks together."""
+LAST_LOOKUP = 7.0
+"""Seconds after which no lookup is waited for: what was learnt until then is told."""
+LOOKUP = 2.5
+"""Seconds for one lookup: some need the answer of another first."""
+
+
+def begin(config: Config, *, short: bool = False) -> Context:
+    """What the checks of one run share; its time starts now."""
+    addresses = [str(address) for address in config.dns.servers]
+    resolver = Resolver(servers(addresses), timeout=LOOKUP, deadline=LAST_LOOKUP)
+    deadline = time.monotonic() + LIMIT
+    return Context(config, resolver, partial(find_facts, config, resolver), deadline=deadline, short=short)
+
+
+def find_facts(config: Config, resolver: Resolver) -> Facts:
+    """The addresses the world sees, and the records of the keys in use."""
+    dkim = {}
+    for key in keys.wanted(config, STATE):
+        try:
+            value = keys.record(keys.read(key).decode())
+        except PostroadError:
+            value = ""
+        dkim[f"{key.selector}._domainkey.{key.domain}"] = value
+    found = egress.find(config, resolver)
+    return Facts(found.addresses, dkim, found.sentence)
+
+
+def examine(checks: Sequence[Check], context: Context) -> Iterator[tuple[Check, list[Finding]]]:
+    """Run checks at the same time, and give each with its findings, in the order of ``checks``.
+
+    One that raises, or does not end in time, has a finding that says so.
+    """
+    tasks = [(check, Task(partial(_findings, check, context))) for check in checks]
+    for check, task in tasks:
+        try:
+            yield check, task.result(context.left + 0.2)
+        except Late:
+            unfinished = "this check did not end in time, so it says nothing"
+            yield check, [Finding(check.ID, Level.WARNING, unfinished, fix=f"run it alone: --only {check.ID}")]
+        except Exception as error:  # noqa: BLE001 - a check that fails must not hide what the others found
+            yield check, [_broken(check, error)]
+
+
+def _findings(check: Check, context: Context) -> list[Finding]:
+    return list(check.run(context))
+
+
+def _broken(check: Check, error: Exception) -> Finding:
+    trace, where = error.__traceback__, ""
+    while trace:
+        where = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    seen = f"{type(error).__name__}: {error} ({where})"
+    return Finding(
+        check.ID, Level.ERROR, "this check failed itself, so it says nothing", seen, "this is a bug: report it"
+    )

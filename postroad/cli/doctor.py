@@ -1,0 +1,111 @@
+"""``postroad doctor``."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from postroad.checks import CHECKS, open_relay
+from postroad.checks.doctor import begin, examine
+from postroad.checks.model import Check, Finding, Level
+from postroad.config.load import load
+from postroad.config.model import Config
+
+LOOKS = {
+    Level.OK: "[green]ok[/]",
+    Level.INFO: "[cyan]info[/]",
+    Level.WARNING: "[yellow]warning[/]",
+    Level.ERROR: "[bold red]error[/]",
+}
+PAUSE = 10.0
+"""Seconds between two looks at what has not propagated yet."""
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice([check.ID for check in CHECKS]),
+    help="Only this check; may be given several times.",
+)
+@click.option("--open-relay", "relay", is_flag=True, help="Only try to relay through this server as a stranger would.")
+@click.option("--wait", is_flag=True, help="Look again until the records that are missing or wrong are right.")
+@click.option("--timeout", type=click.FloatRange(1), default=3600.0, show_default=True, help="Seconds for --wait.")
+def command(as_json: bool, only: tuple[str, ...], relay: bool, wait: bool, timeout: float) -> int:
+    """Is this host ready to send? Looks at DNS records, ports, certificates, blocklists, volumes, and as an outsider.
+
+    Exit code 0: nothing fails. 1: something does. 2: the configuration can't be used.
+    """
+    config = load()
+    wanted = {*only, *([open_relay.ID] if relay else [])}
+    checks = [check for check in CHECKS if not wanted or check.ID in wanted]
+    console = Console(highlight=False, stderr=as_json)
+    found: dict[str, list[Finding]] = {}
+    until = time.monotonic() + timeout
+    with console.status("Looking") as status:
+        while True:
+            todo = [check for check in checks if check.ID not in found or unpublished(found[check.ID])]
+            found |= look(todo, config, lambda names: status.update(f"Looking: {names}"))
+            missing = [finding for check in checks for finding in unpublished(found[check.ID])]
+            if not wait or not missing or time.monotonic() > until:
+                break
+            names = ", ".join(
+                dict.fromkeys(f"{each.record.name} {each.record.type}" for each in missing if each.record)
+            )
+            status.update(f"Waiting for {escape(names)}")
+            time.sleep(min(PAUSE, max(0.0, until - time.monotonic())))
+    findings = [finding for check in checks for finding in found[check.ID]]
+    if as_json:
+        click.echo(json.dumps({"checks": [finding.to_dict() for finding in findings]}, indent=2, ensure_ascii=False))
+    else:
+        show(findings, console)
+    return 1 if any(finding.level is Level.ERROR for finding in findings) else 0
+
+
+def look(checks: Sequence[Check], config: Config, tell: Callable[[str], None]) -> Mapping[str, list[Finding]]:
+    """Run these checks, telling which are not done yet."""
+    left = [check.ID for check in checks]
+    tell(", ".join(left))
+    found = {}
+    for check, findings in examine(checks, begin(config)):
+        found[check.ID] = findings
+        left.remove(check.ID)
+        tell(", ".join(left))
+    return found
+
+
+def unpublished(findings: Sequence[Finding]) -> list[Finding]:
+    """Those that a record would mend."""
+    return [finding for finding in findings if finding.record and finding.level in {Level.WARNING, Level.ERROR}]
+
+
+def show(findings: Sequence[Finding], console: Console) -> None:
+    """A table, and below it, unbroken for copying, the records to publish."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("level")
+    table.add_column("check")
+    table.add_column("what is so", overflow="fold")
+    for finding in findings:
+        lines = [plain(finding.message)]
+        if finding.level is not Level.OK:
+            lines += [f"[dim]seen:[/] {plain(finding.seen)}"] if finding.seen else []
+            lines += [f"[bold]do:[/] {plain(finding.fix)}"] if finding.fix else []
+        table.add_row(LOOKS[finding.level], finding.id, "\n".join(lines))
+    console.print(table)
+    records = dict.fromkeys(finding.record for finding in unpublished(findings) if finding.record)
+    if records:
+        console.print("\nTo publish (`postroad dns` has other forms):", markup=False)
+    for record in records:
+        console.print(f"  {record.name}. {record.type} {record.value}", markup=False, soft_wrap=True)
+    counts = [f"{sum(each.level is level for each in findings)} {level}" for level in Level]
+    console.print(f"\n{', '.join(counts)}", markup=False)
+
+
+def plain(text: str) -> str:
+    """Text that others wrote, without what a terminal or rich would take for an order."""
+    return escape("".join(char if char.isprintable() else " " for char in text))

@@ -1,0 +1,22 @@
+"""How providers are asked for a reverse name: the PTR record is theirs to set."""
+
+from postroad.dns.instance import Instance
+
+AWS_FORM = "https://console.aws.amazon.com/support/contacts?#/rdns-limits"
+
+
+def ways(address: str, hostname: str, instance: Instance | None = None) -> list[tuple[str, str]]:
+    """(provider, what to do) for one address; a command where there is one."""
+    region = f"--region {instance.region} " if instance and instance.region else ""
+    allocation = (
+        f"$(aws ec2 describe-addresses {region}--public-ips {address}"
+        " --query 'Addresses[0].AllocationId' --output text)"
+    )
+    aws = f"aws ec2 modify-address-attribute {region}--domain-name {hostname} --allocation-id {allocation}"
+    gcp = f"gcloud compute instances update-access-config INSTANCE --public-ptr --public-ptr-domain={hostname}."
+    return [
+        ("AWS", f"{aws}  # once the A record is there; or `postroad aws-request`"),
+        ("GCP", f"{gcp}  # not for Cloud NAT: give the instance an address of its own"),
+        ("Azure", f"az network public-ip update --resource-group GROUP --name ADDRESS --reverse-fqdn {hostname}."),
+        ("Hetzner", f"hcloud server set-rdns SERVER --ip {address} --hostname {hostname}"),
+    ]

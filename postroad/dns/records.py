@@ -1,0 +1,163 @@
+"""The records to publish for a configuration: pure, from the configuration and a few facts."""
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from postroad.config.model import Config
+from postroad.dns import spf
+from postroad.dns.resolver import Answer, Question
+
+TTL = 3600
+SPF = "v=spf1"
+DMARC = "v=DMARC1"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record to publish.
+
+    Attributes:
+        name: fully qualified, in lower case, without the dot at its end.
+        type: A, AAAA, PTR, TXT or MX.
+        ttl: seconds.
+        value: as ``resolver.Answer`` holds it: a TXT value unsplit, names without the dot at their end.
+        purpose: what it is for, in a few words, beginning with the name people know it by, such as ``SPF``.
+    """
+
+    name: str
+    type: str
+    ttl: int
+    value: str
+    purpose: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the records depend on besides the configuration.
+
+    Attributes:
+        addresses: the addresses the world sees this host under, IPv4 or IPv6.
+        dkim: the TXT value of each key in use, by its name (``SELECTOR._domainkey.DOMAIN``).
+        existing: what the DNS answered to ``questions``; an SPF or DMARC record that exists is kept and, if it must
+            be, changed. Without an answer the record is what it would be for a domain that has none.
+        passing: (domain, address) pairs that the SPF records that exist let pass already, for instance by an include.
+        reports: the address for DMARC (and TLS) reports; empty: ``postmaster`` of each domain.
+        tls_rpt: also ask receivers for reports on TLS (RFC 8460).
+    """
+
+    addresses: tuple[str, ...]
+    dkim: Mapping[str, str] = field(default_factory=dict)
+    existing: Mapping[Question, Answer] = field(default_factory=dict)
+    passing: frozenset[tuple[str, str]] = frozenset()
+    reports: str = ""
+    tls_rpt: bool = False
+
+
+def expected(config: Config, facts: Facts) -> list[Record]:
+    """All records to publish, the host's first.
+
+    A name and type may come several times for A, AAAA and MX; for TXT each kind (SPF, DMARC ...) comes once.
+    """
+    made: dict[tuple[str, str, str], Record] = {}
+    for record in (*_host(config, facts), *_domains(config, facts)):
+        # a host that is a sender domain too has one SPF record, of the first kind
+        key = (record.name, record.type, record.value[:6] if record.type == "TXT" else record.value)
+        made.setdefault(key, record)
+    return list(made.values())
+
+
+def questions(config: Config, facts: Facts) -> list[Question]:
+    """What to look up before ``expected``: its own names and types, and those that its choices depend on."""
+    found = {(record.name, record.type): None for record in expected(config, facts)}
+    for domain in (config.hostname, *(domain.name for domain in config.named_domains)):
+        found |= {(domain, rtype): None for rtype in ("SOA", "A", "AAAA", "MX", "TXT")}
+        found |= {(f"_dmarc.{parent}", "TXT"): None for parent in _up(domain)}
+    return list(found)
+
+
+def _host(config: Config, facts: Facts) -> Iterator[Record]:
+    host = config.hostname
+    for address in facts.addresses:
+        rtype = "A" if ipaddress.ip_address(address).version == 4 else "AAAA"
+        yield Record(host, rtype, TTL, address, "host name: the name in HELO leads to the address that mail comes from")
+    for address in facts.addresses:
+        pointer = ipaddress.ip_address(address).reverse_pointer
+        yield Record(pointer, "PTR", TTL, host, "reverse DNS: the address leads back to the name")
+    if facts.addresses:
+        text = _spf(facts, host, all_="-all")
+        yield Record(host, "TXT", TTL, text, "SPF of the host: HELO, and bounces, whose sender is empty")
+
+
+def _domains(config: Config, facts: Facts) -> Iterator[Record]:
+    for domain in config.named_domains:
+        if facts.addresses:
+            text = _spf(facts, domain.name, all_="~all")
+            yield Record(domain.name, "TXT", TTL, text, "SPF: who may send with this domain in the envelope")
+        key = f"{config.selector(domain)}._domainkey.{domain.name}"
+        if key in facts.dkim:
+            yield Record(key, "TXT", TTL, facts.dkim[key], "DKIM: the key that signatures are verified with")
+        reports = facts.reports or f"postmaster@{domain.name}"
+        above = [f"_dmarc.{parent}" for parent in _up(domain.name)[1:]]
+        policy = next(iter(published(facts, f"_dmarc.{domain.name}", DMARC)), "")
+        if policy or not any(published(facts, name, DMARC) for name in above):
+            # one that is there says what its owner wants
+            policy = policy or f"v=DMARC1; p=none; rua=mailto:{reports}"
+            yield Record(
+                f"_dmarc.{domain.name}", "TXT", TTL, policy, "DMARC: what to do with mail that fails, and reports"
+            )
+        yield from _mx(config, facts, domain.name)
+        if facts.tls_rpt:
+            yield Record(
+                f"_smtp._tls.{domain.name}",
+                "TXT",
+                TTL,
+                f"v=TLSRPTv1; rua=mailto:{reports}",
+                "TLS-RPT: reports on TLS to you",
+            )
+
+
+def _spf(facts: Facts, domain: str, *, all_: str) -> str:
+    existing = published(facts, domain, SPF)
+    merged = spf.merge(existing, (), all_=all_)
+    missing = [
+        address
+        for address in facts.addresses
+        if (domain, address) not in facts.passing and not spf.covered(merged, address)
+    ]
+    return spf.merge(existing, missing, all_=all_)
+
+
+def _mx(config: Config, facts: Facts, domain: str) -> Iterator[Record]:
+    """The MX records that are there; one to this host where mail has nowhere to go (RFC 5321, section 5.1).
+
+    Not a null MX (RFC 7505): receivers may refuse senders in a domain that has one (section 4.2).
+    """
+    answers = [facts.existing.get((domain, rtype)) for rtype in ("MX", "A", "AAAA")]
+    if answers[0] and answers[0].found:
+        for value in answers[0].values:
+            yield Record(domain, "MX", TTL, value, "MX: where bounces go")
+    elif not any(answer and answer.found for answer in answers):
+        purpose = (
+            "MX: receivers refuse senders whose domain takes no mail; better is the server that has your mailboxes"
+        )
+        yield Record(domain, "MX", TTL, f"10 {config.hostname}", purpose)
+
+
+def published(facts: Facts, name: str, version: str) -> list[str]:
+    """The TXT records of a name that begin with this version (``SPF``, ``DMARC`` ...)."""
+    answer = facts.existing.get((name, "TXT"))
+    return [text for text in (answer.values if answer else ()) if is_version(text, version)]
+
+
+def is_version(text: str, version: str) -> bool:
+    """Whether a TXT record is of this kind: it begins with the version as a whole term (SPF) or tag (the others)."""
+    end = " |$" if version == SPF else "[ \t]*(;|$)"
+    return re.match(f"{version}({end})", text, re.IGNORECASE) is not None
+
+
+def _up(domain: str) -> list[str]:
+    """A domain and those above it that a DMARC record may be at, down to two labels."""
+    labels = domain.split(".")
+    return [".".join(labels[start:]) for start in range(max(1, len(labels) - 1))]

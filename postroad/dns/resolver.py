@@ -1,0 +1,265 @@
+"""DNS lookups, side by side and bounded in time, whose answers tell apart all that can happen.
+
+resolver = Resolver(servers(), deadline=8)
+address, policy = resolver.look_up([("mail.example.com", "A"), ("_dmarc.example.com", "TXT")])
+
+A ``Resolver`` may be shared by threads and asks each question once in its life: make a new one to see changes.
+"""
+
+import re
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeAlias
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.query
+import dns.rcode
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
+import dns.rrset
+
+Question: TypeAlias = tuple[str, str]
+"""A name, without the dot at its end, and a record type such as ``TXT``."""
+
+RESOLV_CONF = Path("/etc/resolv.conf")
+TIMEOUT = 3.0
+TRY = 1.2
+"""Seconds for one server before the next is asked, or the same once more: a datagram may be lost."""
+LONGEST_CHAIN = 8
+SIDE_BY_SIDE = 32
+
+
+class Status(StrEnum):
+    """What came of a question."""
+
+    FOUND = "found"
+    NXDOMAIN = "nxdomain"
+    """The name does not exist (RFC 2308)."""
+    NODATA = "nodata"
+    """The name exists, without a record of this type."""
+    SERVFAIL = "servfail"
+    """The servers of the zone can't be reached, or are broken, or their DNSSEC signatures are."""
+    REFUSED = "refused"
+    """The resolver does not answer us, or not for this name: lists of blocked addresses do that to public resolvers."""
+    TIMEOUT = "timeout"
+    """No answer in time."""
+    ERROR = "error"
+    """An answer that says nothing: another code, or text that is no DNS message; ``detail`` says which."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is known of a name and type.
+
+    Attributes:
+        name: the name as it was asked, in lower case without the dot at its end.
+        type: the record type as it was asked.
+        status: what came of it.
+        values: the records, in a fixed order. TXT: the strings joined without anything between them (RFC 7208,
+            section 3.3). Addresses: in their shortest form. MX: ``10 mx.example.com``. Names are in lower case and
+            without the dot at their end; the root is ``.``.
+        aliases: the names that CNAMEs led to, in order; the records are those of the last one.
+        ttl: seconds, the smallest on the way; 0 where there is no record.
+        authenticated: the resolver says that it has validated the answer with DNSSEC (the AD bit).
+        zone: the zone that the name is in, where the answer was negative or an SOA; else empty.
+        server: the address that answered, or was asked last.
+        detail: what went wrong, in words, for any status that is not an answer.
+    """
+
+    name: str
+    type: str
+    status: Status
+    values: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    ttl: int = 0
+    authenticated: bool = False
+    zone: str = ""
+    server: str = ""
+    detail: str = ""
+
+    @property
+    def found(self) -> bool:
+        """There are records."""
+        return self.status is Status.FOUND
+
+    @property
+    def missing(self) -> bool:
+        """It is certain that there are none."""
+        return self.status in {Status.NXDOMAIN, Status.NODATA}
+
+    @property
+    def unknown(self) -> bool:
+        """There may be records or not: nobody answered."""
+        return not self.found and not self.missing
+
+
+def servers(configured: Sequence[str] = (), resolv_conf: Path = RESOLV_CONF) -> tuple[str, ...]:
+    """The resolvers' addresses: those configured, else as for libc the first three of ``resolv.conf`` or this host."""
+    if configured:
+        return tuple(configured)
+    try:
+        text = resolv_conf.read_text(errors="replace")
+    except OSError:
+        text = ""
+    return tuple(re.findall(r"^nameserver[ \t]+([0-9A-Fa-f.:]+)", text, re.MULTILINE)[:3]) or ("127.0.0.1",)
+
+
+class Resolver:
+    """Asks recursive resolvers."""
+
+    def __init__(self, servers: Sequence[str], *, timeout: float = TIMEOUT, deadline: float = 8.0) -> None:
+        """Prepare it.
+
+        Args:
+            servers: addresses of resolvers, in order of preference.
+            timeout: seconds for one lookup, over all servers and whatever CNAMEs it follows.
+            deadline: seconds from now; lookups are cut off then, later ones time out at once.
+        """
+        self.servers = tuple(servers)
+        self._timeout = timeout
+        self._end = time.monotonic() + deadline
+        self._lock = threading.Lock()
+        self._known: dict[Question, Future[Answer]] = {}
+
+    def query(self, name: str, rtype: str) -> Answer:
+        """Look one name up; never raises for what the DNS says, or for a name that is none (``ERROR``)."""
+        question = (name.lower().rstrip("."), rtype.upper())
+        with self._lock:
+            known = self._known.get(question)
+            if known is None:
+                mine: Future[Answer] = Future()
+                self._known[question] = mine
+        if known is not None:
+            return known.result()
+        try:
+            mine.set_result(self._resolve(*question))
+        except BaseException as error:
+            mine.set_exception(error)
+            raise
+        return mine.result()
+
+    def look_up(self, questions: Iterable[Question]) -> list[Answer]:
+        """Look several names up side by side; the answers come in the order of the questions."""
+        wanted = list(questions)
+        if not wanted:
+            return []
+        with ThreadPoolExecutor(min(len(wanted), SIDE_BY_SIDE)) as threads:
+            return list(threads.map(lambda question: self.query(*question), wanted))
+
+    def _resolve(self, name: str, rtype: str) -> Answer:
+        end = min(self._end, time.monotonic() + self._timeout)
+        answer = self._ask_servers(name, rtype, end)
+        # a resolver follows CNAMEs itself, but one that serves a zone of its own stops at its edge
+        aliases = answer.aliases
+        while answer.aliases and answer.status is Status.NODATA and not answer.zone and len(aliases) < LONGEST_CHAIN:
+            answer = self._ask_servers(aliases[-1], rtype, end)
+            aliases += answer.aliases
+        return replace(answer, name=name, aliases=aliases)
+
+    def _ask_servers(self, name: str, rtype: str, end: float) -> Answer:
+        """The first answer of any server; else what the last one that said anything said."""
+        worst = Answer(name, rtype, Status.TIMEOUT, server=self.servers[0], detail="no answer in time")
+        silent = list(self.servers)
+        while silent and (left := end - time.monotonic()) > 0:
+            for server in tuple(silent):
+                answer = ask(server, name, rtype, timeout=min(TRY, max(left, 0.01)))
+                if not answer.unknown:
+                    return answer
+                if answer.status is not Status.TIMEOUT:
+                    silent.remove(server)
+                    worst = answer
+                left = end - time.monotonic()
+        return worst
+
+
+def ask(server: str, name: str, rtype: str, *, timeout: float, rclass: str = "IN") -> Answer:
+    """Ask one server once, over UDP and, where the answer is cut off, TCP; never raises for what comes back.
+
+    Args:
+        server: its IP address.
+        name: the name.
+        rtype: the record type.
+        timeout: seconds, for each of the two.
+        rclass: ``CH`` for names such as ``whoami.cloudflare``.
+    """
+    try:
+        query = dns.message.make_query(name.rstrip(".") + ".", rtype, rclass, use_edns=0, payload=1232)
+        query.flags |= dns.flags.AD  # tell us whether you validated (RFC 6840, section 5.7)
+        reply = _exchange(query, server, timeout)
+        if reply.rcode() in {dns.rcode.FORMERR, dns.rcode.NOTIMP}:  # from before EDNS
+            query.use_edns(False)
+            reply = _exchange(query, server, timeout)
+        return _read(name, rtype, reply, server)
+    except dns.exception.Timeout:
+        return Answer(name, rtype, Status.TIMEOUT, server=server, detail=f"{server} did not answer in time")
+    except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
+        return Answer(name, rtype, Status.ERROR, server=server, detail=f"{server}: {error or type(error).__name__}")
+
+
+def _exchange(query: dns.message.Message, server: str, timeout: float) -> dns.message.Message:
+    reply, _ = dns.query.udp_with_fallback(query, server, timeout=timeout, ignore_errors=True)
+    return reply
+
+
+def _read(name: str, rtype: str, reply: dns.message.Message, server: str) -> Answer:
+    def answer(status: Status, detail: str = "") -> Answer:
+        return Answer(name, rtype, status, server=server, detail=detail)
+
+    code = reply.rcode()
+    if code is dns.rcode.SERVFAIL:
+        return answer(Status.SERVFAIL, f"{server} answered SERVFAIL")
+    if code is dns.rcode.REFUSED:
+        return answer(Status.REFUSED, f"{server} answered REFUSED")
+    if code not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
+        return answer(Status.ERROR, f"{server} answered {dns.rcode.to_text(code)}")
+    if not isinstance(reply, dns.message.QueryMessage):
+        return answer(Status.ERROR, f"{server} answered something else")
+    # by hand and not by the library, which takes an NXDOMAIN with an answer for a broken message
+    owner = reply.question[0].name
+    ttls: list[int] = []
+    aliases: list[str] = []
+    records = reply.get_rrset(reply.answer, owner, reply.question[0].rdclass, reply.question[0].rdtype)
+    while records is None and len(aliases) < LONGEST_CHAIN:
+        alias = reply.get_rrset(reply.answer, owner, reply.question[0].rdclass, dns.rdatatype.CNAME)
+        if alias is None:
+            break
+        owner = alias[0].target
+        aliases.append(_name(owner))
+        ttls.append(alias.ttl)
+        records = reply.get_rrset(reply.answer, owner, reply.question[0].rdclass, reply.question[0].rdtype)
+    zones = [rrset.name for rrset in (*reply.answer, *reply.authority) if rrset.rdtype == dns.rdatatype.SOA]
+    status = Status.NXDOMAIN if code is dns.rcode.NXDOMAIN else Status.NODATA
+    return Answer(
+        name,
+        rtype,
+        Status.FOUND if records else status,
+        values=tuple(sorted(map(_value, records))) if records else (),
+        aliases=tuple(aliases),
+        ttl=min([*ttls, records.ttl]) if records else 0,
+        authenticated=bool(reply.flags & dns.flags.AD),
+        zone=_name(zones[0]) if zones else "",
+        server=server,
+    )
+
+
+def _name(name: dns.name.Name) -> str:
+    return name.to_text(omit_final_dot=True).lower() or "."
+
+
+def _value(record: dns.rdata.Rdata) -> str:
+    if record.rdtype == dns.rdatatype.TXT:
+        return b"".join(record.strings).decode(errors="replace")  # type: ignore[attr-defined]
+    if record.rdtype == dns.rdatatype.MX:
+        return f"{record.preference} {_name(record.exchange)}"  # type: ignore[attr-defined]
+    if record.rdtype in {dns.rdatatype.PTR, dns.rdatatype.CNAME, dns.rdatatype.NS}:
+        return _name(record.target)  # type: ignore[attr-defined]
+    return record.to_text()

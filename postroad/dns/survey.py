@@ -1,0 +1,158 @@
+"""The records to publish held against what the DNS has: to add, to change, there already, and what to look out for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from postroad.config.model import Config
+from postroad.dns.records import DMARC, SPF, Facts, Record, expected, is_version, published, questions
+from postroad.dns.resolver import Answer, Question, Resolver
+from postroad.dns.spf_check import Result, cost, evaluate
+
+KINDS = (SPF, DMARC, "v=TLSRPTv1")
+"""TXT records of which a name has one at most, each; a key record is alone under its name."""
+
+
+class State(StrEnum):
+    """What there is to do for a record."""
+
+    ADD = "to add"
+    CHANGE = "to change"
+    PRESENT = "is there"
+    UNKNOWN = "can't tell"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A record to publish and what the DNS has in its place.
+
+    Attributes:
+        record: it.
+        state: what there is to do.
+        zone: the zone it belongs in, as far as can be told.
+        replaces: values that it takes the place of; they must go.
+        beside: other values of the same name and type, which must stay: many programs set all of them at once.
+        notes: what to know of it, each a sentence.
+        ours: whether it is for this server to set; an MX record that leads elsewhere is shown only.
+    """
+
+    record: Record
+    state: State
+    zone: str
+    replaces: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    ours: bool = True
+
+
+def survey(config: Config, facts: Facts, resolver: Resolver) -> tuple[Planned, ...]:
+    """Look up what is published and plan what to do; ``facts.existing`` and ``facts.passing`` are filled in."""
+    facts = look(config, facts, resolver)
+    records = expected(config, facts)
+    return tuple(_plan(config, facts, resolver, record, records) for record in records)
+
+
+def look(config: Config, facts: Facts, resolver: Resolver) -> Facts:
+    """The facts with what the DNS says: all that ``expected`` needs."""
+    asked = questions(config, facts)
+    facts = replace(facts, existing=dict(zip(asked, resolver.look_up(asked), strict=True)))
+    domains = [config.hostname, *(domain.name for domain in config.named_domains)]
+    pairs = [(domain, address) for domain in domains if published(facts, domain, SPF) for address in facts.addresses]
+    passing = {pair for pair in pairs if evaluate(resolver, pair[1], pair[0]).result is Result.PASS}
+    return replace(facts, passing=frozenset(passing))
+
+
+def _plan(config: Config, facts: Facts, resolver: Resolver, record: Record, records: Sequence[Record]) -> Planned:
+    answer = facts.existing[record.name, record.type]
+    siblings = [each.value for each in records if (each.name, each.type) == (record.name, record.type)]
+    others = [value for value in answer.values if value == record.value or value not in siblings]
+    same = [value for value in others if _same(record, value)]
+    # one right address among others is enough
+    rivals = [] if same and record.type in {"A", "AAAA"} else [x for x in others if x not in same and _rival(record, x)]
+    if answer.unknown:
+        state = State.UNKNOWN
+    elif rivals:
+        state = State.CHANGE
+    else:
+        state = State.PRESENT if same else State.ADD
+    return Planned(
+        record,
+        state,
+        _zone(config, facts.existing, record.name),
+        replaces=tuple(rivals),
+        beside=tuple(value for value in answer.values if value not in {*rivals, *same}),
+        notes=tuple(_notes(record, answer, rivals, resolver)),
+        ours=record.type != "MX" or record.value.split()[-1] == config.hostname,
+    )
+
+
+def _same(record: Record, value: str) -> bool:
+    if record.type == "TXT" and "._domainkey." in record.name:
+        return _tags(record.value) == _tags(value)
+    return record.value == value
+
+
+def _tags(text: str) -> Mapping[str, str]:
+    """A key record's tags (RFC 6376, section 3.6.1), without white space, and with those that may be left out."""
+    tags = {"k": "rsa", "v": "DKIM1"}
+    for part in text.split(";"):
+        name, _, value = part.partition("=")
+        if name.strip():
+            tags[name.strip()] = "".join(value.split())
+    return tags
+
+
+def _rival(record: Record, value: str) -> bool:
+    """Whether a value is in the way: the name can't have both."""
+    if record.type in {"A", "AAAA", "PTR"}:
+        return True  # whoever finds this one instead of ours takes us for somebody else
+    if record.type == "TXT":
+        kind = next((kind for kind in KINDS if is_version(record.value, kind)), "")
+        return is_version(value, kind) if kind else True
+    return False
+
+
+def _notes(record: Record, answer: Answer, rivals: Sequence[str], resolver: Resolver) -> list[str]:
+    notes = []
+    if answer.unknown:
+        notes.append(f"What is published is not known: {answer.detail}.")
+    if answer.aliases and record.value not in answer.values:
+        notes.append(
+            f"The name is an alias (CNAME) of {answer.aliases[-1]}: change the record there, or drop the alias."
+        )
+    if is_version(record.value, SPF):
+        if len(rivals) + (record.value in answer.values) > 1:
+            notes.append("Receivers take two SPF records for an error: this one stands for all of them.")
+        elif rivals:
+            old, new = rivals[0].split(), record.value.split()
+            notes.append(f"Added: {' '.join(term for term in new if term not in old)}. The rest is as it was.")
+        count = cost(resolver, record.value, record.name)
+        if count.problem:
+            parts = "; ".join(f"{term} costs {lookups}" for term, lookups in count.parts if lookups > 1)
+            notes.append(f"{count.problem[:1].upper()}{count.problem[1:]}.{f' {parts}.' if parts else ''}")
+        if record.value.lower().split()[-1] in {"+all", "all"}:
+            notes.append("It lets the whole world send as this domain: end it with ~all.")
+    if is_version(record.value, DMARC) and "p=none" in record.value.replace(" ", ""):
+        notes.append("Once the reports show that all your mail passes: p=quarantine, then p=reject.")
+    if record.type == "MX" and record.value == "0 .":
+        notes.append("A null MX says that the domain takes no mail: receivers may refuse it as a sender (RFC 7505).")
+    return notes
+
+
+def _zone(config: Config, existing: Mapping[Question, Answer], name: str) -> str:
+    """The zone of a name: what the DNS says, else the longest sender domain that it is in, else what is above it."""
+    owners = [config.hostname, *(domain.name for domain in config.named_domains)]
+    said = {existing[owner, "SOA"].zone for owner in owners if (owner, "SOA") in existing}
+    for answer in (existing.get((name, rtype)) for rtype in ("PTR", "TXT", "A", "AAAA", "MX")):
+        if answer and not answer.aliases:
+            said.add(answer.zone)
+    # the root and the top-level domains answer for what is not registered yet
+    inside = [zone for zone in said if "." in zone.strip(".") and (name == zone or name.endswith(f".{zone}"))]
+    if inside:
+        return max(inside, key=len)
+    known = [domain.name for domain in config.named_domains if name == domain.name or name.endswith(f".{domain.name}")]
+    if known:
+        return max(known, key=len)
+    labels = name.split(".")
+    # an IPv4 address's zone is its /24, mostly
+    return ".".join(labels[1:]) if len(labels) > 2 else name

@@ -1,0 +1,157 @@
+"""The certificate that clients see: the person's, checked, or a self-signed one, made when there is none that fits.
+
+The ``openssl`` program does the cryptography: it stands in the image with sendmail's own TLS.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from postroad import system
+from postroad.config.model import Config
+from postroad.errors import CommandError, InstallError
+
+WARNING = timedelta(days=14)
+"""How long before its end a certificate is spoken of."""
+LIFE, RENEWAL = timedelta(days=3650), timedelta(days=30)
+"""How long a self-signed certificate lives, and how long before its end it is replaced."""
+
+_DATE = r"([0-9-]{10} [0-9:]{8})Z$"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A certificate with its key, both PEM, and what a person should know about them.
+
+    Attributes:
+        certificate: it and, where they were given, its issuers'.
+        key: its private key.
+        warnings: what is wrong with it, yet no reason not to start; a line each.
+        due: when it is to be looked at again, since there will be something to warn of or to renew.
+    """
+
+    certificate: bytes
+    key: bytes
+    warnings: tuple[str, ...]
+    due: datetime
+
+
+@dataclass(frozen=True)
+class _Facts:
+    public_key: str
+    begin: datetime
+    end: datetime
+    covers: bool
+
+
+def ensure(config: Config, state: Path) -> Pair:
+    """The pair that is configured, or else a self-signed one from the state volume, made now if need be.
+
+    Raises:
+        InstallError: what is configured can't be read or parsed, doesn't fit together, or is not valid today.
+        CommandError: none can be made.
+    """
+    if pair := given(config):
+        return pair
+    path = state / "tls" / "self-signed.pem"
+    pem = path.read_bytes() if path.exists() else b""
+    try:
+        facts = _facts(pem, config.hostname)
+        fits = facts.covers and facts.public_key == _public_key(pem) and datetime.now(UTC) < facts.end - RENEWAL
+    except CommandError:
+        fits = False
+    if not fits:
+        pem = _make(config.hostname).encode()
+        system.write(path, pem)
+        facts = _facts(pem, config.hostname)
+    return Pair(pem, pem, (), facts.end - RENEWAL)
+
+
+def given(config: Config) -> Pair | None:
+    """The pair that is configured; None where there is none.
+
+    Raises:
+        InstallError: see ``ensure``.
+    """
+    certificate_file, key_file, hostname = config.tls.certificate_file, config.tls.key_file, config.hostname
+    if certificate_file is None or key_file is None:
+        return None
+    now = datetime.now(UTC)
+    certificate, key = _read("certificate_file", certificate_file), _read("key_file", key_file)
+    try:
+        facts = _facts(certificate, hostname)
+        # sendmail would go without TLS over a bad one further down
+        system.run(
+            ["openssl", "crl2pkcs7", "-nocrl", "-certfile", "/dev/stdin", "-out", "/dev/null"],
+            stdin=certificate.decode("ascii", "replace"),
+        )
+    except CommandError as error:
+        raise InstallError(f"tls.certificate_file, {certificate_file}, holds what is no certificate (PEM)") from error
+    try:
+        public_key = _public_key(key)
+    except CommandError as error:
+        raise InstallError(f"tls.key_file, {key_file}, is not a private key (PEM) without a passphrase") from error
+    if facts.public_key != public_key:
+        raise InstallError(f"tls.key_file, {key_file}, is not the key of the certificate in {certificate_file}")
+    if not facts.begin <= now < facts.end:
+        when = f"expired on {facts.end:%Y-%m-%d}" if now >= facts.end else f"is valid from {facts.begin:%Y-%m-%d} on"
+        raise InstallError(f"tls.certificate_file, {certificate_file}, {when}: renew it")
+    warnings = []
+    due = facts.end - WARNING
+    if now >= due:
+        warnings.append(f"tls.certificate_file, {certificate_file}, expires on {facts.end:%Y-%m-%d}: renew it")
+        due = facts.end
+    if not facts.covers:
+        warnings.append(
+            f"tls.certificate_file, {certificate_file}, is not for {hostname}: clients that verify it will not send"
+        )
+    return Pair(certificate, key, tuple(warnings), due)
+
+
+def _read(key: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InstallError(f"tls.{key}, {path}, can't be read: {error.strerror}") from error
+
+
+def _facts(pem: bytes, hostname: str) -> _Facts:
+    """What the first certificate says.
+
+    Raises:
+        CommandError: there is none.
+    """
+    # exits non-zero for another name, too
+    _, text, error = system.capture(
+        ["openssl", "x509", "-noout", "-pubkey", "-dates", "-dateopt", "iso_8601", "-checkhost", hostname],
+        stdin=pem.decode("ascii", "replace"),
+    )
+    begin, end = (re.search(rf"^{name}={_DATE}", text, re.MULTILINE) for name in ("notBefore", "notAfter"))
+    if begin is None or end is None:
+        raise CommandError(f"openssl failed: {error.strip()}")
+    return _Facts(
+        public_key=text.partition("notBefore=")[0],
+        begin=datetime.fromisoformat(f"{begin[1]}+00:00"),
+        end=datetime.fromisoformat(f"{end[1]}+00:00"),
+        covers="does match certificate" in text,
+    )
+
+
+def _public_key(pem: bytes) -> str:
+    # an empty passphrase, so that it never asks for one
+    return system.run(["openssl", "pkey", "-passin", "pass:", "-pubout"], stdin=pem.decode("ascii", "replace"))
+
+
+def _make(hostname: str) -> str:
+    """A key (P-256) and its self-signed certificate, one PEM text."""
+    key = system.run(["openssl", "genpkey", "-quiet", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"])
+    subject = f"/CN={hostname[:64]}"  # RFC 5280, ub-common-name; clients read the alternative name
+    certificate = system.run(
+        [
+            *("openssl", "req", "-quiet", "-x509", "-key", "/dev/stdin", "-days", str(LIFE.days)),
+            *("-subj", subject, "-addext", f"subjectAltName=DNS:{hostname}"),
+        ],
+        stdin=key,
+    )
+    return key + certificate

@@ -1,0 +1,76 @@
+"""Events as they happen, for programs in the container: JSON lines on a UNIX socket, to whoever connects.
+
+Each client gets what happens from its connection on. It is served by the one thread that carries the events, so it
+may not hold that thread up: one that does not keep reading is cut off.
+"""
+
+import contextlib
+import socket
+from pathlib import Path
+
+from postroad.events.model import Event
+from postroad.sinks.stdout import as_json
+
+MOST_CLIENTS = 16
+BUFFER = 1 << 20
+"""Bytes that may wait for a client (the kernel may allow less: net.core.wmem_max)."""
+
+
+class FeedSink:
+    """Sends each event to each client as a line of JSON."""
+
+    def __init__(self, path: Path) -> None:
+        """Listen at ``path``, for this user only, in place of whatever a former run left there.
+
+        Raises:
+            OSError: the socket can't be made there.
+        """
+        path.unlink(missing_ok=True)
+        self._path = path
+        self._clients: list[socket.socket] = []
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            self._socket.bind(str(path))
+            path.chmod(0o600)
+            self._socket.listen()
+        except OSError:
+            self._socket.close()
+            raise
+
+    def fileno(self) -> int:
+        """The listening socket's descriptor, for select() and its kind: readable when somebody connects."""
+        return self._socket.fileno()
+
+    def accept(self) -> None:
+        """Take in whoever wants to connect."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                client, _ = self._socket.accept()
+                client.setblocking(False)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+                self._clients.append(client)
+                if len(self._clients) > MOST_CLIENTS:
+                    self._clients.pop(0).close()
+
+    def handle(self, event: Event) -> None:
+        """Send the event to all clients."""
+        self.accept()
+        if not self._clients:
+            return
+        line = as_json(event).encode() + b"\n"
+        for client in tuple(self._clients):
+            try:
+                whole = client.send(line) == len(line)
+            except OSError:  # it went away, or does not read
+                whole = False
+            if not whole:
+                self._clients.remove(client)
+                client.close()
+
+    def close(self) -> None:
+        """Disconnect everybody and remove the socket from the file system."""
+        for client in self._clients:
+            client.close()
+        self._clients.clear()
+        self._socket.close()
+        self._path.unlink(missing_ok=True)

@@ -1,0 +1,41 @@
+"""Whether the files behind the configuration in force have changed since it was prepared: certificates, passwords."""
+
+import time
+from collections.abc import Mapping
+
+from postroad import system
+
+INTERVAL = 15.0
+"""Seconds between two looks."""
+
+
+class Watch:
+    """Looks at files now and then, by their status alone."""
+
+    def __init__(self, watched: Mapping[str, str], due: float) -> None:
+        """Begin.
+
+        Args:
+            watched: the files and what ``system.status`` said of each when it was read.
+            due: when there is reason to act without a change, too, in seconds since the epoch.
+        """
+        self._watched = dict(watched)
+        self._due = due
+        self._next = time.monotonic() + INTERVAL
+
+    @property
+    def wait(self) -> float:
+        """Seconds until the next look."""
+        return max(0.0, self._next - time.monotonic())
+
+    def reason(self) -> str:
+        """Look, if it is time to, and return the reason to prepare the configuration anew; each is told once."""
+        if self.wait:
+            return ""
+        self._next = time.monotonic() + INTERVAL
+        before, self._watched = self._watched, {path: system.status(path) for path in self._watched}
+        changed = [path for path, status in self._watched.items() if status != before[path]]
+        if time.time() >= self._due:
+            self._due = float("inf")
+            changed.append("the validity of the certificate")
+        return f"{', '.join(changed)} changed" if changed else ""

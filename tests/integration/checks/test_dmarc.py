@@ -1,0 +1,60 @@
+import pytest
+
+from postroad.checks import dmarc
+from tests.integration.checks.conftest import SILENT, Examine
+from tests.internet.internet import Internet
+
+
+@pytest.mark.parametrize(
+    ("texts", "level", "said"),
+    [
+        (["v=DMARC1; p=none; rua=mailto:a@dmarc-check.example"], "ok", "p=quarantine"),
+        (["V=DMARC1;p=REJECT"], "ok", "covers"),
+        (["verification", "v=DMARC1; p=quarantine; adkim=s; aspf=s"], "ok", "covers"),
+        ([], "error", "has no DMARC record"),
+        (["v=DMARC1; rua=mailto:a@dmarc-check.example"], "error", "no policy"),
+        (["v=DMARC1; p=deny"], "error", "no policy that exists (p=deny)"),
+        (["v=DMARC1; p=none; rua=a@dmarc-check.example"], "warning", "no mailto:"),
+        (["v=DMARC1; p=none; p=reject"], "error", "comes twice"),
+        (["v=DMARC1; none"], "error", "can't be parsed"),
+        (["v=DMARC1; p=none", "v=DMARC1; p=reject"], "error", "2 DMARC records"),
+    ],
+)
+def test_each_record(texts: list[str], level: str, said: str, zones: Internet, examine: Examine) -> None:
+    zones.add_zone("dmarc-check.example")
+    zones.publish("_dmarc.dmarc-check.example", "TXT", *texts)
+    (finding,) = examine(dmarc, "dmarc-check.example")
+    assert finding.level == level
+    assert said in f"{finding.message} {finding.seen}"
+    if not texts:
+        assert finding.record
+        assert finding.record.name == "_dmarc.dmarc-check.example"
+
+
+def test_the_policy_of_the_domain_above_covers_it(zones: Internet, examine: Examine) -> None:
+    zones.add_zone("dmarc-above.example")
+    zones.publish("_dmarc.dmarc-above.example", "TXT", "v=DMARC1; p=reject")
+    (finding,) = examine(dmarc, "news.dmarc-above.example")
+    assert (finding.level, finding.seen) == ("ok", "_dmarc.dmarc-above.example: v=DMARC1; p=reject")
+
+
+def test_senders_below_a_domain_need_relaxed_alignment(zones: Internet, examine: Examine) -> None:
+    zones.add_zone("dmarc-strict.example")
+    zones.publish("_dmarc.dmarc-strict.example", "TXT", "v=DMARC1; p=reject; adkim=s")
+    below = [{"name": "dmarc-strict.example", "subdomains": True}]
+    (finding,) = examine(dmarc, "dmarc-strict.example", config={"domains": below})
+    assert (finding.level, "strict alignment" in finding.message) == ("error", True)
+
+
+def test_a_policy_without_signatures(zones: Internet, examine: Examine) -> None:
+    zones.add_zone("dmarc-unsigned.example")
+    zones.publish("_dmarc.dmarc-unsigned.example", "TXT", "v=DMARC1; p=reject")
+    config = {"hostname": "mail.x.example", "domains": ["dmarc-unsigned.example"], "dkim": {"enabled": False}}
+    (finding,) = examine(dmarc, config=config)
+    assert (finding.level, "not signed" in finding.message) == ("warning", True)
+
+
+def test_no_answer_is_not_taken_for_an_absence(examine: Examine) -> None:
+    for domain, servers in (("servfail.example", []), ("closed.example", []), ("x.example", [SILENT])):
+        (finding,) = examine(dmarc, domain, servers=servers, limit=4)
+        assert (finding.level, finding.record) == ("warning", None), domain

@@ -1,0 +1,105 @@
+"""The self-test sees an open relay when there is one, however it was opened, and no other."""
+
+import ipaddress
+import json
+from typing import Any
+
+from postroad.checks import open_relay
+from postroad.config.model import Config
+from postroad.render.networks import Surroundings
+from postroad.testing import PostroadContainer
+from tests.integration.conftest import Relays
+
+CLOSED = {"trust_gateway": False}
+
+
+def look(relay: PostroadContainer) -> tuple[int, list[dict[str, Any]]]:
+    code, text = relay.shell("postroad doctor --open-relay --json")
+    return code, json.loads(text)["checks"]
+
+
+def test_closed(start_relay: Relays) -> None:
+    relay = start_relay(publish=False, clients=CLOSED)
+    code, (finding,) = look(relay)
+    assert (code, finding["level"], finding["message"]) == (0, "ok", "no stranger can relay")
+    # two senders on each of the three ports: five recipients each on 25, none on those that ask for a password first
+    assert finding["seen"].endswith("14 over SMTP: none accepted")
+    live = [event for event in relay.events() if event["event"] == "rejected" and "recipient" in event]
+    assert {event["client_address"] for event in live} == {"127.0.0.2"}
+    assert len(live) == 10
+
+
+def test_everybody_is_trusted(start_relay: Relays) -> None:
+    networks = {"networks": ["0.0.0.0/0"], "i_know_this_is_an_open_relay": True}
+    code, findings = look(start_relay(publish=False, clients=CLOSED | networks))
+    assert (code, findings[0]["level"]) == (1, "error")
+    assert "open relay" in findings[0]["message"]
+    assert "victim@postroad-test.example" in findings[0]["seen"]
+
+
+def test_a_rule_of_one_s_own_opens_it(start_relay: Relays) -> None:
+    """Whoever connects looks like this container itself: only the live attempt meets this rule."""
+    rule = "LOCAL_RULESETS\nSLocal_check_relay\nR$*\t\t\t$: $(storage {client_addr} $@ 127.0.0.1 $)\n"
+    code, findings = look(start_relay(publish=False, clients=CLOSED, sendmail={"local_config": rule}))
+    assert (code, findings[0]["level"]) == (1, "error"), findings
+    assert "127.0.0.2 to port 25" in findings[0]["seen"]
+
+
+def test_a_running_server_that_is_more_open_than_its_files(start_relay: Relays) -> None:
+    """Only the live attempt can see it: the files were changed since, and not reloaded."""
+    networks = {"networks": ["0.0.0.0/0"], "i_know_this_is_an_open_relay": True}
+    relay = start_relay(publish=False, clients=CLOSED | networks)
+    code, text = relay.shell(
+        "cd /opt/postroad && POSTROAD_CLIENTS='{}' venv/bin/python3 -m postroad.render"
+        " && POSTROAD_CLIENTS='{}' postroad doctor --open-relay --json"
+    )
+    findings = json.loads(text[text.index("{") :])["checks"]
+    assert (code, findings[0]["level"]) == (1, "error"), findings
+    assert "127.0.0.2 to port 25" in findings[0]["seen"]
+
+
+def test_trust_in_the_gateway_is_told(relay: PostroadContainer) -> None:
+    code, findings = look(relay)
+    assert (code, [finding["level"] for finding in findings]) == (0, ["warning", "ok"])
+    assert "clients.trust_gateway is on" in findings[0]["message"]
+
+
+def test_no_server_is_no_proof(relay: PostroadContainer) -> None:
+    code, text = relay.shell("mv /run/postroad/current /run/postroad/aside; postroad doctor --open-relay --json")
+    relay.shell("mv /run/postroad/aside /run/postroad/current")
+    assert (code, json.loads(text)["checks"][0]["level"]) == (1, "error")
+
+
+def test_nothing_was_sent(relay: PostroadContainer) -> None:
+    look(relay)
+    assert not any(event["event"] == "accepted" for event in relay.events())
+
+
+def config(**clients: Any) -> Config:
+    return Config.model_validate({"hostname": "mail.a.example", "domains": ["a.example"], "clients": clients})
+
+
+def test_who_is_a_stranger() -> None:
+    around = Surroundings((ipaddress.ip_network("172.20.0.0/16"),), (ipaddress.ip_address("172.20.0.1"),))
+    found = list(map(str, open_relay.outsiders(config(), around)))
+    assert found[0] == "172.20.0.1"
+    assert {"172.19.255.255", "172.21.0.0", "8.8.4.4", "2001:db8::66"} <= {*found}
+    assert "172.20.0.1" not in map(str, open_relay.outsiders(config(trust_gateway=True), around))
+    trusted = config(networks=["203.0.113.0/24", "10.0.0.0/8"])
+    found = list(map(str, open_relay.outsiders(trusted, around)))
+    assert not {"203.0.113.66", "10.255.255.66"} & {*found}
+    assert {"203.0.114.0", "203.0.112.255", "11.0.0.0", "9.255.255.255"} <= {*found}
+    everybody = config(networks=["0.0.0.0/0"], i_know_this_is_an_open_relay=True)
+    assert "8.8.4.4" in map(str, open_relay.outsiders(everybody, around))
+
+
+def test_where_strangers_can_connect() -> None:
+    head = "  sl  local_address rem_address   st\n"
+    four = "   0: 00000000:0019 00000000:0000 0A\n   1: 0100007F:1F90 00000000:0000 0A\n   2: 020014AC:024B 00000000:0000 0A\n"
+    six = "   0: 00000000000000000000000000000000:0019 00000000000000000000000000000000:0000 0A\n   1: 00000000000000000000000000000000:01D1 00000000000000000000000000000000:0000 0A\n"
+    other = "   3: 00000000:0035 0500007F:0019 01\n"
+    assert open_relay.listening([head + four + other, head + six]) == [
+        ("127.0.0.1", 25),
+        ("172.20.0.2", 587),
+        ("127.0.0.1", 465),
+    ]

@@ -1,0 +1,389 @@
+"""The preloaded library, inside the image it was built in: Python there is the program that it is loaded into."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import docker
+import pytest
+
+# The part that is not preloaded: the reader. Its `child` runs code that is; what that code binds to `result` comes back.
+READER = r"""
+import json, os, select, signal, socket, subprocess, sys, threading, time
+
+LOG = "/run/postroad/log"
+PRELUDE = '''
+import ctypes, errno, json, os, socket, sys, threading, time
+libc = ctypes.CDLL(None, use_errno=True)
+def log(text, priority=22): libc.syslog(priority, b"%s", text.encode())
+def descriptors():
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try: found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except OSError: pass
+    return found
+def ours(): return [each for each, target in descriptors().items() if each > 2 and target.startswith("socket:")]
+def step(): print("step", flush=True); sys.stdin.readline()
+result = None
+'''
+
+def bind():
+    reader = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    reader.setblocking(False)
+    reader.bind(LOG)
+    return reader
+
+def received(reader):
+    found = []
+    while True:
+        try: found.append(reader.recv(1 << 18).decode())
+        except BlockingIOError: return found
+
+def start(code, **environment):
+    environment = {"LD_PRELOAD": "/usr/local/lib/postroad/preload.so", "POSTROAD_LOG_SOCKET": LOG, **environment}
+    return subprocess.Popen([sys.executable, "-c", PRELUDE + code + "\nprint(json.dumps(result))"], env=environment,
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+def finish(child):
+    out = child.communicate()[0]
+    assert child.returncode == 0, child.returncode
+    return json.loads(out.splitlines()[-1])
+
+def child(code, **environment): return finish(start(code, **environment))
+def until_step(child): assert child.stdout.readline() == "step\n"
+def go_on(child): child.stdin.write("\n"); child.stdin.flush()
+
+got = None
+"""
+
+
+@pytest.fixture(scope="module")
+def inside(image: str) -> Callable[[str], Any]:
+    """Run the reader's code in a container of the image, and return what it binds to ``got``."""
+    client = docker.from_env()
+
+    def run(code: str) -> Any:
+        output = client.containers.run(
+            image,
+            entrypoint="/usr/bin/python3",
+            command=["-c", f"{READER}{code}\nprint(json.dumps(got))"],
+            remove=True,
+            network_mode="none",
+            read_only=True,
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges:true"],
+            tmpfs={"/run/postroad": "mode=0700,uid=2525,gid=2525"},
+            hostname="short",
+        )
+        return json.loads(output)
+
+    return run
+
+
+Inside = Callable[[str], Any]
+
+
+# --- gethostname() ---
+
+
+def test_the_host_name_is_the_configured_one(inside: Inside) -> None:
+    code = "got = [child('result = socket.gethostname()', POSTROAD_FQDN=name) for name in ('mail.sender.example', '')]"
+    assert inside(code) == ["mail.sender.example", "short"]
+
+
+def test_a_name_that_does_not_fit_is_an_error_as_in_libc(inside: Inside) -> None:
+    code = r"""
+got = child('''
+def ask(size, function=libc.gethostname, *more):
+    room = ctypes.create_string_buffer(b"#" * 30, 31)
+    ctypes.set_errno(0)
+    return [function(room, size, *more), ctypes.get_errno() == errno.ENAMETOOLONG, room.value.decode()]
+result = [ask(5), ask(15), ask(16), ask(30, libc.__gethostname_chk, 30), ask(30, libc.__gethostname_chk, 5)]
+''', POSTROAD_FQDN="mail.my.example")
+"""
+    cut = "mail." + "#" * 25
+    assert inside(code) == [
+        [-1, True, cut],
+        [-1, True, "mail.my.example" + "#" * 15],
+        [0, False, "mail.my.example"],
+        [0, False, "mail.my.example"],
+        [-1, True, cut],
+    ]
+
+
+def test_the_environment_may_be_emptied_before_the_first_call(inside: Inside) -> None:
+    code = """
+reader = bind()
+got = child('os.environ.clear(); libc.clearenv(); result = socket.gethostname(); log("x")', POSTROAD_FQDN="a.example")
+got = [got, len(received(reader))]
+"""
+    assert inside(code) == ["a.example", 1]
+
+
+# --- syslog() ---
+
+
+def test_each_function_sends_a_datagram(inside: Inside) -> None:
+    code = """
+reader = bind()
+pid = child('''
+result = os.getpid()
+unused = ctypes.create_string_buffer(64)  # a va_list, for a format that takes nothing from it
+libc.syslog(6, b"before openlog")
+libc.openlog(b"sendmail", 0, 16)
+libc.syslog(6, b"the default facility")
+libc.syslog(9 * 8 + 3, b"another %s and %d", b"facility", 7)
+libc.__syslog_chk(6, 1, b"checked %s", b"words")
+libc.vsyslog(6, b"plain", unused)
+libc.__vsyslog_chk(6, 1, b"plain, checked", unused)
+libc.closelog()
+libc.setlogmask(1)
+libc.syslog(7, b"two lines\\\\nand newlines\\\\n\\\\n")
+libc.syslog(6, b"")
+''')
+got = [each.replace(f"[{pid}]", "[PID]") for each in received(reader)]
+"""
+    assert inside(code) == [
+        "<14>unknown[PID]: before openlog",
+        "<22>sendmail[PID]: the default facility",
+        "<75>sendmail[PID]: another facility and 7",
+        "<22>sendmail[PID]: checked words",
+        "<22>sendmail[PID]: plain",
+        "<22>sendmail[PID]: plain, checked",
+        "<23>sendmail[PID]: two lines\nand newlines",
+        "<22>sendmail[PID]: ",
+    ]
+
+
+def test_errno_is_the_callers(inside: Inside) -> None:
+    code = """
+def errnos():
+    return child('''
+result = []
+for words in (b"x", b"y" * 5000):
+    ctypes.set_errno(errno.ENOSPC)
+    libc.syslog(22, b"%s: %m", words)
+    result.append(ctypes.get_errno() == errno.ENOSPC)
+''')
+without = errnos()
+reader = bind()
+got = [without, errnos(), [each[-26:] for each in received(reader)]]
+"""
+    assert inside(code) == [[True, True], [True, True], ["x: No space left on device", "y: No space left on device"]]
+
+
+def test_a_long_line_is_whole_and_a_monstrous_one_is_cut(inside: Inside) -> None:
+    code = """
+reader = bind()
+child('[log("a" * size + "z") for size in (1900, 2100, 60000, 100000)]')
+got = [[len(each), each[-1]] for each in received(reader)]
+"""
+    (short, longer, long, cut) = inside(code)
+    prefix = short[0] - 1901
+    assert [short, longer, long] == [[prefix + size + 1, "z"] for size in (1900, 2100, 60000)]
+    assert cut == [65535, "a"]
+
+
+def test_without_a_socket_nothing_happens(inside: Inside) -> None:
+    code = """
+nameless = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+nameless.setblocking(False)
+nameless.bind(b"\\0" * 108)
+start_time = time.monotonic()
+child('[log("x") for _ in range(100)]')
+child('[log("x") for _ in range(100)]', POSTROAD_LOG_SOCKET="")
+child('[log("x") for _ in range(100)]', POSTROAD_LOG_SOCKET="/" + "x" * 200)
+got = [time.monotonic() - start_time, received(nameless)]
+"""
+    seconds, elsewhere = inside(code)
+    assert seconds < 3
+    assert elsewhere == []
+
+
+# --- the descriptor ---
+
+
+def test_one_high_descriptor_that_a_program_does_not_pass_on(inside: Inside) -> None:
+    code = """
+reader = bind()
+got = child('''
+import fcntl
+log("x"); log("y")
+result = [ours(), [fcntl.fcntl(each, fcntl.F_GETFD) & fcntl.FD_CLOEXEC for each in ours()]]
+''')
+"""
+    descriptors, flags = inside(code)
+    assert len(descriptors) == 1
+    assert descriptors[0] >= 200
+    assert flags == [1]
+
+
+def test_a_low_limit_on_open_files(inside: Inside) -> None:
+    code = """
+reader = bind()
+child('import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20)); log("x")')
+got = len(received(reader))
+"""
+    assert inside(code) == 1
+
+
+def test_a_program_may_close_it(inside: Inside) -> None:
+    code = """
+reader = bind()
+got = child('log("x"); os.closerange(3, 1000); log("y"); log("z"); result = len(ours())')
+got = [got, [each[-1] for each in received(reader)]]
+"""
+    assert inside(code) == [1, ["x", "y", "z"]]
+
+
+@pytest.mark.parametrize("other", ["os.pipe()", "[each.detach() for each in socket.socketpair()]"])
+def test_nothing_is_written_to_what_has_taken_its_number(inside: Inside, other: str) -> None:
+    code = f"""
+reader = bind()
+got = child('''
+log("x")
+(number,) = ours()
+read, write = {other}
+os.dup2(write, number)
+log("y")
+os.set_blocking(read, False)
+try: result = os.read(read, 100).decode()
+except BlockingIOError: result = "nothing"
+''')
+got = [got, [each[-1] for each in received(reader)]]
+"""
+    assert inside(code) == ["nothing", ["x", "y"]]
+
+
+def test_children_use_it_as_well(inside: Inside) -> None:
+    code = """
+reader = bind()
+pid = child('''
+log("parent")
+child = os.fork()
+if child == 0:
+    log("child"); os._exit(0)
+os.waitpid(child, 0)
+log("parent again")
+result = [os.getpid(), child]
+''')
+got = [each.replace(str(pid[0]), "P").replace(str(pid[1]), "C").split("unknown")[1] for each in received(reader)]
+"""
+    assert inside(code) == ["[P]: parent", "[C]: child", "[P]: parent again"]
+
+
+def test_threads(inside: Inside) -> None:
+    code = """
+reader = bind()
+found, ended = [], threading.Event()
+def read():
+    while not ended.is_set() or select.select([reader], [], [], 0)[0]:
+        if select.select([reader], [], [], 0.05)[0]:
+            found.extend(received(reader))
+thread = threading.Thread(target=read); thread.start()
+count = child('''
+def work(name):
+    for number in range(300):
+        log(f"{name}{number}" + "x" * (3000 if number % 10 == 0 else 0))
+threads = [threading.Thread(target=work, args=(name,)) for name in "abcdefgh"]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+result = len(ours())
+''')
+ended.set(); thread.join()
+names = [each.split(": ")[1].rstrip("x") for each in found]
+got = [count, len(names), names and sorted(names) == sorted(f"{a}{b}" for a in "abcdefgh" for b in range(300)),
+       [name for name in names if name[0] == "a"] == [f"a{number}" for number in range(300)]]
+"""
+    assert inside(code) == [1, 2400, True, True]
+
+
+# --- a reader that is slow or gone ---
+
+
+def test_a_reader_that_is_stuck_costs_a_second_once_and_hears_of_the_loss(inside: Inside) -> None:
+    code = """
+reader = bind()
+writer = start('''
+begin = time.monotonic()
+for number in range(200): log(str(number))
+result = time.monotonic() - begin
+step()
+log("back"); log("again")
+''')
+until_step(writer)
+first = received(reader)
+go_on(writer)
+seconds = finish(writer)
+got = [seconds, len(first), [each.split(": ", 1)[1] for each in received(reader)]]
+"""
+    seconds, arrived, after = inside(code)
+    assert 0.8 < seconds < 3
+    assert 0 < arrived < 200
+    assert after == [f"postroad-preload: {200 - arrived} lines lost", "back", "again"]
+
+
+def test_a_slow_reader_loses_nothing(inside: Inside) -> None:
+    code = """
+reader = bind()
+writer = start('[log(str(number)) for number in range(100)]')
+found = []
+while writer.poll() is None or select.select([reader], [], [], 0)[0]:
+    time.sleep(0.02)
+    found += received(reader)
+finish(writer)
+got = [each.split(": ", 1)[1] for each in found]
+"""
+    assert inside(code) == [str(number) for number in range(100)]
+
+
+def test_a_reader_that_is_gone_costs_no_time_and_may_come_back(inside: Inside) -> None:
+    code = """
+reader = bind()
+writer = start('''
+log("x"); step()
+begin = time.monotonic()
+for number in range(50): log(str(number))
+result = time.monotonic() - begin
+step()
+log("back")
+''')
+until_step(writer); before = received(reader)
+reader.close(); os.unlink(LOG)
+go_on(writer); until_step(writer)
+reader = bind()
+go_on(writer)
+got = [finish(writer), len(before), [each.split(": ", 1)[1] for each in received(reader)]]
+"""
+    seconds, before, after = inside(code)
+    assert seconds < 0.5
+    assert before == 1
+    assert after == ["postroad-preload: 50 lines lost", "back"]
+
+
+def test_a_child_neither_waits_for_a_stuck_reader_nor_tells_of_its_parents_losses(inside: Inside) -> None:
+    code = """
+reader = bind()
+writer = start('''
+for number in range(50): log(str(number))
+def fork(*texts):
+    child = os.fork()
+    if child == 0:
+        begin = time.monotonic()
+        [log(text) for text in texts]
+        os._exit(time.monotonic() - begin > 0.5)
+    return os.waitpid(child, 0)[1]
+waited = fork("lost")
+step()
+fork("child")
+log("parent")
+result = waited
+''')
+until_step(writer)
+lost = 50 - len(received(reader))
+go_on(writer)
+got = [finish(writer), lost, [each.split(": ", 1)[1] for each in received(reader)]]
+"""
+    waited, lost, after = inside(code)
+    assert waited == 0
+    assert after == ["child", f"postroad-preload: {lost} lines lost", "parent"]

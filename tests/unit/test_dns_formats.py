@@ -1,0 +1,100 @@
+"""Records as text, at their edges; what reads them for real is in tests/integration."""
+
+import json
+from typing import Any
+
+import dns.rdata
+import hcl2
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from postroad.dns.formats import bind, cloudflare, record_sets, route53, strings, terraform, zone_line
+from postroad.dns.records import Record
+from postroad.dns.survey import Planned, State
+
+
+def planned(
+    value: str, name: str = "example.com", rtype: str = "TXT", state: State = State.ADD, **more: Any
+) -> Planned:
+    return Planned(Record(name, rtype, 3600, value, "for a test"), state, "example.com", **more)
+
+
+def parsed(line: str) -> str:
+    """A zone line's value as a DNS library reads it."""
+    data = dns.rdata.from_text("IN", "TXT", line.split(" IN TXT ")[1])
+    return b"".join(data.strings).decode()  # type: ignore[attr-defined]
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=700))
+def test_any_text_survives_a_zone_file(text: str) -> None:
+    line = zone_line(planned(text).record)
+    assert line.isascii()
+    assert line.isprintable()
+    assert parsed(line) == text
+
+
+@settings(deadline=None, max_examples=25)  # the parser takes its time
+@given(st.text(max_size=600).filter(lambda text: text.encode(errors="ignore").decode() == text))
+def test_any_text_is_valid_terraform(text: str) -> None:
+    made = terraform([planned(text)])
+    assert made.isascii()
+    assert hcl2.loads(made)["resource"]
+
+
+@pytest.mark.parametrize("length", [0, 1, 254, 255, 256, 510, 511])
+def test_strings_of_255(length: int) -> None:
+    parts = strings("x" * length)
+    assert b"".join(parts) == b"x" * length
+    assert all(len(part) <= 255 for part in parts)
+    assert len(parts) == max(1, -(-length // 255))
+
+
+def test_what_is_beside_stays_and_what_is_replaced_goes() -> None:
+    sets = record_sets(
+        [
+            planned("v=spf1 new", state=State.CHANGE, replaces=("v=spf1 old",), beside=("verify=1",)),
+            planned("v=other", beside=("v=spf1 old", "verify=1")),
+            planned("10 a.example.com", rtype="MX"),
+            planned("20 b.example.com", rtype="MX"),
+        ]
+    )
+    assert [(each.type, each.values, each.exists) for each in sets] == [
+        ("TXT", ("v=spf1 new", "v=other", "verify=1"), True),
+        ("MX", ("10 a.example.com", "20 b.example.com"), False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "action"), [("ADD", "CREATE"), ("UNKNOWN", "CREATE"), ("CHANGE", "UPSERT"), ("PRESENT", "UPSERT")]
+)
+def test_only_what_was_seen_is_overwritten(state: str, action: str) -> None:
+    record = planned("x", state=State[state])
+    assert [each["Action"] for each in json.loads(route53([record]))["Changes"]] == [action]
+    assert ("allow_overwrite" in terraform([record])) == (action == "UPSERT")
+
+
+def test_what_is_not_ours_is_not_set() -> None:
+    record = planned("10 mx.example.net", rtype="MX", state=State.PRESENT, ours=False)
+    assert record_sets([record]) == []
+    assert "10 mx.example.net." in bind([record])
+
+
+def test_nothing_in_a_value_is_terraform_s_to_replace() -> None:
+    made = terraform([planned("v=spf1 exists:%{i}.example ${path} -all")])
+    assert '"v=spf1 exists:%%{i}.example $${path} -all"' in made
+
+
+def test_names_end_with_a_dot_where_the_zone_would_be_added() -> None:
+    assert zone_line(planned("10 mx.example.com", rtype="MX").record) == "example.com. 3600 IN MX 10 mx.example.com."
+    assert zone_line(planned("0 .", rtype="MX").record) == "example.com. 3600 IN MX 0 ."
+    assert zone_line(planned("2001:db8::1", rtype="AAAA").record) == "example.com. 3600 IN AAAA 2001:db8::1"
+
+
+def test_a_value_that_is_to_go_is_a_comment() -> None:
+    record = planned("v=spf1 new", state=State.CHANGE, replaces=("v=spf1 old\nevil.example. 60 IN A 192.0.2.1",))
+    for text in (bind([record]), cloudflare([record])):
+        assert [line for line in text.splitlines() if line and not line.startswith(";")] == [
+            'example.com. 3600 IN TXT "v=spf1 new"'
+        ]

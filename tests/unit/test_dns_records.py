@@ -1,0 +1,111 @@
+"""The records for a configuration; the same in a real DNS is in tests/integration."""
+
+from typing import Any
+
+import pytest
+
+from postroad.config.model import Config
+from postroad.dns.records import Facts, expected, is_version, questions
+from postroad.dns.resolver import Answer, Question, Status
+
+
+def config(**keys: Any) -> Config:
+    return Config.model_validate({"hostname": "mail.example.com", "domains": ["example.com"], **keys})
+
+
+def there(name: str, rtype: str, *values: str) -> dict[Question, Answer]:
+    return {(name, rtype): Answer(name, rtype, Status.FOUND if values else Status.NODATA, values)}
+
+
+def values(found: Config, facts: Facts, name: str, rtype: str = "TXT") -> list[str]:
+    return [record.value for record in expected(found, facts) if (record.name, record.type) == (name, rtype)]
+
+
+def test_v6_only() -> None:
+    facts = Facts(("2001:db8::10",))
+    assert values(config(), facts, "mail.example.com", "A") == []
+    assert values(config(), facts, "mail.example.com", "AAAA") == ["2001:db8::10"]
+    assert values(config(), facts, "0.1.0.0." + "0.0.0.0." * 5 + "8.b.d.0.1.0.0.2.ip6.arpa", "PTR") == [
+        "mail.example.com"
+    ]
+    assert values(config(), facts, "example.com") == ["v=spf1 ip6:2001:db8::10 ~all"]
+
+
+def test_a_host_that_is_a_sender_domain_has_one_spf_record() -> None:
+    found = config(hostname="mail.example.com", domains=["mail.example.com"])
+    assert values(found, Facts(("203.0.113.10",)), "mail.example.com") == ["v=spf1 ip4:203.0.113.10 -all"]
+
+
+def test_any_domain_has_no_records_of_its_own() -> None:
+    names = {record.name for record in expected(config(domains=["*"]), Facts(("203.0.113.10",)))}
+    assert names == {"mail.example.com", "10.113.0.203.in-addr.arpa"}
+
+
+def test_without_an_address_no_record_speaks_of_one() -> None:
+    found = expected(config(), Facts((), {"postroad._domainkey.example.com": "v=DKIM1; p=x"}))
+    assert [(record.type, record.name) for record in found] == [
+        ("TXT", "postroad._domainkey.example.com"),
+        ("TXT", "_dmarc.example.com"),
+        ("MX", "example.com"),
+    ]
+
+
+def test_selectors_and_keys() -> None:
+    found = config(domains=["example.com", {"name": "example.net", "dkim": {"selector": "other"}}])
+    keys = {"postroad._domainkey.example.com": "v=DKIM1; p=a", "other._domainkey.example.net": "v=DKIM1; p=b"}
+    assert values(found, Facts((), keys), "postroad._domainkey.example.com") == ["v=DKIM1; p=a"]
+    assert values(found, Facts((), keys), "other._domainkey.example.net") == ["v=DKIM1; p=b"]
+
+
+def test_a_domain_that_mail_reaches_by_its_own_address_needs_no_mx() -> None:
+    facts = Facts((), existing=there("example.com", "MX") | there("example.com", "A", "192.0.2.1"))
+    assert values(config(), facts, "example.com", "MX") == []
+
+
+def test_a_dmarc_record_above_is_enough() -> None:
+    found = config(domains=["shop.example.com"])
+    above = there("_dmarc.example.com", "TXT", "v=DMARC1; p=reject")
+    assert values(found, Facts((), existing=above), "_dmarc.shop.example.com") == []
+    own = there("_dmarc.shop.example.com", "TXT", "v=DMARC1;p=quarantine")
+    assert values(found, Facts((), existing=above | own), "_dmarc.shop.example.com") == ["v=DMARC1;p=quarantine"]
+    other = there("_dmarc.example.com", "TXT", "something else")
+    assert values(found, Facts((), existing=other), "_dmarc.shop.example.com") != []
+
+
+def test_an_address_that_passes_already_is_not_added() -> None:
+    existing = there("example.com", "TXT", "v=spf1 include:x.example -all")
+    facts = Facts(
+        ("203.0.113.10", "2001:db8::10"), existing=existing, passing=frozenset({("example.com", "203.0.113.10")})
+    )
+    assert values(config(), facts, "example.com") == ["v=spf1 ip6:2001:db8::10 include:x.example -all"]
+
+
+def test_all_that_is_chosen_by_is_asked() -> None:
+    asked = set(questions(config(domains=["shop.example.com"]), Facts(("203.0.113.10",), tls_rpt=True)))
+    assert asked >= {
+        ("mail.example.com", "A"),
+        ("10.113.0.203.in-addr.arpa", "PTR"),
+        ("shop.example.com", "TXT"),
+        ("shop.example.com", "MX"),
+        ("_dmarc.shop.example.com", "TXT"),
+        ("_dmarc.example.com", "TXT"),
+        ("_smtp._tls.shop.example.com", "TXT"),
+        ("shop.example.com", "SOA"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "version", "is_it"),
+    [
+        ("v=spf1", "v=spf1", True),
+        ("V=SPF1 -all", "v=spf1", True),
+        ("v=spf10 -all", "v=spf1", False),
+        ("v=spf1; a", "v=spf1", False),
+        ("v=DMARC1;p=none", "v=DMARC1", True),
+        ("v=DMARC1 ; p=none", "v=DMARC1", True),
+        ("v=DMARC12; p=none", "v=DMARC1", False),
+        (" v=spf1", "v=spf1", False),
+    ],
+)
+def test_versions(text: str, version: str, is_it: bool) -> None:
+    assert is_version(text, version) == is_it

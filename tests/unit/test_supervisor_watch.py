@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import pytest
+
+from postroad import system
+from postroad.supervisor import watch
+from postroad.supervisor.watch import Watch
+
+NEVER = float("inf")
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "INTERVAL", 0.0)
+
+
+def test_a_change_is_told_once(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("a")
+    look = Watch({str(path): system.status(str(path))}, NEVER)
+    assert look.reason() == ""
+    path.write_text("other")
+    assert look.reason() == f"{path} changed"
+    assert look.reason() == ""
+
+
+def test_a_change_between_reading_and_the_first_look_counts(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("a")
+    look = Watch({str(path): "what it was"}, NEVER)
+    assert look.reason()
+
+
+def test_a_file_that_goes_and_comes(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    look = Watch({str(path): system.status(str(path))}, NEVER)
+    assert look.reason() == ""
+    path.write_text("a")
+    assert look.reason()
+    path.unlink()
+    assert look.reason()
+
+
+def test_a_link_counts_as_what_it_leads_to(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        (tmp_path / name).write_text(name)
+    link = tmp_path / "link"
+    link.symlink_to("old")
+    look = Watch({str(link): system.status(str(link))}, NEVER)
+    system.point(link, tmp_path / "new")
+    assert look.reason()
+
+
+def test_what_is_due_is_told_once() -> None:
+    look = Watch({}, 1.0)
+    assert look.reason() == "the validity of the certificate changed"
+    assert look.reason() == ""
+
+
+def test_it_does_not_look_all_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "INTERVAL", 15.0)
+    look = Watch({str(tmp_path / "key"): "before"}, NEVER)
+    assert 14 < look.wait <= 15
+    assert look.reason() == ""
