@@ -113,7 +113,7 @@ class OutboundTls(Section):
         AfterValidator(FrozenMap),
         PlainSerializer(dict, return_type=dict[str, str]),
     ] = Field(
-        default_factory=lambda: FrozenMap({}),  # type: ignore[arg-type] # its values are any words
+        default_factory=lambda: FrozenMap({}),
         description="Policies of recipients' domains, `.example.com` for all below it; the longest that fits wins.",
     )
     ca_file: AbsolutePath | None = Field(

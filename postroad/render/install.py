@@ -34,6 +34,8 @@ class Material:
         pems: their content by domain.
         pair: the certificate and its key.
         passwords: SASL's records.
+        credentials: what the smarthosts are told, by their names in sendmail.
+        authorities: certificates of authorities to trust besides the system's; may be empty.
     """
 
     watched: dict[str, str]
@@ -41,6 +43,8 @@ class Material:
     pems: dict[str, bytes]
     pair: certificate.Pair
     passwords: dict[bytes, bytes]
+    credentials: dict[bytes, bytes]
+    authorities: str
 
 
 def install(config: Config) -> list[str]:
@@ -101,8 +105,7 @@ def _gather(config: Config) -> Material:
     files: list[Path | None] = [user.password_file for user in config.clients.users]
     files += [config.tls.certificate_file, config.tls.key_file]
     files += [domain.dkim.key_file for domain in config.named_domains]
-    files += [way.smarthost.password_file for way in outbound.ways(config.delivery)]
-    files.append(config.delivery.tls.ca_file)
+    files += [config.delivery.tls.ca_file, *(way.smarthost.password_file for way in outbound.ways(config.delivery))]
     watched = {str(path): system.status(str(path)) for path in files if path}  # before they are read
     keys = dkim.wanted(config, STATE)
     return Material(
@@ -111,6 +114,8 @@ def _gather(config: Config) -> Material:
         pems=dkim.ensure(keys, config.dkim.key_bits),
         pair=certificate.ensure(config, STATE),
         passwords=users.database(config),
+        credentials=outbound.credentials(config),
+        authorities=outbound.authorities(config.delivery.tls.ca_file),
     )
 
 
@@ -124,22 +129,17 @@ def _build(generation: Path, config: Config, material: Material) -> None:
     system.write(generation / "tls" / "key.pem", material.pair.key)
     if material.passwords:
         system.write_database(generation / users.DATABASE, material.passwords)
-    if config.delivery.tls.ca_file:
+    if material.credentials:
+        system.write_database(generation / "authinfo.db", material.credentials)
+    if material.authorities:
         # a copy: sendmail ignores a file that others could write, and the person's may be on any volume
-        system.write(generation / "ca.pem", _authorities(config.delivery.tls.ca_file))
+        system.write(generation / "ca.pem", material.authorities)
     cf = generation / "sendmail.cf"
     try:
         system.write(cf, system.run(["m4", "sendmail.mc"], cwd=generation))
         for text in (generation / name for name in ("access", "rewrite")):
             if text.exists():
                 system.run(["makemap", "-C", str(cf), "hash", str(text)], stdin=text.read_text())
-        if auth := outbound.credentials(config):
-            # never a text file, nor an argument
-            table = "".join(f"{key}\t{value}\n" for key, value in auth.items())
-            system.run(["makemap", "-C", str(cf), "hash", str(generation / "authinfo")], stdin=table)
-            # once more: makemap lets the group read
-            database = generation / "authinfo.db"
-            system.write(database, database.read_bytes())
         # an address test reads the whole configuration: a bad line of sendmail.local_config shows here
         system.run([SENDMAIL, "-C", str(cf), "-bt"], stdin="/quit\n", env=_environment(config))
         if keys:
@@ -148,22 +148,6 @@ def _build(generation: Path, config: Config, material: Material) -> None:
         raise InstallError(f"the rendered configuration is refused: {error}") from error
     system.write(generation / "config.json", config.model_dump_json(indent=1))
     system.write(generation / "plan.json", plan.dumps(make_plan(config, material, around)))
-
-
-def _authorities(path: Path) -> str:
-    """The certificates in ``delivery.tls.ca_file``, as openssl reads them."""
-    where = f"delivery.tls.ca_file, {path}"
-    try:
-        text = path.read_text("ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InstallError(f"{where}, can't be read: {getattr(error, 'strerror', None) or 'not PEM'}") from error
-    certificates = re.findall(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", text, re.DOTALL)
-    if not certificates:
-        raise InstallError(f"{where}, holds no certificate: give a PEM file")
-    try:
-        return "".join(system.run(["openssl", "x509"], stdin=each) for each in certificates)
-    except CommandError as error:
-        raise InstallError(f"{where}, holds a certificate that openssl can't read: give a PEM file") from error
 
 
 def surroundings() -> networks.Surroundings:

@@ -1,13 +1,15 @@
 """Where mail goes and how safe the way must be, in the form that the rules in sendmail.mc are made of."""
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from postroad import system
 from postroad.config.delivery import OutboundTls, Smarthost, is_address
 from postroad.config.model import Config, Delivery
-from postroad.errors import InstallError
+from postroad.errors import CommandError, InstallError
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def policies(tls: OutboundTls) -> list[tuple[bool, str, str]]:
     return [(pattern.startswith("."), pattern.removeprefix("."), tls.domains[pattern]) for pattern in order]
 
 
-def credentials(config: Config) -> dict[str, str]:
+def credentials(config: Config) -> dict[bytes, bytes]:
     """What sendmail's ``authinfo`` gets for each smarthost that wants AUTH, by its ``$h``; secret.
 
     Raises:
@@ -98,7 +100,7 @@ def credentials(config: Config) -> dict[str, str]:
         user, path = way.smarthost.username, way.smarthost.password_file
         if user is not None and path is not None:
             words = [_word("U", user), _word("I", user), _word("P", _password(way.smarthost.host, path))]
-            table[f"[smarthost.{way.number}]"] = " ".join([*words, '"M:CRAM-MD5 PLAIN LOGIN"'])
+            table[f"[smarthost.{way.number}]".encode()] = " ".join([*words, '"M:CRAM-MD5 PLAIN LOGIN"']).encode()
     return table
 
 
@@ -121,3 +123,25 @@ def _password(host: str, path: Path) -> str:
     if len(password) > 255 or not password.isprintable():
         raise InstallError(f"{where}, is no password: it is longer than 255 characters or holds control characters")
     return password
+
+
+def authorities(path: Path | None) -> str:
+    """The certificates in ``delivery.tls.ca_file``, as openssl reads them; empty where there is none.
+
+    Raises:
+        InstallError: it can't be read, or is no PEM.
+    """
+    if path is None:
+        return ""
+    where = f"delivery.tls.ca_file, {path}"
+    try:
+        text = path.read_text("ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InstallError(f"{where}, can't be read: {getattr(error, 'strerror', None) or 'not PEM'}") from error
+    certificates = re.findall(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", text, re.DOTALL)
+    if not certificates:
+        raise InstallError(f"{where}, holds no certificate: give a PEM file")
+    try:
+        return "".join(system.run(["openssl", "x509"], stdin=each) for each in certificates)
+    except CommandError as error:
+        raise InstallError(f"{where}, holds a certificate that openssl can't read: give a PEM file") from error

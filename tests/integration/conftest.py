@@ -162,6 +162,18 @@ def send(relay: PostroadContainer, message: EmailMessage, **arguments: Any) -> s
     return str(message["Message-ID"])
 
 
+def deferred(relay: PostroadContainer, message_id: str) -> str:
+    """Wait until the message was put off; return the reason. Nothing was delivered or bounced."""
+    event = relay.wait_for(message_id, "deferred")
+    assert not {"delivered", "bounced"} & {other["event"] for other in story(relay, message_id)}
+    return str(event["status"])
+
+
+def story(relay: PostroadContainer, message_id: str) -> list[dict[str, Any]]:
+    """The events of a message so far."""
+    return [event for event in relay.events() if event.get("message_id") == message_id]
+
+
 RELAYS = pytest.StashKey[list[PostroadContainer]]()
 
 

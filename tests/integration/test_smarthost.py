@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from postroad.testing import ENDS, PostroadContainer
-from tests.integration.conftest import Relays, letter, send
+from tests.integration.conftest import Relays, deferred, letter, send
 from tests.internet.host import Mx, Watch
 from tests.internet.internet import Internet
 
@@ -55,14 +55,6 @@ def start(relays: Relays, internet: Internet, safe: Path) -> Callable[..., Postr
 
 
 LOGIN = {"username": "app", "password_file": "/secrets/app"}
-
-
-def deferred(relay: PostroadContainer, message_id: str) -> str:
-    """Wait until the message was put off; return the reason. Nothing was delivered or bounced."""
-    event = relay.wait_for(message_id, "deferred")
-    story = [each for each in relay.events() if each.get("queue_id") == event["queue_id"]]
-    assert not {"delivered", "bounced"} & {each["event"] for each in story}, story
-    return str(event["status"])
 
 
 def end(relay: PostroadContainer, message_id: str) -> dict[str, Any]:

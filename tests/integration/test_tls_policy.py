@@ -1,12 +1,11 @@
 """TLS with recipients' MX hosts: what each policy lets through, and what it keeps in the queue."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from postroad.testing import ENDS, PostroadContainer
-from tests.integration.conftest import Relays, letter, send
+from tests.integration.conftest import Relays, deferred, letter, send, story
 from tests.internet.host import Mx, Resolver
 from tests.internet.internet import Internet
 
@@ -87,16 +86,8 @@ def check(relay: PostroadContainer, internet: Internet, recipient: str, end: str
         if not watched:
             assert bool(internet.wait_for_message(message_id).tls_version) == (end == "tls")
         return
-    story = story_of(relay, message_id)
-    assert end in str(story), story
-    assert not {"delivered", "bounced"} & {event["event"] for event in story}
+    assert end in deferred(relay, message_id)
     assert not internet.messages(recipient)
-
-
-def story_of(relay: PostroadContainer, message_id: str) -> list[dict[str, Any]]:
-    """A message's events, once it was put off for some recipient."""
-    queue_id = relay.wait_for(message_id, "deferred")["queue_id"]
-    return [event for event in relay.events() if event.get("queue_id") == queue_id]
 
 
 def test_a_certificate_for_the_domain_itself_will_do(relay: PostroadContainer, internet: Internet) -> None:
@@ -108,9 +99,10 @@ def test_one_message_goes_where_it_may(relay: PostroadContainer, internet: Inter
     internet.add_zone("both.example")
     domains = ["opportunistic.self-signed.example", "verify.self-signed.example"]
     message_id = send(relay, letter(), to_addrs=[f"two@{domain}" for domain in domains])
-    story = story_of(relay, message_id)
+    relay.wait_for(message_id, "deferred")
     assert internet.wait_for_message(message_id).recipient == f"two@{domains[0]}"
-    assert [event["recipient"] for event in story if event["event"] == "deferred"] == [f"two@{domains[1]}"]
+    events = story(relay, message_id)
+    assert [event["recipient"] for event in events if event["event"] == "deferred"] == [f"two@{domains[1]}"]
 
 
 def test_a_policy_for_all_and_for_what_is_below(relays: Relays, internet: Internet, authority: str) -> None:
