@@ -158,7 +158,7 @@ class Parser:
         if outcome is None:
             return None
         kind, fields = outcome
-        if message.objection and kind is model.Deferred and not fields["reply"] and not fields["status"]:
+        if message.objection and kind is model.Deferred:  # what the line has itself is left from before
             fields |= {"status": message.objection, "dsn": lines.reply_dsn(message.objection) or fields["dsn"]}
         message.objection = None
         fields |= by(line) | message.about() | {"queue_id": queue_id}

@@ -622,7 +622,7 @@ def test_an_objection_to_the_server_s_tls_is_the_reason_of_the_delay_that_follow
         for event in feed(
             parser,
             f"ruleset=tls_rcpt, arg1=a@y, relay=mx.y., reject={reason}",
-            to("<a@y>", "Deferred", ", dsn=4.0.0"),
+            to("<a@y>", "Deferred: 454 4.7.0 not now", ", dsn=4.0.0"),
             to("<b@z>", "Deferred", ", dsn=4.0.0"),
         )
         if isinstance(event, model.Deferred)
