@@ -248,21 +248,30 @@ def _session(address: str, port: int, who: Sequence[str], to: Sequence[str], lim
         smtp = _connect(address, port, limit, tls=False)
     except (OSError, smtplib.SMTPException):
         smtp = _connect(address, port, limit, tls=True)
-    attempts = []
+    attempts: list[Attempt] = []
     with smtp:
-        smtp.ehlo("stranger.postroad-test.example")
-        for sender in who:
-            code, text = smtp.docmd(f"MAIL FROM:<{sender}>")
-            if code >= 400:
-                attempts.append(Attempt(f"{STRANGER} to port {port}", sender, "", _reply(code, text)))
-                continue
-            for recipient in to[:5]:
-                code, text = smtp.docmd(f"RCPT TO:<{recipient}>")
-                attempts.append(Attempt(f"{STRANGER} to port {port}", sender, recipient, _reply(code, text)))
-                if code < 400:
-                    break
-            smtp.rset()
+        try:
+            _attempt(smtp, port, who, to, attempts)
+        except smtplib.SMTPServerDisconnected:
+            if not attempts:  # else it had enough of what it refused (limits.bad_recipients)
+                raise
     return attempts
+
+
+def _attempt(smtp: smtplib.SMTP, port: int, who: Sequence[str], to: Sequence[str], attempts: list[Attempt]) -> None:
+    """Try, and add what came of it to ``attempts``; the message itself is never sent."""
+    smtp.ehlo("stranger.postroad-test.example")
+    for sender in who:
+        code, text = smtp.docmd(f"MAIL FROM:<{sender}>")
+        if code >= 400:
+            attempts.append(Attempt(f"{STRANGER} to port {port}", sender, "", _reply(code, text)))
+            continue
+        for recipient in to[:5]:
+            code, text = smtp.docmd(f"RCPT TO:<{recipient}>")
+            attempts.append(Attempt(f"{STRANGER} to port {port}", sender, recipient, _reply(code, text)))
+            if code < 400:
+                break
+        smtp.rset()
 
 
 def _connect(address: str, port: int, limit: float, *, tls: bool) -> smtplib.SMTP:

@@ -7,13 +7,13 @@ import os
 import secrets
 import smtplib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from email.message import EmailMessage
 from email.utils import make_msgid
 from typing import Any
 
 import pytest
-from docker.errors import NotFound
+from docker.errors import APIError
 
 os.environ.setdefault(
     "TESTCONTAINERS_RYUK_DISABLED", "true"
@@ -188,9 +188,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
             for number, started in enumerate(relays):
                 try:
                     text = started.log() if started._container else "(not running)"
-                except NotFound:
+                except APIError:  # gone, or going
                     text = "(it did not start, or the test removed it)"  # why it did not is in the error
                 report.sections.append((f"relay {number} of {node.name}", text[-8000:]))
         internet = getattr(item, "funcargs", {}).get("internet")
         if internet:
-            report.sections.append(("pretend internet", internet.logs()[-8000:]))
+            with suppress(APIError):
+                report.sections.append(("pretend internet", internet.logs()[-8000:]))

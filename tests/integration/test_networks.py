@@ -135,7 +135,11 @@ def test_in_the_host_s_network_only_this_host_may_send(image: str) -> None:
         probe.bind(("", 0))
         port = probe.getsockname()[1]
     relay = PostroadContainer(
-        {"hostname": HOSTNAME, "domains": ["sender.example"], "listeners": {"smtp": port}, "clients": {}},
+        {
+            "hostname": HOSTNAME,
+            "domains": ["sender.example"],
+            "listeners": {"smtp": port, "submission": None, "submissions": None},
+        },
         image=image,
         network="host",
         labels=LABELS,

@@ -67,7 +67,7 @@ def test_others_than_those_allowed_are_refused_one_by_one(start_relay: Relays, i
         for each in ("user@rcpt.example", "someone+else@rcpt.example", "only@sender.example")
     ]
     assert {message.verdict("dkim") for message in received} == {"pass"}
-    assert reached(internet, before) == ["ONLY@sender.example", "Someone+Else@rcpt.example", "user@rcpt.example"]
+    assert reached(internet, before) == ["ONLY@sender.example", "Someone+Else@RCPT.example", "user@rcpt.example"]
 
 
 def test_a_bounce_reaches_its_sender_only_if_he_is_allowed(start_relay: Relays, internet: Internet) -> None:
@@ -99,7 +99,7 @@ def test_mail_that_waits_reaches_nobody_else_either(start_relay: Relays, interne
 def test_everything_goes_to_one_mailbox_that_learns_whom_it_was_for(start_relay: Relays, internet: Internet) -> None:
     relay = start_relay(recipients={"redirect_to": "qa+staging@rcpt.example"})
     before = len(internet.messages())
-    recipients = ["user@rcpt.example", "Two@other.example", "hidden@sender.example", "root@mail.sender.example"]
+    recipients = ["user@rcpt.example", "Two@other.example", "hidden@sender.example"]
     message_id, refused = submit(relay, "app@sender.example", recipients, Cc="Two@other.example")
     assert refused == {}
     relay.follow(message_id)
