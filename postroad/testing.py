@@ -73,6 +73,7 @@ class PostroadContainer(DockerContainer):
             self._await_ready(30)
         except BaseException:
             self.stop()
+            self._container = None  # testcontainers stops what did not start once more
             raise
         return self
 

@@ -39,11 +39,12 @@ def _lines(root: dict[str, Any], section: dict[str, Any], indent: str = "") -> I
         yield from textwrap.wrap(description, 100, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
         if below is entry:
             yield f"{indent}{name}: {_value(entry)}"
-        elif "items" in entry:
+        elif "items" in entry or "anyOf" in entry:
+            # a list, or a section that may be null: empty as it is, and what could be there as a comment
             yield f"{indent}{name}: {_value(entry)}"
-            first, *rest = _lines(root, below, "  ")
+            inside = [line if "items" not in entry else "  " + line for line in _lines(root, below, "  ")]
             yield f"{indent}# {name}:"
-            yield from (f"{indent}# {line}" for line in ("  -", *("  " + line for line in (first, *rest))))
+            yield from (f"{indent}# {line}" for line in ("  -", *inside)[0 if "items" in entry else 1 :])
         else:
             yield f"{indent}{name}:"
             yield from _lines(root, below, indent + "  ")

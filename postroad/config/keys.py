@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -29,12 +29,16 @@ class Key:
     @property
     def is_list(self) -> bool:
         """Whether its section stands in a list."""
-        return self.section is not None and self.section is not self.field.annotation
+        return self.section is not None and _holds_list(self.field.annotation)
 
     @property
     def variable(self) -> str | None:
         """The environment variable that sets it; None inside a list, which is set as a whole."""
         return None if "[]" in self.name else f"{PREFIX}{'__'.join(self.path).upper()}"
+
+
+def _holds_list(annotation: Any) -> bool:
+    return get_origin(annotation) is tuple or any(map(_holds_list, get_args(annotation)))
 
 
 def section_of(annotation: Any) -> type[Section] | None:

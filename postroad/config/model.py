@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from postroad.config.delivery import MOST_SMARTHOSTS, OutboundTls, Route, Smarthost
 from postroad.config.mc import check_define_name, check_define_value, check_feature, check_raw
 from postroad.config.names import (
     Address,
@@ -224,12 +225,31 @@ class Queue(Section):
 class Delivery(Section):
     """How mail leaves."""
 
+    smarthost: Smarthost | None = Field(
+        None, description="The server that all mail goes to. `null`: mail goes to the recipients' own MX hosts."
+    )
+    routes: tuple[Route, ...] = Field(
+        (), description="Mail with a way of its own: the first whose `domains` and `senders` both fit wins."
+    )
+    tls: OutboundTls = Field(default_factory=OutboundTls)
     queue: Queue = Field(default_factory=Queue)
     shutdown_grace: Duration = Field(
         timedelta(seconds=8),
         description="How long deliveries under way may go on at a stop. Docker kills the container after 10s,"
         " unless told otherwise.",
     )
+
+    @model_validator(mode="after")
+    def _few(self) -> Self:
+        several = {route.smarthost for route in self.routes} | {self.smarthost}
+        count = len(several - {None})
+        if count > MOST_SMARTHOSTS:
+            refuse(
+                f"at most {MOST_SMARTHOSTS} different smarthosts, as sendmail takes no more",
+                at=("routes",),
+                found=str(count),
+            )
+        return self
 
 
 class Recipients(Section):

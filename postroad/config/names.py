@@ -140,6 +140,26 @@ def _user(value: str) -> str:
     return value
 
 
+def _server_name(value: str) -> str:
+    name = value.lower()
+    if name.startswith("[") or "/" in name:
+        refuse("a host name or an address, without brackets or a prefix length")
+    if ":" in name or name.rpartition(".")[2].isdigit():
+        try:
+            return str(ipaddress.ip_address(name))
+        except ValueError:
+            refuse("a host name, or an IP address such as 192.0.2.1 or 2001:db8::1")
+    # no dot: a service beside us in compose
+    return name if LABEL.fullmatch(name) else check_name(value, "smtp.example.net")
+
+
+def _pattern(value: str) -> str:
+    if value.startswith("*.") and is_name(value[2:].lower()):
+        refuse("a domain, or all names below one with a dot before it", hint=f": {value[1:].lower()}")
+    below = value.startswith(".")
+    return "." * below + check_name(value[below:], "example.com")
+
+
 _NAME_PATTERN = r"^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$"
 
 Hostname = Annotated[
@@ -225,3 +245,19 @@ EgressName = Annotated[
     WithJsonSchema({"$comment": "name and server", "type": "string", "pattern": f"^{EGRESS.pattern}$"}),
 ]
 """``NAME [[CH] TXT] @SERVER``, as dig takes it: a name that answers with the address that asks."""
+
+ServerName = Annotated[
+    str,
+    AfterValidator(_server_name),
+    WithJsonSchema({"$comment": "host name or address", "type": "string", "maxLength": 253}),
+]
+"""A server to connect to: a name, with or without a dot, in lower case, or an IP address."""
+
+DomainPattern = Annotated[
+    str,
+    AfterValidator(_pattern),
+    WithJsonSchema(
+        {"$comment": "domain", "type": "string", "maxLength": 254, "pattern": _NAME_PATTERN.replace("^", r"^\.?", 1)}
+    ),
+]
+"""A fully qualified domain name, or one after a dot for all names below it."""

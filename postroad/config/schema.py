@@ -21,19 +21,18 @@ def schema() -> dict[str, Any]:
 
 def _set_defaults(made: dict[str, Any], section: type[Section]) -> None:
     # pydantic writes a duration's default as PT5M and a size's as octets
-    required = {
-        name: (field.examples or [None])[0] for name, field in section.model_fields.items() if field.is_required()
-    }
-    defaults = section.model_validate(required).model_dump(mode="json")
+    required = {name for name, field in section.model_fields.items() if field.is_required()}
+    # not validated: no key alone needs a value for a section's defaults to be told
+    defaults = section.model_construct().model_dump(mode="json")
     for name, entry in made["properties"].items():
         if name not in required and "$ref" not in entry:
             entry["default"] = defaults[name]
 
 
 def resolve(root: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
-    """The section that an entry refers to, itself or as a list's items; else the entry."""
+    """The section that an entry refers to: itself, besides null, or as a list's items; else the entry."""
     items = entry.get("items", {})
-    for candidate in (entry, items, *items.get("anyOf", [])):
+    for candidate in (entry, *entry.get("anyOf", []), items, *items.get("anyOf", [])):
         if "$ref" in candidate:
             section: dict[str, Any] = root["$defs"][candidate["$ref"].rpartition("/")[2]]
             return section

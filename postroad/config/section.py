@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from postroad.config.values import refuse
+
+_Value = TypeVar("_Value", bound=str)
 
 
 class Section(BaseModel):
@@ -44,13 +46,13 @@ def _texts(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple
             yield from _texts(item, (*path, key))
 
 
-class FrozenMap(Mapping[str, str]):
+class FrozenMap(Mapping[str, _Value]):
     """A mapping that can't be changed, and so can be hashed."""
 
-    def __init__(self, items: Mapping[str, str]) -> None:
+    def __init__(self, items: Mapping[str, _Value]) -> None:
         self._items = dict(items)
 
-    def __getitem__(self, key: str) -> str:
+    def __getitem__(self, key: str) -> _Value:
         return self._items[key]
 
     def __iter__(self) -> Iterator[str]:

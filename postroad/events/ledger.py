@@ -28,7 +28,10 @@ WAITING = 50_000
 class Message:
     """What is remembered of one queue id."""
 
-    __slots__ = ("accepted", "explained", "line", "looks_accepted", "received", "refusal", "told", "waiting", "whole")
+    __slots__ = (
+        *("accepted", "explained", "line", "looks_accepted", "objection", "received", "refusal", "told"),
+        *("waiting", "whole"),
+    )
 
     def __init__(self) -> None:
         """Begin to remember."""
@@ -40,6 +43,7 @@ class Message:
         self.told = False  # that was
         self.explained = False  # an event has told why it comes to nothing
         self.waiting: dict[str, None] = {}  # recipients of failed attempts
+        self.objection: str | None = None  # to the server's TLS, that the next to= line won't tell
         self.whole: str | None = None  # the queue id of the message that it was split off
 
     def about(self) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from typing import NamedTuple
 QUEUE_ID = r"[0-9A-Za-x]{8}\d{6,10}"
 _PREFIX = re.compile(rf"({QUEUE_ID}|NOQUEUE): (.*)", re.DOTALL)
 
-# an SMTP peer: a name, a name and [an address], or [an address] alone
-PEER = r"(?:[^\s,\[\]]+ )?\[[^\]\s]+\](?: \(may be forged\))?|[^\s,\[\]]+"
+# an SMTP peer: a name, a name and [an address], or [an address] alone; a smarthost given by its address has it twice
+PEER = r"(?:[^\s,\[\]]+ |\[[^\]\s]+\] )?\[[^\]\s]+\](?: \(may be forged\))?|[^\s,\[\]]+"
 DSN = r"[245]\.\d{1,3}\.\d{1,3}"
 
 FROM = re.compile(
@@ -102,7 +102,7 @@ _MARK = re.compile(r'\\.?|"(?:[^"\\]|\\.)*"|[(<>,"]', re.DOTALL)
 _IN_COMMENT = re.compile(r"\\.?|[()]", re.DOTALL)
 _RULESET = re.compile(r"ruleset=([^\s,]+), arg1=")
 _REJECT = re.compile(rf"(?:arg2=.*?, )?(?:relay=(?P<peer>{PEER}), )?reject=(?P<reply>.*)", re.DOTALL)
-_PEER_ADDRESS = re.compile(r"(?:(\S+) )?\[(?:IPv6:)?([^\]\s]+)\](?: \(may be forged\))?")
+_PEER_ADDRESS = re.compile(r"(?:(?:([^\s\[]\S*)|\[\S+) )?\[(?:IPv6:)?([^\]\s]+)\](?: \(may be forged\))?")
 _DURATION = re.compile(r"(?:(\d{1,6})\+)?(\d{1,4}):(\d\d):(\d\d)")
 _REPLY_DSN = re.compile(rf"[245]\d\d[ -]({DSN})(?: |$)")
 

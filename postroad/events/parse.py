@@ -158,6 +158,9 @@ class Parser:
         if outcome is None:
             return None
         kind, fields = outcome
+        if message.objection and kind is model.Deferred:  # what the line has itself is left from before
+            fields |= {"status": message.objection, "dsn": lines.reply_dsn(message.objection) or fields["dsn"]}
+        message.objection = None
         fields |= by(line) | message.about() | {"queue_id": queue_id}
         events = self._ledger.accept(message.whole or queue_id, line.time)
         for recipient in recipients or [None]:
@@ -183,6 +186,10 @@ class Parser:
 
     def _ruleset(self, line: LogLine, queue_id: str | None, text: str) -> _Result:
         found = lines.rejection(text, _OF_COMMANDS)
+        if found is not None and queue_id is not None and found.ruleset == "tls_rcpt":
+            # the to= line of the recipient follows, and has no reason
+            self._ledger.message(queue_id).objection = found.reply
+            return []
         if found is None or found.ruleset in _OF_DELIVERIES:
             return None
         fields: dict[str, Any] = {"reply": found.reply, "dsn": lines.reply_dsn(found.reply), "ruleset": found.ruleset}

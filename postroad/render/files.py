@@ -9,7 +9,7 @@ import jinja2
 
 from postroad.config.model import Config, User
 from postroad.config.values import format_duration
-from postroad.render import lua, m4, networks
+from postroad.render import lua, m4, networks, outbound
 from postroad.render.keys import SigningKey
 from postroad.render.paths import RUN
 
@@ -99,6 +99,10 @@ def files(
         "around": around,
         "keys": keys,
         "signed": ",".join(SIGNED),
+        "ways": outbound.ways(config.delivery),
+        "routes": outbound.routes(config.delivery),
+        "strict": config.delivery.tls.policy != "opportunistic" or bool(config.delivery.tls.domains),
+        "tls_policies": outbound.policies(config.delivery.tls),
         "warn_after": format_duration(queue.warn_after) if queue.warn_after else "",
         "give_up_after": format_duration(queue.give_up_after),
         "hostname_sends": config.covers(config.hostname),

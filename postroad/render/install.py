@@ -15,7 +15,7 @@ from postroad import system
 from postroad.config.model import Config
 from postroad.config.values import format_duration
 from postroad.errors import CommandError, InstallError
-from postroad.render import certificate, networks, plan, users
+from postroad.render import certificate, networks, outbound, plan, users
 from postroad.render import keys as dkim
 from postroad.render.files import files
 from postroad.render.paths import CURRENT, LOG_SOCKET, QUEUE, RUN, STATE
@@ -34,6 +34,8 @@ class Material:
         pems: their content by domain.
         pair: the certificate and its key.
         passwords: SASL's records.
+        credentials: what the smarthosts are told, by their names in sendmail.
+        authorities: certificates of authorities to trust besides the system's; may be empty.
     """
 
     watched: dict[str, str]
@@ -41,6 +43,8 @@ class Material:
     pems: dict[str, bytes]
     pair: certificate.Pair
     passwords: dict[bytes, bytes]
+    credentials: dict[bytes, bytes]
+    authorities: str
 
 
 def install(config: Config) -> list[str]:
@@ -101,6 +105,7 @@ def _gather(config: Config) -> Material:
     files: list[Path | None] = [user.password_file for user in config.clients.users]
     files += [config.tls.certificate_file, config.tls.key_file]
     files += [domain.dkim.key_file for domain in config.named_domains]
+    files += [config.delivery.tls.ca_file, *(way.smarthost.password_file for way in outbound.ways(config.delivery))]
     watched = {str(path): system.status(str(path)) for path in files if path}  # before they are read
     keys = dkim.wanted(config, STATE)
     return Material(
@@ -109,6 +114,8 @@ def _gather(config: Config) -> Material:
         pems=dkim.ensure(keys, config.dkim.key_bits),
         pair=certificate.ensure(config, STATE),
         passwords=users.database(config),
+        credentials=outbound.credentials(config),
+        authorities=outbound.authorities(config.delivery.tls.ca_file),
     )
 
 
@@ -122,6 +129,11 @@ def _build(generation: Path, config: Config, material: Material) -> None:
     system.write(generation / "tls" / "key.pem", material.pair.key)
     if material.passwords:
         system.write_database(generation / users.DATABASE, material.passwords)
+    if material.credentials:
+        system.write_database(generation / "authinfo.db", material.credentials)
+    if material.authorities:
+        # a copy: sendmail ignores a file that others could write, and the person's may be on any volume
+        system.write(generation / "ca.pem", material.authorities)
     cf = generation / "sendmail.cf"
     try:
         system.write(cf, system.run(["m4", "sendmail.mc"], cwd=generation))

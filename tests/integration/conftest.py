@@ -76,7 +76,7 @@ class Relays:
         A key that is None there is left out. ``queue``, ``state``, ``kwargs``, ``tmpfs`` (path to options) and
         ``mounts`` (path here to path inside) go to the container.
         """
-        run = {key: config.pop(key) for key in ("queue", "state") if key in config}
+        run: dict[str, Any] = {key: config.pop(key) for key in ("queue", "state") if key in config}
         run.update(config.pop("kwargs", {}))
         mounts, tmpfs = config.pop("mounts", {}), config.pop("tmpfs", {})
         wanted = {"hostname": HOSTNAME, "domains": ["sender.example"], **config}
@@ -84,15 +84,15 @@ class Relays:
             {key: value for key, value in wanted.items() if value is not None},
             image=self.image,
             network=self.internet.network,
-            dns=[self.internet.dns.address],
+            dns=run.pop("dns", [self.internet.dns.address]),
             labels=LABELS,
             **run,
         )
         relay.tmpfs.update(tmpfs)
         for source, target in mounts.items():
             relay.with_volume_mapping(source, target, "ro")
-        self.started.append(relay)
         self.stack.enter_context(relay)
+        self.started.append(relay)  # one that did not start is gone, and its error holds its log
         if publish:
             self.internet.publish_sender(config.get("hostname") or HOSTNAME, relay.address, dkim=relay.dkim_records())
         return relay
@@ -107,12 +107,18 @@ def start_relay(image: str, internet: Internet, request: pytest.FixtureRequest) 
 
 
 @pytest.fixture(scope="module")
-def relay(image: str, internet: Internet, request: pytest.FixtureRequest) -> Iterator[PostroadContainer]:
+def relays(image: str, internet: Internet, request: pytest.FixtureRequest) -> Iterator[Relays]:
+    """Starts relays that a module's tests share."""
+    made = Relays(image, internet)
+    with made.stack:
+        request.node.stash[RELAYS] = made.started
+        yield made
+
+
+@pytest.fixture(scope="module")
+def relay(relays: Relays) -> PostroadContainer:
     """A relay with the shortest configuration, shared by a module's tests."""
-    relays = Relays(image, internet)
-    with relays.stack:
-        request.node.stash[RELAYS] = relays.started
-        yield relays()
+    return relays()
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +160,18 @@ def send(relay: PostroadContainer, message: EmailMessage, **arguments: Any) -> s
     with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
         smtp.send_message(message, **arguments)
     return str(message["Message-ID"])
+
+
+def deferred(relay: PostroadContainer, message_id: str) -> str:
+    """Wait until the message was put off; return the reason. Nothing was delivered or bounced."""
+    event = relay.wait_for(message_id, "deferred")
+    assert not {"delivered", "bounced"} & {other["event"] for other in story(relay, message_id)}
+    return str(event["status"])
+
+
+def story(relay: PostroadContainer, message_id: str) -> list[dict[str, Any]]:
+    """The events of a message so far."""
+    return [event for event in relay.events() if event.get("message_id") == message_id]
 
 
 RELAYS = pytest.StashKey[list[PostroadContainer]]()

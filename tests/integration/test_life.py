@@ -208,6 +208,18 @@ def test_reload_puts_a_change_in_force_and_names_it(start_relay: Relays, tmp_pat
     assert [code for code, _ in refused.values()] == [452]
 
 
+def test_a_reload_is_through_when_sendmail_listens_anew(start_relay: Relays) -> None:
+    relay = start_relay(publish=False)
+    sendmail = pids(relay)[-1]
+    relay.shell(f"kill -STOP {sendmail}")
+    relay.get_wrapped_container().kill(signal.SIGHUP)
+    wait_until(lambda: relay.shell("readlink /run/postroad/current")[1].strip() == "gen-2")
+    time.sleep(2)  # its sockets still listen, by the old configuration
+    assert "reloaded" not in notices(relay)
+    relay.shell(f"kill -CONT {sendmail}")
+    wait_until(lambda: "reloaded" in notices(relay))
+
+
 def test_a_failed_reload_keeps_what_is_in_force(start_relay: Relays, tmp_path: Any, internet: Internet) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("log: {format: json}\n")

@@ -1,5 +1,6 @@
 """The containers of the pretend internet."""
 
+import hashlib
 import subprocess
 from collections.abc import Sequence
 
@@ -68,11 +69,41 @@ class Dns(Host):
     port = 53
 
 
+class Resolver(Host):
+    """A DNS resolver that checks DNSSEC."""
+
+    role = "resolver"
+    port = 53
+
+
+class Watch(Host):
+    """An SMTP server that takes everything and writes down what it is told; ``image/watch`` has a port a behaviour."""
+
+    role = "watch"
+    port = 25
+
+    def commands(self, port: int) -> list[str]:
+        """What came to a port so far: ``clear`` or ``tls``, and the command."""
+        lines = self.run("cat", "/run/watch/log").decode().splitlines()
+        return [line.partition(" ")[2] for line in lines if line.startswith(f"{port} ")]
+
+    def forget(self) -> None:
+        """Begin the record anew."""
+        self.run("truncate", "--size=0", "/run/watch/log")
+
+
 class Mx(Host):
     """A receiving MX; besides stopped and frozen it can be up with its port closed."""
 
     role = "mx"
     port = 25
+
+    def tlsa(self) -> str:
+        """A TLSA record for its key: DANE-EE, SPKI, SHA-256 (RFC 7672, section 3.1.1)."""
+        key = self.run(
+            "sh", "-c", "openssl x509 -in /run/mx/cert.pem -noout -pubkey | openssl pkey -pubin -outform DER"
+        )
+        return f"3 1 1 {hashlib.sha256(key).hexdigest()}"
 
     def refuse(self) -> None:
         """Close port 25: clients see the connection refused, at once."""

@@ -12,6 +12,7 @@ import base64
 import contextlib
 import ipaddress
 import json
+import os
 import secrets
 import subprocess
 import time
@@ -25,10 +26,10 @@ import docker
 from docker.errors import NotFound
 from docker.types import EndpointConfig, IPAMConfig, IPAMPool
 
-from tests.internet.host import Dns, Host, Mx
+from tests.internet.host import Dns, Host, Mx, Resolver, Watch
 from tests.internet.received import ReceivedMessage
 
-IMAGE = "postroad-internet"
+IMAGE = os.environ.get("POSTROAD_INTERNET_IMAGE", "postroad-internet")  # two source trees may share one engine
 LABEL = "postroad.test"  # on all that tests make; its value here is the Internet's name
 
 HostT = TypeVar("HostT", bound=Host)
@@ -138,17 +139,72 @@ class Internet:
         host.start()
         return host
 
-    def add_mx(self, domain: str, *others: str, tls: bool = True) -> Mx:
-        """Start and publish ``mx.DOMAIN``, which takes the mail of these domains; ``tls``: offer STARTTLS."""
+    def add_mx(self, domain: str, *others: str, tls: bool = True, certificate: str = "good") -> Mx:
+        """Start and publish ``mx.DOMAIN``, which takes the mail of these domains.
+
+        Args:
+            domain: the domain; others: more of them.
+            tls: offer STARTTLS.
+            certificate: good, expired, self-signed, wrong-name or wildcard.
+        """
         mx = f"mx.{domain}"
         domains = [domain, *others]
         environment = {"MX_HOSTNAME": mx, "MX_DOMAINS": " ".join(domains), "MX_TLS": "may" if tls else "none"}
+        environment["MX_CERTIFICATE"] = certificate
         host = self._add_host(Mx, DNS_SERVER=self.dns.address, **environment)
         self.add_zone(*domains)
         self.publish_host(mx, *host.addresses)
         for name in domains:
             self.publish(name, "MX", f"10 {mx}")
         return host
+
+    def add_smarthost(
+        self,
+        hostname: str,
+        *,
+        user: str = "",
+        mechanisms: str = "PLAIN LOGIN",
+        certificate: str = "good",
+        tls: bool = True,
+    ) -> Mx:
+        """Start and publish a server that takes mail for any domain and keeps it; on port 587 from those only who log in.
+
+        Args:
+            hostname: its name.
+            user: ``name:password``; without one there is no port 587.
+            mechanisms: the SASL mechanisms it offers.
+            certificate: good, expired, self-signed, wrong-name or wildcard.
+            tls: offer STARTTLS.
+        """
+        environment = {
+            "MX_TLS": "may" if tls else "none",
+            "MX_HOSTNAME": hostname,
+            "MX_DOMAINS": "static:all",
+            "MX_CERTIFICATE": certificate,
+        }
+        environment |= {"MX_USER": user, "MX_MECHANISMS": mechanisms}
+        host = self._add_host(Mx, DNS_SERVER=self.dns.address, **environment)
+        self.add_zone(hostname.partition(".")[2])
+        self.publish_host(hostname, *host.addresses)
+        if user:
+            host.run("role", "ready", "587")
+        return host
+
+    def add_watch(self, hostname: str, *, behaviour: str = "good") -> Watch:
+        """Start and publish an SMTP server that writes down what it is told; ``behaviour`` is port 25's."""
+        host = self._add_host(Watch, MX_HOSTNAME=hostname, MX_BEHAVIOUR=behaviour)
+        self.add_zone(hostname.partition(".")[2])
+        self.publish_host(hostname, *host.addresses)
+        return host
+
+    def add_resolver(self, *zones: str, bogus: Sequence[str] = ()) -> Resolver:
+        """Start a resolver that checks DNSSEC in these zones, which are signed, and answers for all others as well.
+
+        It has the key of the first for those in ``bogus``, and so takes their answers for forged.
+        """
+        keys = [self.dns.run("zone", "key", zone).decode().strip() for zone in zones]
+        keys += [keys[0].replace(zones[0], zone) for zone in bogus]
+        return self._add_host(Resolver, DNS_SERVER=self.dns.address, ANCHORS="\n".join(keys))
 
     def add_app(self) -> Host:
         """Start a container that does nothing, with Python, to run senders in."""
@@ -158,9 +214,9 @@ class Internet:
         """The certificate (PEM) of the authority that signs those of the MX hosts."""
         return self.dns.run("cat", "/usr/local/share/internet/ca.pem")
 
-    def add_zone(self, *names: str) -> None:
-        """Be authoritative for these zones; those that exist stay as they are."""
-        self.dns.run("zone", "add", *names)
+    def add_zone(self, *names: str, signed: bool = False) -> None:
+        """Be authoritative for these zones, with DNSSEC if ``signed``; those that exist stay as they are."""
+        self.dns.run("zone", "sign" if signed else "add", *names)
 
     def publish(self, name: str, rtype: str, *values: str, ttl: int = 60) -> None:
         """Make these all the records of this name and type; a TXT value is the plain text, unsplit.

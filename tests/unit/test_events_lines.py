@@ -62,6 +62,8 @@ def test_addresses_that_do_not_end(text: str) -> None:
         ("[192.0.2.1]", (None, "192.0.2.1")),
         ("mx.example. [192.0.2.1]", ("mx.example", "192.0.2.1")),
         ("mx.example.", ("mx.example", None)),
+        ("[192.0.2.1] [192.0.2.1]", (None, "192.0.2.1")),
+        ("[IPv6:2001:db8::25] [IPv6:2001:db8:0:0:0:0:0:25]", (None, "2001:db8::25")),
         ("app.example [192.0.2.1] (may be forged)", (None, "192.0.2.1")),
         ("localhost [IPv6:0:0:0:0:0:0:0:1]", ("localhost", "::1")),
         ("[IPv6:2001:db8:0:0:0:0:0:25]", (None, "2001:db8::25")),

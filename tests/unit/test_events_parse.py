@@ -611,3 +611,21 @@ def test_what_postroad_itself_logs_is_a_notice(level: int, name: str) -> None:
     )
     text = "doctor: spf: a.example has no SPF record"
     assert event == model.Notice(time=5, program="postroad", pid=9, level=name, message=text)
+
+
+def test_an_objection_to_the_server_s_tls_is_the_reason_of_the_delay_that_follows() -> None:
+    parser = Parser()
+    reason = "403 4.7.0 y needs TLS (require): mx.y does not offer STARTTLS"
+    feed(parser, FROM, MILTER)
+    waits, *others = [
+        event
+        for event in feed(
+            parser,
+            f"ruleset=tls_rcpt, arg1=a@y, relay=mx.y., reject={reason}",
+            to("<a@y>", "Deferred: 454 4.7.0 not now", ", dsn=4.0.0"),
+            to("<b@z>", "Deferred", ", dsn=4.0.0"),
+        )
+        if isinstance(event, model.Deferred)
+    ]
+    assert (waits.recipient, waits.status, waits.dsn) == ("a@y", reason, "4.7.0")
+    assert [(other.recipient, other.status, other.dsn) for other in others] == [("b@z", None, "4.0.0")]

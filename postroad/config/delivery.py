@@ -1,0 +1,138 @@
+"""Where mail goes, and how safe the way there must be: smarthosts, routes, outbound TLS."""
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, PlainSerializer, field_validator, model_validator
+
+from postroad.config.names import DomainPattern, ServerName
+from postroad.config.section import FrozenMap, Section
+from postroad.config.values import AbsolutePath, WholeNumber, refuse
+
+MOST_SMARTHOSTS = 12
+"""sendmail knows 25 mailers, each smarthost is one, and ten are taken; the others are for what may come."""
+
+
+def _port(value: int) -> int:
+    if value == 465:
+        refuse("a port with STARTTLS, such as 587: sendmail can't begin a connection with TLS, as port 465 wants it")
+    return value
+
+
+class Smarthost(Section):
+    """A server that takes our mail and delivers it on."""
+
+    host: ServerName = Field(
+        description="The server: a name, whose A and AAAA records count (not MX), or an address.",
+        examples=["smtp.example.net"],
+    )
+    port: Annotated[WholeNumber, AfterValidator(_port)] = Field(587, ge=1, le=65535, description="Its port.")
+    fallback: ServerName | None = Field(
+        None,
+        description="A second server, on the same port and with the same credentials, for when the first can't be"
+        " reached or has no valid certificate.",
+    )
+    tls: Literal["verify", "require", "none"] = Field(
+        "verify",
+        description="`verify`: STARTTLS, and a valid certificate for `host` (or `fallback`). `require`: STARTTLS with"
+        " any certificate. `none`: no TLS.",
+    )
+    username: str | None = Field(
+        None, min_length=1, description="User for AUTH (PLAIN, LOGIN or CRAM-MD5); only with `tls: verify`."
+    )
+    password_file: AbsolutePath | None = Field(None, description="File that holds the password.")
+
+    @model_validator(mode="after")
+    def _safe(self) -> Self:
+        if (self.username is None) != (self.password_file is None):
+            missing = "username" if self.username is None else "password_file"
+            refuse("username and password_file together, or neither", at=(missing,), found="one alone")
+        if self.tls != "verify":
+            if self.username is not None:
+                refuse(
+                    "verify where there is a username: the password would go to anybody", at=("tls",), found=self.tls
+                )
+            return self
+        for key in ("host", "fallback"):
+            name = getattr(self, key)
+            if name is not None and is_address(name):
+                refuse("a name, as certificates are for names", at=(key,), found=name)
+        return self
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The servers, in the order in which they are tried."""
+        return (self.host,) if self.fallback is None else (self.host, self.fallback)
+
+
+def is_address(host: str) -> bool:
+    """Whether this is an IP address, not a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+class Route(Section):
+    """A way for some of the mail."""
+
+    domains: tuple[DomainPattern, ...] = Field(
+        (), description="Recipients' domains, `.example.com` for all below it. Empty: any."
+    )
+    senders: tuple[DomainPattern, ...] = Field(
+        (),
+        description="Domains of envelope senders, written likewise. Empty: any, and bounces, which have no sender.",
+    )
+    smarthost: Smarthost | None = Field(
+        description="Where this mail goes. `null`: to the recipients' own MX hosts.", examples=[None]
+    )
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not self.domains and not self.senders:
+            refuse("domains or senders; for all mail set delivery.smarthost", at=("domains",), found="neither")
+        return self
+
+
+TlsPolicy = Literal["opportunistic", "require", "verify", "dane", "dane-only"]
+
+
+class OutboundTls(Section):
+    """TLS with recipients' MX hosts; a smarthost has a `tls` of its own."""
+
+    policy: TlsPolicy = Field(
+        "opportunistic",
+        description="`opportunistic`: STARTTLS where it works, else clear text. `require`: never clear text."
+        " `verify`: a valid certificate, too, for the MX host or the domain. `dane`: as the domain's TLSA records say;"
+        " opportunistic without. `dane-only`: only with TLSA records. What falls short waits in the queue.",
+    )
+    domains: Annotated[
+        Mapping[DomainPattern, TlsPolicy],
+        AfterValidator(FrozenMap),
+        PlainSerializer(dict, return_type=dict[str, str]),
+    ] = Field(
+        default_factory=lambda: FrozenMap({}),
+        description="Policies of recipients' domains, `.example.com` for all below it; the longest that fits wins.",
+    )
+    ca_file: AbsolutePath | None = Field(
+        None, description="Certificates (PEM) of authorities to trust besides the system's."
+    )
+
+    @field_validator("domains", mode="before")
+    @classmethod
+    def _lower(cls, domains: object) -> object:
+        # two spellings of one name would be two keys, and the order of a mapping would choose
+        if isinstance(domains, Mapping):
+            seen: set[str] = set()
+            for name in domains:
+                if isinstance(name, str) and (folded := name.lower()) in seen:
+                    refuse("each domain once", found=folded)
+                seen.add(str(name).lower())
+        return domains
+
+    @property
+    def dane(self) -> bool:
+        """Whether TLSA records are to be looked up."""
+        return not {"dane", "dane-only"}.isdisjoint({self.policy, *self.domains.values()})

@@ -1,0 +1,13 @@
+-- Made by Postroad from its configuration. Do not edit: it is written anew at every start and reload.
+-- What setup.lua found that would break the signature on its way: the message is not taken. Only here can the reply be told.
+if refusal ~= nil then
+    odkim.set_reply(ctx, "550", "5.6.0", refusal)
+    odkim.set_result(ctx, SMFIS_REJECT)
+else
+    -- setup.lua had the one sender signed; the message itself gets it here
+    local from = odkim.get_header(ctx, "From", 0)
+    if from ~= nil then
+        odkim.del_header(ctx, "From", 0)
+        odkim.add_header(ctx, "From", from)
+    end
+end
