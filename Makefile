@@ -68,14 +68,13 @@ test-unit: $(VENV) ## Run the tests that need no Docker
 demo: image ## Send a mail through a pretend internet and show what arrived
 	demo/run
 
-# Tests label all that they make: a run that was killed leaves it, and other projects' containers are not ours to remove.
-LEFT := --quiet --filter label=postroad.test
+# Tests label all that they make: a run that was killed leaves it, and what other trees' tests made is not ours to remove.
+LEFT := --quiet --filter label=postroad.test.tree=$(CURDIR)
 down: ## Remove what the demo and the tests left in Docker
 	@! docker info >/dev/null 2>&1 || { demo/run down; { \
 	    docker container ls --all $(LEFT) | xargs -r docker container rm --force --volumes; \
 	    docker network ls $(LEFT) | xargs -r docker network rm; \
-	    docker volume ls $(LEFT) | xargs -r docker volume rm; \
-	    docker image ls $(LEFT) | xargs -r docker image rm --force; } >/dev/null; }
+	    docker volume ls $(LEFT) | xargs -r docker volume rm; } >/dev/null; }
 
 generate: $(VENV) ## Write the files that follow from the configuration's model
 	$(BIN)/python -m postroad.config.example

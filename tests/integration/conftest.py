@@ -21,10 +21,9 @@ os.environ.setdefault(
 
 from postroad.testing import PostroadContainer
 from tests.internet.host import Host
-from tests.internet.internet import LABEL, Internet, build_image
+from tests.internet.internet import TREE, Internet, build_image
 
 HOSTNAME = "mail.sender.example"
-LABELS = {LABEL: "1"}
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +84,7 @@ class Relays:
             image=self.image,
             network=self.internet.network,
             dns=run.pop("dns", [self.internet.dns.address]),
-            labels=LABELS,
+            labels=TREE,
             **run,
         )
         relay.tmpfs.update(tmpfs)
@@ -131,7 +130,7 @@ def volumes() -> Iterator[Callable[[str], str]]:
 
     def name(purpose: str) -> str:
         made.append(f"postroad-test-{purpose}-{secrets.token_hex(3)}")
-        client.volumes.create(made[-1], labels=LABELS)
+        client.volumes.create(made[-1], labels=TREE)
         return made[-1]
 
     yield name

@@ -13,9 +13,10 @@ import pytest
 
 from postroad.testing import PostroadContainer
 from tests.integration.conftest import HOSTNAME, Relays, letter, send
-from tests.internet.internet import LABEL, Internet
+from tests.internet.internet import TREE, Internet
 
 HEALTHCHECK = "/usr/local/lib/postroad/healthcheck"
+LABELLED = [f"--label={name}={value}" for name, value in TREE.items()]
 Names = Callable[[str], str]
 
 
@@ -327,7 +328,7 @@ def test_a_full_tmpfs_ends_nothing(start_relay: Relays, internet: Internet) -> N
 
 def test_a_stop_right_after_the_start_is_not_lost(image: str) -> None:
     name = f"postroad-test-early-{secrets.token_hex(3)}"
-    run = ["docker", "run", "--detach", f"--name={name}", f"--label={LABEL}=1",
+    run = ["docker", "run", "--detach", f"--name={name}", *LABELLED,
            "--env=POSTROAD_HOSTNAME=mail.sender.example", "--env=POSTROAD_DOMAINS=sender.example", image]  # fmt: skip
     subprocess.run(run, check=True, capture_output=True)
     try:
@@ -342,7 +343,7 @@ def test_a_stop_right_after_the_start_is_not_lost(image: str) -> None:
 
 def test_stops_in_time_where_nobody_reads_what_it_prints(image: str) -> None:
     name = f"postroad-test-unread-{secrets.token_hex(3)}"
-    run = ["docker", "run", "--detach", f"--name={name}", f"--label={LABEL}=1",
+    run = ["docker", "run", "--detach", f"--name={name}", *LABELLED,
            "--env=POSTROAD_HOSTNAME=mail.sender.example", "--env=POSTROAD_DOMAINS=sender.example",
            "--entrypoint=sh", image, "-c", "mkfifo /tmp/out && exec postroad > /tmp/out"]  # fmt: skip
     fill = "import fcntl, os, time; os.set_blocking(f := os.open('/tmp/out', os.O_RDWR), False); fcntl.fcntl(f, 1031, 4096)\ntry:\n  while True: os.write(f, b'x')\nexcept BlockingIOError: time.sleep(600)"

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from postroad.testing import PostroadContainer
-from tests.integration.conftest import HOSTNAME, LABELS, Relays, letter
+from tests.integration.conftest import HOSTNAME, Relays, letter
 from tests.internet.host import Host
-from tests.internet.internet import Internet
+from tests.internet.internet import TREE, Internet
 
 CLOSED = {"trust_gateway": False}
 
@@ -142,7 +142,7 @@ def test_in_the_host_s_network_only_this_host_may_send(image: str) -> None:
         },
         image=image,
         network="host",
-        labels=LABELS,
+        labels=TREE,
     )
     relay.ports.clear()
     with relay:
@@ -170,7 +170,7 @@ def test_a_range_that_takes_too_many_entries_stops_the_start(image: str) -> None
     relay = PostroadContainer(
         {"hostname": HOSTNAME, "domains": ["sender.example"], "clients": {"networks": ["2001:db8::/33"]}},
         image=image,
-        labels=LABELS,
+        labels=TREE,
     )
     with pytest.raises(RuntimeError, match="exit code 2"):
         relay.start()

@@ -30,7 +30,9 @@ from tests.internet.host import Dns, Host, Mx, Resolver, Watch
 from tests.internet.received import ReceivedMessage
 
 IMAGE = os.environ.get("POSTROAD_INTERNET_IMAGE", "postroad-internet")  # two source trees may share one engine
-LABEL = "postroad.test"  # on all that tests make; its value here is the Internet's name
+LABEL = "postroad.test"  # its value here is the Internet's name
+TREE = {"postroad.test.tree": str(Path(__file__).parents[2])}
+"""On all that tests make, so that ``make down`` removes its own tree's: another's suite may be running."""
 
 HostT = TypeVar("HostT", bound=Host)
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -90,7 +92,7 @@ class Internet:
             self._client.volumes.get(f"{self.network}-mail").remove()
 
     def _start(self) -> None:
-        self._client.volumes.create(f"{self.network}-mail", labels={LABEL: self.network})
+        self._client.volumes.create(f"{self.network}-mail", labels={LABEL: self.network, **TREE})
         self._subnets = self._make_network()
         self._numbers = count(2)  # the gateway is 1
         self.dns = self._add_host(Dns)
@@ -109,7 +111,10 @@ class Internet:
             subnets.append(ipaddress.IPv6Network((0xFD << 120 | secrets.randbits(56) << 64, 112)))
         pools = [IPAMPool(str(net), str([*net.subnets(1)][1]), str(net[1])) for net in subnets]
         self._client.networks.create(
-            self.network, ipam=IPAMConfig(pool_configs=pools), enable_ipv6=self._ipv6, labels={LABEL: self.network}
+            self.network,
+            ipam=IPAMConfig(pool_configs=pools),
+            enable_ipv6=self._ipv6,
+            labels={LABEL: self.network, **TREE},
         )
         return subnets
 
@@ -120,7 +125,7 @@ class Internet:
             IMAGE,
             [kind.role],
             name=f"{self.network}-{kind.role}-{number}",
-            labels={LABEL: self.network},
+            labels={LABEL: self.network, **TREE},
             network=self.network,
             networking_config={
                 self.network: EndpointConfig(
