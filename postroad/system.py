@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from postroad.errors import CommandError, InstallError
@@ -115,13 +115,30 @@ def write(path: Path, data: str | bytes, mode: int = 0o600) -> None:
 
 
 def write_database(path: Path, records: Mapping[bytes, bytes]) -> None:
-    """Write a Berkeley DB hash file, for its owner only; ``path`` ends in ``.db``."""
+    """Write a Berkeley DB hash file whole, for its owner only; ``path`` ends in ``.db``."""
     import dbm.ndbm  # noqa: PLC0415 - the supervisor has no use for it in its memory
 
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with dbm.ndbm.open(str(path.with_suffix("")), "n", 0o600) as database:
-        for key, value in records.items():
-            database[key] = value
+    aside = path.with_name(f".{path.stem}.{os.getpid()}.db")
+    try:
+        with dbm.ndbm.open(str(aside.with_suffix("")), "n", 0o600) as database:
+            for key, value in records.items():
+                database[key] = value
+        aside.replace(path)
+    except dbm.ndbm.error as error:
+        raise OSError(error.args[0], f"{path} can't be written") from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock on a file, which is made where there is none; wait for whoever holds it."""
+    import fcntl  # noqa: PLC0415 - the supervisor has no use for it
+
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def status(path: str) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import click
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from postroad.checks import CHECKS, open_relay
 from postroad.checks.doctor import begin, examine
 from postroad.checks.model import Check, Finding, Level
+from postroad.cli.plain import plain
 from postroad.config.load import load
 from postroad.config.model import Config
 
@@ -57,7 +57,7 @@ def command(as_json: bool, only: tuple[str, ...], relay: bool, wait: bool, timeo
             names = ", ".join(
                 dict.fromkeys(f"{each.record.name} {each.record.type}" for each in missing if each.record)
             )
-            status.update(f"Waiting for {escape(names)}")
+            status.update(f"Waiting for {plain(names)}")
             time.sleep(min(PAUSE, max(0.0, until - time.monotonic())))
     findings = [finding for check in checks for finding in found[check.ID]]
     if as_json:
@@ -104,8 +104,3 @@ def show(findings: Sequence[Finding], console: Console) -> None:
         console.print(f"  {record.name}. {record.type} {record.value}", markup=False, soft_wrap=True)
     counts = [f"{sum(each.level is level for each in findings)} {level}" for level in Level]
     console.print(f"\n{', '.join(counts)}", markup=False)
-
-
-def plain(text: str) -> str:
-    """Text that others wrote, without what a terminal or rich would take for an order."""
-    return escape("".join(char if char.isprintable() else " " for char in text))

@@ -9,7 +9,20 @@ import click
 import postroad
 from postroad.errors import PostroadError
 
-COMMANDS = ("aws-request", "check", "dkim", "dns", "doctor", "reload", "render", "run", "send")
+COMMANDS = (
+    "aws-request",
+    "check",
+    "dkim",
+    "dns",
+    "doctor",
+    "reload",
+    "render",
+    "run",
+    "send",
+    "stats",
+    "suppress",
+    "trace",
+)
 """The commands, each in the module of its name, as its ``command``."""
 
 

@@ -397,6 +397,24 @@ class Log(Section):
     format: Literal["json", "text"] = Field("json", description="One JSON object a line, or text for people.")
 
 
+class Events(Section):
+    """What happened to each message, kept on the state volume for `postroad trace` and `postroad stats`."""
+
+    enabled: bool = Field(True, description="Whether events are kept.")
+    keep: Duration = Field(timedelta(days=30), description="How long.")
+    max_size: Size = Field(2**30, ge=2**20, description="Largest size of what is kept; the oldest goes first.")
+
+
+class Suppression(Section):
+    """Addresses whose mailbox a receiving server said not to exist: they get no more mail."""
+
+    enabled: bool = Field(True, description="Whether mail to such an address is refused. Needs `events.enabled`.")
+    keep: Duration = Field(timedelta(days=90), description="How long after the bounce.")
+    never: tuple[Recipient, ...] = Field(
+        (), description="Addresses and domains that are never put on the list.", examples=[["example.com"]]
+    )
+
+
 DefineName = Annotated[str, AfterValidator(check_define_name)]
 DefineValue = Annotated[
     str,
@@ -457,6 +475,8 @@ class Config(Section):
     limits: Limits = Field(default_factory=Limits)
     dns: Dns = Field(default_factory=Dns)
     doctor: Doctor = Field(default_factory=Doctor)
+    suppression: Suppression = Field(default_factory=Suppression)
+    events: Events = Field(default_factory=Events)
     log: Log = Field(default_factory=Log)
     sendmail: Sendmail = Field(default_factory=Sendmail)
 
@@ -505,6 +525,11 @@ class Config(Section):
             if not self.covers(self.rewrite.sender.rpartition("@")[2]):
                 refuse("an address in one of domains (by its name, not by *)", at=at, found=self.rewrite.sender)
         return self
+
+    @property
+    def suppresses(self) -> bool:
+        """Whether mail to dead mailboxes is refused: bounces must be kept for that."""
+        return self.suppression.enabled and self.events.enabled
 
     def covers(self, domain: str) -> bool:
         """Whether one of the named ``domains`` lets this one send."""

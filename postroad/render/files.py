@@ -11,7 +11,7 @@ from postroad.config.model import Config, User
 from postroad.config.values import format_duration
 from postroad.render import lua, m4, networks, outbound
 from postroad.render.keys import SigningKey
-from postroad.render.paths import RUN
+from postroad.render.paths import RUN, SUPPRESSED
 
 _PACKAGE = Path(__file__).parent.parent
 TEMPLATES = next(path for path in (_PACKAGE / "templates", _PACKAGE.parent / "templates") if path.is_dir())
@@ -96,6 +96,7 @@ def files(
         "config": config,
         "base": str(base),
         "run": str(run),
+        "suppressed": str(SUPPRESSED),
         "around": around,
         "keys": keys,
         "signed": ",".join(SIGNED),

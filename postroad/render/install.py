@@ -7,6 +7,7 @@ leaves the link as it was, and with it the system that runs.
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from postroad.errors import CommandError, InstallError
 from postroad.render import certificate, networks, outbound, plan, users
 from postroad.render import keys as dkim
 from postroad.render.files import files
-from postroad.render.paths import CURRENT, LOG_SOCKET, QUEUE, RUN, STATE
+from postroad.render.paths import CURRENT, LOG_SOCKET, QUEUE, RUN, STATE, SUPPRESSED
 
 SENDMAIL = "/usr/sbin/sendmail"
 PRELOAD = "/usr/local/lib/postroad/preload.so"
@@ -64,6 +65,8 @@ def install(config: Config) -> list[str]:
     ):
         if not os.access(folder, os.W_OK | os.X_OK):
             raise InstallError(f"{folder} ({purpose}) can't be written by uid {os.getuid()}: mount one that can")
+    if config.suppresses and not SUPPRESSED.with_suffix(".db").exists():
+        system.write_database(SUPPRESSED.with_suffix(".db"), {})
     material = _gather(config)
     number = max((_number(folder) for folder in RUN.glob("gen-*")), default=0) + 1
     generation = RUN / f"gen-{number}"
@@ -147,6 +150,7 @@ def _build(generation: Path, config: Config, material: Material) -> None:
     except CommandError as error:
         raise InstallError(f"the rendered configuration is refused: {error}") from error
     system.write(generation / "config.json", config.model_dump_json(indent=1))
+    system.write(generation / "recorder.json", json.dumps(recorder(config)))
     system.write(generation / "plan.json", plan.dumps(make_plan(config, material, around)))
 
 
@@ -192,11 +196,24 @@ def make_plan(config: Config, material: Material, around: networks.Surroundings)
             reload="SIGHUP",
         )
     )
+    if config.events.enabled:
+        processes.append(
+            plan.Process(
+                name="recorder",
+                argv=(sys.executable, "-m", "postroad.store"),
+                env={"PATH": "/usr/bin", "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1"},
+                socket="",
+                ports=(),
+                reload="SIGHUP",
+                essential=False,
+            )
+        )
     return plan.Plan(
         processes=tuple(processes),
         grace=config.delivery.shutdown_grace.total_seconds(),
         log_format=config.log.format,
         message_size=config.limits.message_size,
+        journal=config.events.enabled,
         policy=policy(config, around),
         look_over=config.doctor.at_start,
         warnings=material.pair.warnings,
@@ -212,6 +229,17 @@ def _environment(config: Config) -> dict[str, str]:
         "LD_PRELOAD": PRELOAD,
         "POSTROAD_FQDN": config.hostname,
         "POSTROAD_LOG_SOCKET": str(LOG_SOCKET),
+    }
+
+
+def recorder(config: Config) -> dict[str, object]:
+    """What the recorder of events needs to know."""
+    suppression = config.suppression
+    return {
+        "keep": config.events.keep.total_seconds(),
+        "max_size": config.events.max_size,
+        "suppress": suppression.keep.total_seconds() if config.suppresses else None,
+        "never": [entry.lower() for entry in suppression.never],
     }
 
 

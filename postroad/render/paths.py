@@ -6,7 +6,13 @@ RUN = Path("/run/postroad")
 """A tmpfs: sockets, process ids, and the rendered generations."""
 
 STATE = Path("/var/lib/postroad")
-"""A volume: the DKIM keys, the self-signed certificate."""
+"""A volume: the DKIM keys, the self-signed certificate, the events."""
+
+EVENTS = STATE / "events"
+"""The event store: its journal and its database."""
+
+SUPPRESSED = STATE / "suppressed"
+"""The addresses that get no more mail, for sendmail's rules: a map, ``suppressed.db``."""
 
 QUEUE = Path("/var/spool/mqueue")
 """A volume: sendmail's queue."""

@@ -17,6 +17,7 @@ class Process:
         socket: it is ready when this UNIX socket accepts a connection; empty where ``ports`` tells.
         ports: it is ready when it listens on all of these TCP ports; empty where ``socket`` tells.
         reload: the signal's name that makes it read its configuration again.
+        essential: mail needs it: without it the server is degraded, and ends if it can't be kept running.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Process:
     socket: str
     ports: tuple[int, ...]
     reload: str
+    essential: bool = True
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Plan:
         grace: seconds between SIGTERM and the end of the last process.
         log_format: ``json`` or ``text``.
         message_size: sendmail's MaxMessageSize, in octets.
+        journal: whether events are kept for the event store.
         policy: in a line, who may send: for the log.
         look_over: whether to have everything looked over, once, when all run.
         warnings: what else the log should say.
@@ -47,6 +50,7 @@ class Plan:
     grace: float
     log_format: str
     message_size: int
+    journal: bool
     policy: str
     look_over: bool
     warnings: tuple[str, ...]

@@ -15,14 +15,15 @@ from collections import deque
 from pathlib import Path
 
 from postroad.events.ledger import SETTLE
-from postroad.events.model import Event
+from postroad.events.model import Event, Notice
 from postroad.events.parse import Parser
 from postroad.events.syslog import LogSocket
-from postroad.render.paths import AUTH_REFUSED
+from postroad.render.paths import AUTH_REFUSED, EVENTS
 from postroad.render.plan import Plan
 from postroad.sinks import Dispatcher
 from postroad.sinks.auth import AuthSink
 from postroad.sinks.feed import FeedSink
+from postroad.sinks.journal import JournalSink
 from postroad.sinks.stdout import StdoutSink
 
 
@@ -35,7 +36,9 @@ class LogThread:
         self._stdout = StdoutSink("json", sys.stdout)
         self._feed = FeedSink(feed)
         self._auth = AuthSink(AUTH_REFUSED)
-        self._dispatcher = Dispatcher([self._feed, self._stdout, self._auth])
+        self._journal = JournalSink(EVENTS, self._tell)
+        # the journal before the feed, whose readers then find it there
+        self._dispatcher = Dispatcher([self._journal, self._feed, self._stdout, self._auth])
         self._own: deque[Event] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._ending = False
@@ -51,6 +54,7 @@ class LogThread:
         self._stdout.format = wanted.log_format
         self._parser.milter = any(process.socket for process in wanted.processes)
         self._parser.message_size = wanted.message_size
+        self._journal.enabled = wanted.journal
 
     def emit(self, event: Event) -> None:
         """Write an event of the supervisor's own, in its turn."""
@@ -63,8 +67,12 @@ class LogThread:
         os.eventfd_write(self._wake, 1)
         if self._thread.is_alive():
             self._thread.join(timeout=2)
+        self._journal.close()
         self._feed.close()
         self._socket.close()
+
+    def _tell(self, level: str, message: str) -> None:
+        self.emit(Notice(time=time.time(), program="postroad", pid=os.getpid(), level=level, message=message))
 
     def _loop(self) -> None:
         poll = select.poll()

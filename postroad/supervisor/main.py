@@ -155,6 +155,9 @@ class Supervisor:
             # `postroad reload` waits for this
             self._note_health()
 
+    def _essential(self) -> list[Child]:
+        return [child for child in self.children if child.process.essential]
+
     def _restart(self, child: Child) -> None:
         name = child.process.name
         if child.hopeless:
@@ -170,7 +173,7 @@ class Supervisor:
             child.signal(signal.SIGKILL)
             return
         self._say("info", f"{name} runs again")
-        if all(each.ready for each in self.children):
+        if self.state is State.DEGRADED and all(each.ready for each in self._essential()):
             self._enter(State.READY)
 
     def _signals(self, timeout: float) -> None:
@@ -208,7 +211,7 @@ class Supervisor:
         self.log.emit(events.Stopped(time=time.time(), program=name, pid=pid, status=how))
         if self.state is not State.STOPPING:
             self._say("error", f"{name} {how}; it is started again")
-        if self.state is State.READY:
+        if self.state is State.READY and not all(child.pid for child in self._essential()):
             self._enter(State.DEGRADED)
 
     def _reload(self) -> None:
@@ -259,7 +262,7 @@ class Supervisor:
         for child in gone:
             self._end(child)
         self.children = new
-        self._enter(State.READY if all(child.pid for child in new) else State.DEGRADED)
+        self._enter(State.READY if all(child.pid for child in self._essential()) else State.DEGRADED)
 
     def _end(self, child: Child) -> None:
         """Stop one daemon and wait until it is gone."""
@@ -311,7 +314,8 @@ class Supervisor:
     def _note_health(self) -> None:
         try:
             system.write(
-                HEALTH, " ".join([self.state, str(os.getpid()), *(str(child.pid) for child in self.children)]) + "\n"
+                HEALTH,
+                " ".join([self.state, str(os.getpid()), *(str(child.pid) for child in self._essential())]) + "\n",
             )
         except PostroadError as error:
             # the health check goes on with what it has: mail is worth more than its file

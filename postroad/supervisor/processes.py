@@ -64,7 +64,7 @@ class Child:
     @property
     def hopeless(self) -> bool:
         """Whether it keeps dying soon after each start."""
-        return self.deaths >= MOST_DEATHS
+        return self.process.essential and self.deaths >= MOST_DEATHS
 
     @property
     def ready(self) -> bool:

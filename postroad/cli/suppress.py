@@ -1,0 +1,166 @@
+"""``postroad suppress``."""
+
+import csv
+import io
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any, TextIO
+
+import click
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from postroad.cli.plain import plain
+from postroad.errors import PostroadError
+from postroad.store import database, suppression
+from postroad.store.suppression import Entry
+
+FIELDS = ("recipient", "reason", "added", "expires", "detail")
+
+
+@click.group()
+def command() -> None:
+    """The addresses that get no more mail: dead mailboxes, and whom you put there."""
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
+def list_(as_json: bool) -> None:
+    """Print the list, newest first."""
+    found = _entries()
+    if as_json:
+        click.echo(json.dumps({"suppressions": [_fields(entry) for entry in found]}, indent=2))
+        return
+    table = Table(box=None)
+    for name in FIELDS:
+        table.add_column(name, no_wrap=name == "recipient", overflow="fold")
+    for entry in found:
+        table.add_row(*(plain(value or "-") for value in _fields(entry).values()))
+    Console(highlight=False, soft_wrap=True).print(table if found else "no address is suppressed")
+
+
+@command.command()
+@click.argument("addresses", nargs=-1, required=True)
+@click.option("--reason", default="manual", show_default=True, help="Why, in a word.")
+@click.option("--days", type=click.IntRange(1, 36500), help="For how long. Not given: for good.")
+def add(addresses: tuple[str, ...], reason: str, days: int | None) -> None:
+    """Refuse mail to these addresses from now on."""
+    now = time.time()
+    until = now + timedelta(days=days).total_seconds() if days else None
+    found = [Entry(_address(address), _word(reason), now, until, None) for address in addresses]
+    _change(lambda connection: suppression.add(connection, found), "{} of " + f"{len(found)} added")
+
+
+@command.command()
+@click.argument("addresses", nargs=-1, required=True)
+def remove(addresses: tuple[str, ...]) -> int:
+    """Let mail go to these addresses again. Exit code 1: none of them was on the list."""
+    removed = _change(lambda connection: suppression.remove(connection, addresses), "{} removed")
+    return 0 if removed else 1
+
+
+@command.command("import")
+@click.argument("file", type=click.File("r", encoding="utf-8-sig"), default="-")
+def import_(file: TextIO) -> None:
+    """Add the addresses of a file: CSV, or the JSON of `aws sesv2 list-suppressed-destinations`.
+
+    CSV is what `postroad suppress export` prints, or addresses, each with a reason or without. A line that holds no
+    address is an error, and then nothing is added.
+    """
+    text = file.read()
+    found = list(_of_ses(text) if text.lstrip().startswith("{") else _of_csv(text))
+    _change(lambda connection: suppression.add(connection, found), "{} of " + f"{len(found)} added")
+
+
+@command.command()
+def export() -> None:
+    """Print the list as CSV."""
+    writer = csv.DictWriter(sys.stdout, FIELDS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_fields(entry) for entry in _entries())
+
+
+def _entries() -> list[Entry]:
+    engine = database.existing()
+    try:
+        with engine.connect() as connection:
+            return suppression.entries(connection)
+    except SQLAlchemyError as error:
+        raise PostroadError(f"the event store can't be read: {getattr(error, 'orig', None) or error}") from error
+
+
+def _change(change: Any, told: str) -> int:
+    engine: Engine = database.existing()
+    try:
+        with engine.begin() as connection:
+            number: int = change(connection)
+    except SQLAlchemyError as error:
+        raise PostroadError(f"the event store can't be written: {getattr(error, 'orig', None) or error}") from error
+    total = suppression.publish(engine)
+    click.echo(f"{told.format(number)}; {total} addresses are suppressed")
+    return number
+
+
+def _fields(entry: Entry) -> dict[str, Any]:
+    return {name: _stamp(value) if isinstance(value, float) else value for name, value in asdict(entry).items()}
+
+
+def _stamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return datetime.fromisoformat(text).timestamp() if text else None
+    except ValueError as error:
+        raise PostroadError(f"not a time: {text} (accepted: 2026-11-24T10:00:00Z)") from error
+
+
+def _address(text: str) -> str:
+    local, at, domain = text.strip().rpartition("@")
+    if not (local and at and domain) or not text.strip().isascii() or any(char.isspace() for char in text.strip()):
+        raise PostroadError(f"not an address: {text!r} (accepted: user@example.com)")
+    return text.strip().lower()
+
+
+def _word(text: str) -> str:
+    """A reason as sendmail's rules may say it."""
+    kept = "".join(char for char in text.lower() if char.isascii() and (char.isalnum() or char in "-_"))
+    return kept[:32] or "imported"
+
+
+def _of_csv(text: str) -> Iterator[Entry]:
+    rows = [row for row in csv.reader(io.StringIO(text)) if row and row[0].strip()]
+    heading = [name.strip().lower() for name in rows[0]] if rows and "@" not in rows[0][0] else []
+    names = heading or ["recipient", "reason"]
+    known = {"email": "recipient", "emailaddress": "recipient", "address": "recipient", "lastupdatetime": "added"}
+    names = [known.get(name, name) for name in names]
+    if "recipient" not in names:
+        raise PostroadError(
+            f"no column of addresses: the first line is {','.join(heading)} (accepted: recipient,reason)"
+        )
+    for row in rows[1 if heading else 0 :]:
+        fields = dict(zip(names, row, strict=False))
+        yield Entry(
+            _address(fields["recipient"]),
+            _word(fields.get("reason") or "imported"),
+            _seconds(fields.get("added")) or time.time(),
+            _seconds(fields.get("expires")),
+            fields.get("detail") or None,
+        )
+
+
+def _of_ses(text: str) -> Iterator[Entry]:
+    try:
+        for each in json.loads(text)["SuppressedDestinationSummaries"]:
+            added = each.get("LastUpdateTime")
+            when = float(added) if isinstance(added, int | float) else _seconds(added)
+            yield Entry(_address(each["EmailAddress"]), _word(each.get("Reason", "")), when or time.time(), None, "SES")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PostroadError("not the JSON of `aws sesv2 list-suppressed-destinations`") from error

@@ -1,0 +1,70 @@
+"""``postroad trace``."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from rich.console import Console
+from sqlalchemy.exc import SQLAlchemyError
+
+from postroad.cli.plain import plain
+from postroad.errors import PostroadError
+from postroad.store import database, queries
+
+COLOURS = {"delivered": "green", "bounced": "red", "rejected": "red", "deferred": "yellow"}
+NONE = 1
+
+
+@click.command()
+@click.argument("what")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Most messages, the newest.")
+@click.option("--json", "as_json", is_flag=True, help="Print the messages and their events as JSON.")
+def command(what: str, limit: int, as_json: bool) -> int:
+    """What happened to a message: WHAT is an address, a Message-ID or a queue id.
+
+    Exit code 1: nothing is known of it.
+    """
+    engine = database.existing()
+    try:
+        stories = queries.trace(engine, what, limit)
+        missing = queries.gaps(engine, min((story.first for story in stories), default=0.0))
+    except SQLAlchemyError as error:
+        raise PostroadError(f"the event store can't be read: {getattr(error, 'orig', None) or error}") from error
+    if as_json:
+        messages = [_as_json(story) for story in stories]
+        click.echo(json.dumps({"messages": messages, "gaps": [asdict(gap) for gap in missing]}, indent=2))
+        return 0 if stories else NONE
+    console = Console(highlight=False, soft_wrap=True)
+    for story in stories:
+        colour = COLOURS.get(story.status, "cyan")
+        reason = f" ({story.reason}, {'hard' if story.hard else 'soft'})" if story.reason else ""
+        console.print(
+            f"[{colour}]{story.status}{reason}[/]  {plain(story.queue_id or '-')}  {plain(story.message_id or '')}"
+        )
+        console.print(f"  {plain(story.sender or '<>')} → {plain(story.recipient or '?')}")
+        for event in story.events:
+            console.print(f"  {event.get('time', '')}  {event['event']:<9} {plain(_told(event))}")
+    for gap in missing:
+        lost = f"{gap.lost} events" if gap.lost else "events"
+        console.print(f"[yellow]![/] {lost} may be missing between {_stamp(gap.since)} and {_stamp(gap.until)}")
+    if not stories:
+        console.print(f"nothing is known of {plain(what)}")
+    return 0 if stories else NONE
+
+
+def _as_json(story: queries.Story) -> dict[str, Any]:
+    fields = asdict(story)
+    fields["class"] = fields.pop("reason")
+    return fields | {name: _stamp(fields[name]) for name in ("first", "last")}
+
+
+def _stamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _told(event: dict[str, Any]) -> str:
+    host = event.get("relay_host") or event.get("client_address") or ""
+    words = event.get("reply") or event.get("status") or event.get("domain") or ""
+    return f"{host} {words}".strip()

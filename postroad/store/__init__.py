@@ -1,0 +1,1 @@
+"""The event store: what happened to each message, for as long as retention holds."""

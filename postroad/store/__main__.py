@@ -1,0 +1,147 @@
+"""``python -m postroad.store``: the recorder, which carries events from the journal into the database.
+
+It runs beside the mail, which does not depend on it: while it can't write, events wait in the journal.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from postroad import system
+from postroad.render.paths import CURRENT, EVENTS, FEED, LOG_SOCKET
+from postroad.sinks.journal import segments
+from postroad.store import database, reader, suppression, writer
+
+BATCH = 1000
+GATHER = 0.2
+"""Seconds after an event in which others may come, to be written with it."""
+FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
+TIDY = 600.0
+"""Seconds between two looks at what is too old or too much."""
+ERROR, INFO = 19, 22
+"""Facility mail, severity error and informational (RFC 5424, section 6.2.1)."""
+
+
+class Recorder:
+    """Reads when the feed says that something happened, and now and then."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        """Keep events as these say: ``keep`` in seconds, ``max_size`` in octets, and ``writer.write``'s."""
+        self._settings = settings
+        self._engine = database.connect()
+        self._feed: socket.socket | None = None
+        self._delay = 0.0
+        self._upgraded = False
+        self._tidied = 0.0
+        self._unpublished = True
+
+    def run(self) -> None:
+        """Record until the process is ended."""
+        while True:
+            try:
+                self._record()
+            except (SQLAlchemyError, OSError) as error:
+                reason = str(getattr(error, "orig", None) or error)
+                if not self._delay:
+                    tell(ERROR, f"the event store can't be written, events wait in the journal: {reason}")
+                self._delay = min(max(FIRST_DELAY, self._delay * 2), LONGEST_DELAY)
+                time.sleep(self._delay)
+                continue
+            if self._delay:
+                tell(INFO, "the event store is written again")
+                self._delay = 0.0
+            self._await()
+
+    def _record(self) -> None:
+        if not self._upgraded:
+            EVENTS.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not database.is_current(self._engine):
+                database.upgrade(self._engine)
+                begin_anew()  # without Alembic in memory
+            self._upgraded = True
+        with self._engine.connect() as connection:
+            position = writer.position(connection)
+        for batch in reader.read(EVENTS, position, BATCH):
+            self._unpublished |= writer.write(self._engine, batch, self._settings)
+            position = batch.position
+        if self._unpublished:
+            suppression.publish(self._engine)
+            self._unpublished = False
+        done = [path for path in segments(EVENTS) if path.name < position.segment]
+        if done:
+            with self._engine.connect() as connection:  # what the journal forgets is on the disk
+                connection.execute(text("PRAGMA wal_checkpoint(FULL)"))
+            for path in done:
+                system.remove(path)
+        if time.monotonic() > self._tidied + TIDY or not self._tidied:
+            self._tidied = time.monotonic()
+            writer.forget(self._engine, self._settings["keep"], self._settings["max_size"])
+            suppression.forget(self._engine)
+            self._unpublished = True
+
+    def _await(self) -> None:
+        """Wait until something happens; what the feed says is read from the journal."""
+        try:
+            if self._feed is None:
+                feed = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                feed.settimeout(TIDY)
+                feed.connect(str(FEED))
+                self._feed = feed
+                return  # something may have happened before
+            if not self._feed.recv(1 << 20):
+                raise ConnectionResetError
+            time.sleep(GATHER)
+            self._feed.setblocking(False)
+            while self._feed.recv(1 << 20):
+                pass
+        except BlockingIOError:
+            pass
+        except TimeoutError:
+            return
+        except OSError:  # the server ends, or we were too slow
+            if self._feed:
+                self._feed.close()
+            self._feed = None
+            time.sleep(GATHER)
+        if self._feed:
+            self._feed.settimeout(TIDY)
+
+
+def begin_anew() -> None:
+    """Let this process be a new recorder."""
+    os.execv(sys.executable, [sys.executable, "-m", "postroad.store"])  # noqa: S606
+
+
+def tell(priority: int, message: str) -> None:
+    """Give the log a line; it is not waited for."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+            log.setblocking(False)
+            log.connect(str(LOG_SOCKET))
+            log.send(f"<{priority}>postroad[{os.getpid()}]: {message}".replace("\n", " ").encode()[:2000])
+    except OSError:
+        return
+
+
+def main() -> int:
+    """Record; end at SIGTERM, begin anew with the settings in force at SIGHUP."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))  # a transaction that is cut off is made again
+    signal.signal(signal.SIGHUP, lambda *_: begin_anew())
+    os.umask(0o077)
+    os.setpriority(os.PRIO_PROCESS, 0, 10)  # the mail goes first
+    settings = json.loads(Path(CURRENT / "recorder.json").read_text())
+    Recorder(settings).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

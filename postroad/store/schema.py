@@ -1,0 +1,45 @@
+"""The tables, for SQLAlchemy. A change here is a migration; a test holds the two together."""
+
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text
+
+METADATA = MetaData()
+
+EVENTS = Table(
+    "events",
+    METADATA,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("time", Float, nullable=False),  # seconds since the epoch
+    Column("kind", String(32), nullable=False),
+    Column("queue_id", String(64)),
+    Column("message_id", Text),
+    Column("sender", Text),  # lower case, as are the next three
+    Column("recipient", Text),
+    Column("sender_domain", Text),
+    Column("recipient_domain", Text),
+    Column("reason", String(32)),  # the class of a failure
+    Column("hard", Boolean),
+    Column("data", Text, nullable=False),  # the event as it was published: JSON
+    Index("events_time", "time"),
+    Index("events_queue_id", "queue_id"),
+    Index("events_message_id", "message_id"),
+    Index("events_sender", "sender"),
+    Index("events_recipient", "recipient"),
+)
+
+SUPPRESSIONS = Table(
+    "suppressions",
+    METADATA,
+    Column("recipient", String(320), primary_key=True),
+    Column("reason", String(32), nullable=False),
+    Column("added", Float, nullable=False),
+    Column("expires", Float),
+    Column("detail", Text),
+)
+
+POSITION = Table(
+    "position",
+    METADATA,
+    Column("id", Integer, primary_key=True),  # one row, 1
+    Column("segment", Text, nullable=False),  # the journal's, up to which all is in the store
+    Column("offset", BigInteger, nullable=False),
+)

@@ -1,0 +1,138 @@
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, func, select
+
+from postroad.store import database, queries, writer
+from postroad.store.reader import Batch, Position, read
+from postroad.store.schema import EVENTS, METADATA
+
+SETTINGS = {"suppress": 3600.0, "never": []}
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    made = database.connect(tmp_path / "events.db")
+    assert not database.is_current(made)
+    database.upgrade(made)
+    assert database.is_current(made)
+    return made
+
+
+def story(queue_id: str, *kinds: str, **fields: Any) -> list[dict[str, Any]]:
+    about = {"queue_id": queue_id, "message_id": f"<{queue_id}@x>", "sender": "App@Sender.example"}
+    whole = {"accepted", "signed"}
+    return [
+        {
+            "event": kind,
+            "time": f"2026-11-24T10:00:0{i}Z",
+            **about,
+            **({} if kind in whole else {"recipient": "U@rcpt.example"}),
+            **fields,
+        }
+        for i, kind in enumerate(kinds)
+    ]
+
+
+def put(engine: Engine, events: list[dict[str, Any]], offset: int = 1) -> None:
+    writer.write(engine, Batch(tuple(events), Position("journal-1.jsonl", offset)), SETTINGS)
+
+
+def number(engine: Engine) -> int:
+    with engine.connect() as connection:
+        return int(connection.execute(select(func.count()).select_from(EVENTS)).scalar_one())
+
+
+def test_the_migrations_make_the_tables_of_the_schema(engine: Engine) -> None:
+    with engine.connect() as connection:
+        assert not compare_metadata(MigrationContext.configure(connection), METADATA)
+
+
+@pytest.mark.parametrize("what", ["U@RCPT.example", "app@sender.example", "<q1@x>", "q1@x", "q1"])
+def test_a_story_is_found_by_all_that_names_it(engine: Engine, what: str) -> None:
+    put(
+        engine, [*story("q1", "accepted", "signed", "deferred", "delivered"), *story("q2", "accepted", recipient="x@y")]
+    )
+    (found, *_) = queries.trace(engine, what, 10)
+    assert (found.queue_id, found.status, found.attempts) == ("q1", "delivered", 2)
+    assert [event["event"] for event in found.events] == ["accepted", "signed", "deferred", "delivered"]
+
+
+def test_each_recipient_has_a_story_and_an_address_shows_its_own(engine: Engine) -> None:
+    put(engine, [*story("q1", "accepted", "delivered"), *story("q1", "bounced", recipient="other@rcpt.example")])
+    assert [(each.recipient, each.status) for each in queries.trace(engine, "q1", 10)] == [
+        ("U@rcpt.example", "delivered"),
+        ("other@rcpt.example", "bounced"),
+    ]
+    assert [each.recipient for each in queries.trace(engine, "other@rcpt.example", 10)] == ["other@rcpt.example"]
+
+
+def test_a_restarted_server_s_events_get_what_it_forgot(engine: Engine) -> None:
+    put(engine, story("q1", "accepted", "deferred"))
+    put(
+        engine,
+        [{"event": "delivered", "time": "2026-11-24T11:00:00Z", "queue_id": "q1", "recipient": "U@rcpt.example"}],
+    )
+    assert queries.trace(engine, "app@sender.example", 10)[0].status == "delivered"
+
+
+def test_a_batch_that_fails_leaves_nothing_and_is_read_again(engine: Engine, tmp_path: Path) -> None:
+    events = story("q1", "accepted", "delivered")
+    (tmp_path / "journal-1.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    (batch,) = read(tmp_path, Position(), 10)
+    with pytest.raises(ValueError, match="Invalid isoformat"):
+        put(engine, [*events, {"event": "notice", "time": "never"}])
+    assert number(engine) == 0
+    writer.write(engine, batch, SETTINGS)
+    with engine.connect() as connection:
+        assert list(read(tmp_path, writer.position(connection), 10)) == []
+    assert number(engine) == 2
+
+
+def test_a_segment_that_was_cut_short_is_a_gap_once(engine: Engine, tmp_path: Path) -> None:
+    event = json.dumps(story("q1", "accepted")[0])
+    (tmp_path / "journal-1.jsonl").write_text(f"{event}\n{event[:20]}")
+    (tmp_path / "journal-2.jsonl").write_text(f'{event}\n{{"event": "journal_end"}}\n')
+    (tmp_path / "journal-3.jsonl").write_text(f"{event}\n{event[:9]}")
+    for _ in range(2):
+        with engine.connect() as connection:
+            position = writer.position(connection)
+        for batch in read(tmp_path, position, 1):
+            writer.write(engine, batch, SETTINGS)
+    assert number(engine) == 4
+    (gap,) = queries.gaps(engine, 0)
+    assert gap.lost is None
+    with (tmp_path / "journal-3.jsonl").open("a") as file:  # the line is whole now
+        file.write(event[9:] + "\n")
+    with engine.connect() as connection:
+        (batch,) = read(tmp_path, writer.position(connection), 10)
+    assert len(batch.events) == 1
+
+
+def test_what_is_too_old_and_too_much_goes(engine: Engine) -> None:
+    now = time.time()
+    old, new = ({"event": "notice", "time": stamp, "message": "x" * 1000} for stamp in ("2020-01-01T00:00:00Z", None))
+    put(engine, [old] * 10)
+    put(engine, [new] * 3000)
+    assert writer.forget(engine, 3600, 2**30) == 10
+    assert writer.forget(engine, 3600, 2**20) > 1500
+    assert 0 < number(engine) < 1500
+    assert now
+
+
+def test_counts_and_the_rate_of_bounces(engine: Engine) -> None:
+    for i in range(19):
+        put(engine, story(f"d{i}", "accepted", "delivered"))
+    put(engine, story("b", "accepted", "deferred", "bounced"))
+    (row,) = queries.counts(engine, 0, "sender-domain")
+    assert row == {
+        "sender_domain": "sender.example", "accepted": 20, "delivered": 19, "deferred": 1, "bounced": 1, "rejected": 0,
+        "bounce_rate": 0.05,
+    }  # fmt: skip
+    (hour,) = queries.counts(engine, 0, "hour")
+    assert hour["hour"] == 1795514400
