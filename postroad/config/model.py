@@ -26,11 +26,13 @@ from postroad.config.names import (
     EgressName,
     Host,
     Hostname,
+    Listen,
     OldAddress,
     Recipient,
     Selector,
     Server,
     UserName,
+    host_and_port,
 )
 from postroad.config.networks import IPAddress, Network, PublicAddress, is_too_wide
 from postroad.config.section import FrozenMap, Section
@@ -405,6 +407,14 @@ class Events(Section):
     max_size: Size = Field(2**30, ge=2**20, description="Largest size of what is kept; the oldest goes first.")
 
 
+class Http(Section):
+    """The port for monitoring: `/healthz`, `/readyz`, and `/metrics` for Prometheus. It needs `events.enabled`."""
+
+    listen: Listen | None = Field(
+        "0.0.0.0:8025", description="Address and port. Nothing there names a person. `null` closes it."
+    )
+
+
 class Suppression(Section):
     """Addresses whose mailbox a receiving server said not to exist: they get no more mail."""
 
@@ -477,6 +487,7 @@ class Config(Section):
     doctor: Doctor = Field(default_factory=Doctor)
     suppression: Suppression = Field(default_factory=Suppression)
     events: Events = Field(default_factory=Events)
+    http: Http = Field(default_factory=Http)
     log: Log = Field(default_factory=Log)
     sendmail: Sendmail = Field(default_factory=Sendmail)
 
@@ -510,6 +521,15 @@ class Config(Section):
                         at=("clients", "users", i, "domains", j),
                         found=name,
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _each_port_once(self) -> Self:
+        if self.http.listen:
+            _, port = host_and_port(self.http.listen)
+            for name, other in self.listeners:
+                if other == port:
+                    refuse(f"another port than listeners.{name}", at=("http", "listen"), found=self.http.listen)
         return self
 
     @model_validator(mode="after")

@@ -120,6 +120,26 @@ def _server(value: str) -> str:
         return check_name(value, "time.example.com")
 
 
+LISTEN = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<v4>[0-9.]+)):(?P<port>[0-9]{1,5})")
+
+
+def host_and_port(value: str) -> tuple[str, int]:
+    """An IP address and a port, from ``0.0.0.0:8025`` or ``[::]:8025``."""
+    match = LISTEN.fullmatch(value)
+    try:
+        address = ipaddress.ip_address(match["v6"] or match["v4"]) if match else None
+    except ValueError:
+        address = None
+    if match is None or address is None or not 1 <= int(match["port"]) <= 65535:
+        refuse("an IP address and a port, such as 0.0.0.0:8025, 127.0.0.1:8025 or [::]:8025")
+    return str(address), int(match["port"])
+
+
+def _listen(value: str) -> str:
+    host_and_port(value)
+    return value
+
+
 def _selector(value: str) -> str:
     name = value.lower()
     if len(name) > 63 or not all(map(LABEL.fullmatch, name.split("."))):
@@ -203,6 +223,9 @@ Recipient = Annotated[
     WithJsonSchema({"$comment": "mail address or domain", "type": "string", "maxLength": 320}),
 ]
 """A mail address, or a domain that stands for all in it."""
+
+Listen = Annotated[str, AfterValidator(_listen)]
+"""An IP address and a port: ``0.0.0.0:8025``."""
 
 Server = Annotated[
     str,

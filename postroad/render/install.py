@@ -14,6 +14,7 @@ from pathlib import Path
 
 from postroad import system
 from postroad.config.model import Config
+from postroad.config.names import host_and_port
 from postroad.config.values import format_duration
 from postroad.errors import CommandError, InstallError
 from postroad.render import certificate, networks, outbound, plan, users
@@ -239,6 +240,7 @@ def recorder(config: Config) -> dict[str, object]:
         "keep": config.events.keep.total_seconds(),
         "max_size": config.events.max_size,
         "suppress": suppression.keep.total_seconds() if config.suppresses else None,
+        "http": host_and_port(config.http.listen) if config.http.listen else None,
         "never": [entry.lower() for entry in suppression.never],
     }
 

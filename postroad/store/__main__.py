@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from postroad import system
 from postroad.render.paths import CURRENT, EVENTS, FEED, LOG_SOCKET
 from postroad.sinks.journal import segments
-from postroad.store import database, reader, suppression, writer
+from postroad.store import database, http, reader, suppression, writer
 
 BATCH = 1000
 GATHER = 0.2
@@ -67,6 +67,7 @@ class Recorder:
                 database.upgrade(self._engine)
                 begin_anew()  # without Alembic in memory
             self._upgraded = True
+            self._serve()
         with self._engine.connect() as connection:
             position = writer.position(connection)
         for batch in reader.read(EVENTS, position, BATCH):
@@ -86,6 +87,14 @@ class Recorder:
             writer.forget(self._engine, self._settings["keep"], self._settings["max_size"])
             suppression.forget(self._engine)
             self._unpublished = True
+
+    def _serve(self) -> None:
+        if self._settings["http"]:
+            host, port = self._settings["http"]
+            try:
+                http.serve(host, port, self._engine)
+            except OSError as error:
+                tell(ERROR, f"http.listen: {host}:{port} can't be listened on: {error.strerror}")
 
     def _await(self) -> None:
         """Wait until something happens; what the feed says is read from the journal."""

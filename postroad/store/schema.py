@@ -36,6 +36,14 @@ SUPPRESSIONS = Table(
     Column("detail", Text),
 )
 
+COUNTERS = Table(
+    "counters",
+    METADATA,
+    Column("name", String(32), primary_key=True),
+    Column("labels", String(128), primary_key=True),  # their values, in order, with commas between
+    Column("value", BigInteger, nullable=False),
+)
+
 POSITION = Table(
     "position",
     METADATA,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
 
 from postroad.events.classify import classify
-from postroad.store import suppression
+from postroad.store import metrics, suppression
 from postroad.store.reader import Batch, Position
 from postroad.store.schema import EVENTS, POSITION
 
@@ -41,6 +41,7 @@ def write(engine: Engine, batch: Batch, settings: Mapping[str, Any]) -> bool:
         dead = [row.stored | {"detail": row.said} for row in rows if row.mailbox]
         found = suppression.of_bounces(dead, settings) if settings["suppress"] else []
         suppression.add(connection, found)
+        metrics.add(connection, metrics.count(row.event for row in rows))
         place = {"segment": batch.position.segment, "offset": batch.position.offset}
         if not connection.execute(update(POSITION).values(place)).rowcount:
             connection.execute(insert(POSITION).values(id=1, **place))
@@ -62,6 +63,7 @@ def _completed(connection: Connection, events: Iterable[dict[str, Any]]) -> list
 
 class _Row(NamedTuple):
     stored: dict[str, Any]
+    event: dict[str, Any]
     mailbox: bool
     said: str | None
 
@@ -92,7 +94,7 @@ def _row(event: dict[str, Any]) -> _Row:
         row |= {"reason": found.reason, "hard": found.hard}
         event = event | {"class": found.reason, "hard": found.hard}
         mailbox = kind == "bounced" and found.mailbox
-    return _Row(row | {"data": json.dumps(event)}, mailbox, event.get("reply") or event.get("status"))
+    return _Row(row | {"data": json.dumps(event)}, event, mailbox, event.get("reply") or event.get("status"))
 
 
 def _seconds(stamp: object) -> float:

@@ -32,6 +32,12 @@ def upgrade() -> None:
         sa.Column("detail", sa.Text),
     )
     op.create_table(
+        "counters",
+        sa.Column("name", sa.String(32), primary_key=True),
+        sa.Column("labels", sa.String(128), primary_key=True),
+        sa.Column("value", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
         "position",
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("segment", sa.Text, nullable=False),

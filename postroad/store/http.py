@@ -1,0 +1,104 @@
+"""The HTTP port: `/healthz`, `/readyz`, `/metrics`. It reads only, and says nothing that names a person."""
+
+import json
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from postroad.store.metrics import Collector, health
+
+MOST = 16
+"""Requests at once; whoever comes then is turned away."""
+PATIENCE = 5.0
+"""Seconds that a client may take for its request, and for reading the answer."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers one request, then closes the connection."""
+
+    timeout = PATIENCE
+    server_version, sys_version = "postroad", ""
+    registry: CollectorRegistry
+
+    def do_GET(self) -> None:
+        """Answer."""
+        path = self.path.partition("?")[0]
+        if path == "/metrics":
+            try:
+                self._answer(200, CONTENT_TYPE_LATEST, generate_latest(self.registry))
+            except SQLAlchemyError as error:
+                self._say(
+                    503, "unavailable", [f"the event store can't be read: {getattr(error, 'orig', None) or error}"]
+                )
+        elif path in {"/healthz", "/readyz"}:
+            state, reasons = health()
+            self._say(503 if reasons else 200, state, reasons)
+        else:
+            self._say(404, "not found", ["there are /healthz, /readyz and /metrics"])
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing: standard error is not for visitors."""
+
+    def _say(self, code: int, status: str, reasons: list[str]) -> None:
+        self._answer(code, "application/json", json.dumps({"status": status, "reasons": reasons}).encode() + b"\n")
+
+    def _answer(self, code: int, kind: str, body: bytes) -> None:
+        self.send_response(code)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+class Server(ThreadingHTTPServer):
+    """Serves with a thread a request, a few at once."""
+
+    daemon_threads = True
+
+    def __init__(self, host: str, port: int, engine: Engine) -> None:
+        """Listen.
+
+        Raises:
+            OSError: the address can't be had.
+        """
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(Collector(engine))
+        self._free = threading.BoundedSemaphore(MOST)
+        super().__init__((host, port), type("Bound", (Handler,), {"registry": registry}))
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Begin a request, if there is room."""
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve one."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, *_: Any) -> None:
+        """A client that goes away, or is too slow, is no news."""
+
+
+def serve(host: str, port: int, engine: Engine) -> None:
+    """Serve from now on, in a thread.
+
+    Raises:
+        OSError: the address can't be had.
+    """
+    threading.Thread(target=Server(host, port, engine).serve_forever, name="http", daemon=True).start()

@@ -1,0 +1,105 @@
+"""What the HTTP port says, and what it does not."""
+
+import json
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from postroad.testing import PostroadContainer
+from tests.integration.conftest import Relays, letter, send
+from tests.integration.test_trace import wait_for
+
+
+def get(relay: PostroadContainer, path: str) -> tuple[int, str]:
+    wait_for(lambda: _listens(relay))  # it is not waited for before the server is ready
+    try:
+        with urllib.request.urlopen(f"http://{relay.address}:8025{path}", timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def metrics(relay: PostroadContainer) -> dict[str, float]:
+    code, text = get(relay, "/metrics")
+    assert code == 200, text
+    return {
+        ",".join([sample.name, *sample.labels.values()]): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_counts_and_goes_on_counting_in_a_new_container(start_relay: Relays, volumes: Callable[[str], str]) -> None:
+    state, queue = volumes("state"), volumes("queue")
+    relay = start_relay(state=state, queue=queue)
+    send(relay, letter(), to_addrs=["user@rcpt.example", "unknown-3@rcpt.example", "tempfail-3@rcpt.example"])
+    wait_for(lambda: metrics(relay).get("postroad_deliveries_total,userunknown,other,bounced"))
+    wait_for(lambda: metrics(relay)["postroad_suppressed_addresses"] == 1)
+    found = metrics(relay)
+    assert found["postroad_accepted_total"] == 1
+    assert found["postroad_deliveries_total,,other,delivered"] >= 1
+    assert found["postroad_delivery_seconds_bucket,+Inf"] == found["postroad_deliveries_total,,other,delivered"]
+    assert found["postroad_queue_messages"] == 1
+    assert 0 <= found["postroad_queue_oldest_seconds"] < 100
+    assert found["postroad_event_gaps_total"] == 0
+    assert "@" not in get(relay, "/metrics")[1]
+    relay.get_wrapped_container().stop(timeout=20)
+    again = start_relay(state=state, queue=queue)
+    assert metrics(again)["postroad_deliveries_total,userunknown,other,bounced"] == 1
+
+
+def test_health(start_relay: Relays) -> None:
+    relay = start_relay()
+    assert get(relay, "/healthz") == (200, '{"status": "ready", "reasons": []}\n')
+    assert get(relay, "/readyz")[0] == 200
+    pid = relay.shell("cat /run/postroad/health")[1].split()[2]
+    relay.get_wrapped_container().kill("STOP")  # the supervisor: it starts nothing anew
+    relay.shell(f"kill -9 {pid}")
+    code, text = get(relay, "/healthz")
+    relay.get_wrapped_container().kill("CONT")
+    assert code == 503
+    assert json.loads(text)["reasons"] == [f"process {pid} is gone"]
+
+
+def test_reads_only_and_bears_slow_clients(relay: PostroadContainer) -> None:
+    assert get(relay, "/")[0] == 404
+    assert get(relay, "/../../etc/passwd")[0] == 404
+    slow = [socket.create_connection((relay.address, 8025)) for _ in range(50)]
+    try:
+        for client in slow:
+            client.sendall(b"GET /metrics HTTP/1.1\r\n")
+        wait_for(lambda: _answers(relay))
+    finally:
+        for client in slow:
+            client.close()
+    request = urllib.request.Request(f"http://{relay.address}:8025/metrics", data=b"x" * 1_000_000, method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            code = answer.status
+    except urllib.error.HTTPError as error:
+        code = error.code
+    except OSError:  # it hung up on the body
+        code = 501
+    assert code == 501
+
+
+def _answers(relay: PostroadContainer) -> bool:
+    try:
+        return get(relay, "/healthz")[0] == 200
+    except OSError:
+        return False
+
+
+def test_closed_where_it_is_null(start_relay: Relays) -> None:
+    relay = start_relay(http={"listen": None})
+    relay.follow(send(relay, letter()))
+    assert "1F59" not in relay.shell("cat /proc/net/tcp /proc/net/tcp6")[1]
+
+
+def _listens(relay: PostroadContainer) -> bool:
+    with socket.socket() as client:
+        client.settimeout(5)
+        return client.connect_ex((relay.address, 8025)) == 0
