@@ -171,7 +171,7 @@ def queue(folder: Path = QUEUE) -> tuple[int, float]:
 def health() -> tuple[str, list[str]]:
     """The supervisor's state, and why it is not ready: the image's health check says the same."""
     try:
-        state, _, *pids = HEALTH.read_text().split()
+        state, _, *pids = HEALTH.read_text().partition("\n")[0].split()
     except (OSError, ValueError):
         return "stopped", ["the supervisor is not running"]
     reasons = [] if state == "ready" else [state]

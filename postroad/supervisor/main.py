@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -40,6 +41,21 @@ class State(StrEnum):
     STOPPING = "stopping"
 
 
+@dataclass
+class Reloads:
+    """What ``postroad reload`` waits for: reloads are numbered from 1, and it wants one that began after it asked.
+
+    Attributes:
+        begun: the number of the last that began.
+        ended: the number of the last that ended; the same unless one is under way.
+        done: whether that one put its configuration in force.
+    """
+
+    begun: int = 0
+    ended: int = 0
+    done: bool = True
+
+
 class StopRequested(Exception):  # noqa: N818 - not an error
     """SIGTERM or SIGINT came."""
 
@@ -64,6 +80,7 @@ class Supervisor:
             ) from error
         self.plan: plan.Plan | None = None
         self.reload_asked = False
+        self.reloads = Reloads()
         self.doctor = 0
         """The process that looks everything over when all has started; 0 if none does."""
         self.watch = Watch({}, float("inf"))
@@ -152,8 +169,6 @@ class Supervisor:
         if self.reload_asked:
             self.reload_asked = False
             self._reload()
-            # `postroad reload` waits for this
-            self._note_health()
 
     def _essential(self) -> list[Child]:
         return [child for child in self.children if child.process.essential]
@@ -215,7 +230,15 @@ class Supervisor:
             self._enter(State.DEGRADED)
 
     def _reload(self) -> None:
-        """Put a changed configuration in force; one that can't be used, or served, changes nothing."""
+        """Try to put a changed configuration in force, and note when that begins, ends, and how."""
+        self.reloads.begun += 1
+        self._note_health()
+        self.reloads.done = self._put_in_force()
+        self.reloads.ended = self.reloads.begun
+        self._note_health()
+
+    def _put_in_force(self) -> bool:
+        """Put a changed configuration in force; one that can't be used, or served, changes nothing: False."""
         before, old = CURRENT.resolve(), self.plan
         try:
             code, changes, error = self._prepare()
@@ -225,7 +248,7 @@ class Supervisor:
             code, error = 1, str(failure)
         if code:
             self._say("error", f"reload failed, the configuration in force stays: {error.strip()}")
-            return
+            return False
         for change in changes:
             self._say("info", f"reload: {change}")
         try:
@@ -238,8 +261,9 @@ class Supervisor:
             system.point(CURRENT, before)
             self._switch(old)
             system.remove(failed)
-            return
+            return False
         self._say("info", f"reloaded ({len(changes)} changed); {wanted.policy}")
+        return True
 
     def _switch(self, wanted: plan.Plan) -> None:
         """Let the daemons be this plan's; one whose command line stays the same reads its files anew."""
@@ -312,11 +336,11 @@ class Supervisor:
         self.log.emit(events.State(time=time.time(), program="postroad", pid=os.getpid(), state=state))
 
     def _note_health(self) -> None:
+        """For the health check, the state and the processes; on a second line, for ``postroad reload``, the reloads."""
+        pids = [os.getpid(), *(child.pid for child in self._essential())]
+        reloads = f"{self.reloads.begun} {self.reloads.ended} {'done' if self.reloads.done else 'failed'}"
         try:
-            system.write(
-                HEALTH,
-                " ".join([self.state, str(os.getpid()), *(str(child.pid) for child in self._essential())]) + "\n",
-            )
+            system.write(HEALTH, f"{' '.join([self.state, *map(str, pids)])}\n{reloads}\n")
         except PostroadError as error:
             # the health check goes on with what it has: mail is worth more than its file
             self._say("error", str(error))

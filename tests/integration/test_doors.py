@@ -276,6 +276,29 @@ def test_a_user_s_limits_end_with_the_session(doors: PostroadContainer, app: Hos
     assert neighbour(app, doors, 25)[0] == 250
 
 
+def test_messages_in_a_minute_are_those_of_the_user_wherever_he_is(
+    start_relay: Relays, folder: Path, app: Host
+) -> None:
+    relay = start_relay(publish=False, **configuration(folder, limits={"messages_per_minute": 2}))
+
+    def asked(user: str, password: str, sender: str) -> tuple[int, bytes]:
+        with enter(relay, "submission") as smtp:
+            assert smtp.docmd("AUTH PLAIN", plain(user, password))[0] == 235
+            return smtp.mail(sender)
+
+    news = ("news@news.example", SHOP_PASSWORD)
+    assert asked(*news, "app@sender.example")[0] == 250
+    assert neighbour(app, relay, 465, *news, implicit=True)[0] == 250
+    code, text = asked(*news, "app@sender.example")
+    assert (code, b"limits.messages_per_minute is 2" in text) == (451, True), text
+    assert neighbour(app, relay, 587, *news)[0] == 451
+    # another user of these addresses has sent nothing, and is one under either form of his name
+    forms = ("app", f"app@{HOSTNAME}")
+    assert [asked(form, PASSWORD, "app@sender.example")[0] for form in (*forms, *forms)] == [250, 250, 451, 451]
+    # nor has who needs no AUTH
+    assert neighbour(app, relay, 25)[0] == 250
+
+
 # --- encryption
 
 

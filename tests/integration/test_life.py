@@ -28,7 +28,7 @@ def attributes(relay: PostroadContainer) -> dict[str, Any]:
 
 def pids(relay: PostroadContainer) -> list[int]:
     """The supervisor's, opendkim's, sendmail's."""
-    return [int(pid) for pid in relay.shell("cat /run/postroad/health")[1].split()[1:]]
+    return [int(pid) for pid in relay.shell("head -n 1 /run/postroad/health")[1].split()[1:]]
 
 
 def wait_until(happened: Callable[[], object], timeout: float = 15) -> None:
@@ -267,6 +267,23 @@ def test_reloads_that_come_during_a_reload_leave_one_of_each_daemon(
     assert "Address already in use" not in relay.log()
     internet.publish_sender(HOSTNAME, relay.address, dkim=relay.dkim_records())
     assert internet.wait_for_message(send(relay, letter())).verdict("dkim") == "pass"
+
+
+def test_the_reload_command_answers_for_its_own_reload_and_not_for_one_under_way(start_relay: Relays) -> None:
+    relay = start_relay(publish=False, dkim={"enabled": False})
+    supervisor, sendmail = pids(relay)
+    current = relay.shell("readlink /run/postroad/current")[1]
+    relay.shell(f"kill -STOP {sendmail}")  # the first reload has to wait for it
+    relay.shell(f"kill -HUP {supervisor}")
+    wait_until(lambda: relay.shell("readlink /run/postroad/current")[1] != current)
+    relay.shell("postroad reload > /tmp/said 2>&1 &")
+    time.sleep(3)  # it has asked; nothing outside of it tells
+    assert relay.shell("cat /tmp/said")[1] == ""
+    relay.shell(f"kill -CONT {sendmail}")
+    wait_until(lambda: relay.shell("cat /tmp/said")[1], timeout=60)
+    assert relay.shell("cat /tmp/said")[1] == "reloaded\n"
+    assert notices(relay).count("reloaded (") == 2
+    assert relay.shell(HEALTHCHECK)[0] == 0
 
 
 def test_the_reload_command_returns_when_the_configuration_is_in_force(start_relay: Relays, tmp_path: Any) -> None:

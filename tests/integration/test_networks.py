@@ -1,10 +1,13 @@
 """Which addresses may send: the container's own networks, over IPv4 and IPv6, and nobody through a gateway."""
 
 import ipaddress
+import json
 import secrets
 import smtplib
 import socket
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +23,7 @@ import smtplib, sys
 try:
     with smtplib.SMTP(sys.argv[1], int(sys.argv[2]), timeout=10) as smtp:
         smtp.ehlo()
-        smtp.mail("app@sender.example")
+        smtp.mail(sys.argv[3])
         code, text = smtp.rcpt("user@rcpt.example")
     print(code, text.decode())
 except OSError as error:
@@ -34,16 +37,16 @@ with smtplib.SMTP(sys.argv[1], 25, timeout=10) as smtp:
 """
 
 
-def ask(client: Host, host: str, port: int = 25) -> str:
+def ask(client: Host, host: str, port: int = 25, sender: str = "app@sender.example") -> str:
     """The reply to RCPT of a client that is a container."""
-    return client.run("python3", "-c", ASK, host, str(port)).decode()
+    return client.run("python3", "-c", ASK, host, str(port), sender).decode()
 
 
-def asked_here(host: str, port: int) -> tuple[int, bytes]:
+def asked_here(host: str, port: int, sender: str = "app@sender.example") -> tuple[int, bytes]:
     """The reply to RCPT of this test, which is on the host."""
     with smtplib.SMTP(host, port, timeout=10) as smtp:
         smtp.ehlo()
-        smtp.mail("app@sender.example")
+        smtp.mail(sender)
         return smtp.rcpt("user@rcpt.example")
 
 
@@ -128,6 +131,56 @@ def test_an_ipv6_stranger_whom_docker_forwards_to_ipv4_may_not_send(start_relay:
     code, text = asked_here("::1", int(port))
     assert code == 550
     assert b"clients.trust_gateway" in text
+
+
+@pytest.fixture
+def composed(image: str, tmp_path: Path) -> Iterator[tuple[str, int]]:
+    """The default ``compose.yaml`` with port 25 published on all addresses: its container, and the port here."""
+    labelled = {"labels": TREE}
+    # a free port of this host; no restart that would outlive the test; ready is noticed at once
+    changes = {"image": image, "ports": ["25"], "restart": "no", "healthcheck": {"interval": "1s"}}
+    override = {
+        "services": {"postroad": {**changes, **labelled}},
+        "networks": {"default": labelled},
+        "volumes": {"queue": labelled, "state": labelled},
+    }
+    (tmp_path / "override.json").write_text(json.dumps(override))
+    project = f"postroad-test-compose-{secrets.token_hex(3)}"
+    files = [f"--file={Path(__file__).parents[2] / 'compose.yaml'}", f"--file={tmp_path / 'override.json'}"]
+
+    def compose(*words: str) -> str:
+        argv = ["docker", "compose", f"--project-name={project}", *files, *words]
+        return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=120).stdout
+
+    try:
+        compose("up", "--detach", "--wait", "--no-build", "--pull=never")
+        published = json.loads(compose("ps", "--format=json"))["Publishers"]
+        (port,) = [each["PublishedPort"] for each in published if each["URL"] == "0.0.0.0" and each["TargetPort"] == 25]
+        yield f"{project}-postroad-1", port
+    finally:
+        compose("down", "--volumes", "--timeout=1")
+
+
+def test_the_default_compose_file_with_port_25_published_on_all_addresses_is_no_open_relay(
+    composed: tuple[str, int], stranger: Host
+) -> None:
+    container, port = composed
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # sends nothing; tells the address that this host goes out with
+        own = probe.getsockname()[0]
+    stranger.container.reload()
+    (bridge,) = stranger.container.attrs["NetworkSettings"]["Networks"].values()
+    senders = ("app@example.com", "postmaster@mail.example.com", "root@localhost", "a@elsewhere.example", "")
+    for sender in senders:
+        for host in ("127.0.0.1", own, bridge["Gateway"]):
+            code, text = asked_here(host, port, sender)
+            assert code == 550 or (code == 503 and b"MAIL" in text), (host, sender, code, text)
+        answer = ask(stranger, bridge["Gateway"], port, sender)
+        assert answer.startswith(("550", "503")), answer
+    # not for want of a sender that may send
+    assert b"clients.trust_gateway" in asked_here("127.0.0.1", port, "app@example.com")[1]
+    log = subprocess.run(["docker", "logs", container], check=True, capture_output=True, text=True, timeout=60).stdout
+    assert not [event for event in map(json.loads, log.splitlines()) if event["event"] == "accepted"]
 
 
 def test_in_the_host_s_network_only_this_host_may_send(image: str) -> None:
