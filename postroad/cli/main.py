@@ -9,7 +9,7 @@ import click
 import postroad
 from postroad.errors import PostroadError
 
-COMMANDS = ("aws-request", "check", "dkim", "dns", "doctor", "reload", "render", "run", "send")
+COMMANDS = ("aws-request", "check", "dkim", "dns", "doctor", "queue", "reload", "render", "run", "send")
 """The commands, each in the module of its name, as its ``command``."""
 
 

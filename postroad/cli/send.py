@@ -12,8 +12,8 @@ from typing import Any, Self
 
 import click
 from rich.console import Console
-from rich.markup import escape
 
+from postroad.cli.plain import plain
 from postroad.config.load import load
 from postroad.config.model import Config
 from postroad.config.values import format_duration
@@ -49,7 +49,7 @@ def command(address: str, sender: str | None, timeout: float, as_json: bool) -> 
     with console.status(f"Handing a message for {address} to the server"), Feed(FEED) as feed:
         refusal = hand_over(config, message)
         if refusal:
-            console.print(f"[red]✘[/] refused by this server: {_plain(refusal)}")
+            console.print(f"[red]✘[/] refused by this server: {plain(refusal)}")
             if as_json:
                 click.echo(json.dumps({"events": []}))
             return REFUSED
@@ -183,32 +183,27 @@ class Story:
     def _attempted(self, kind: str, event: dict[str, Any]) -> Iterator[str]:
         if self._config.dkim.enabled and not self._signed and kind == "delivered":
             yield "[yellow]![/] not signed: the sender's domain has no key here"
-        host = _plain(" ".join(filter(None, [event.get("relay_host"), _bracketed(event.get("relay_address"))])))
+        host = plain(" ".join(filter(None, [event.get("relay_host"), _bracketed(event.get("relay_address"))])))
         tls = self._tls.get(event.get("pid"))
         if tls and tls.get("relay_host") in {event.get("relay_host"), None}:
             self.events.insert(-1, tls)
             verified = "verified" if tls.get("tls_verify") == "OK" else f"not verified ({tls.get('tls_verify')})"
-            yield f"[green]✔[/] {_plain(tls.get('tls_version'))} with {host}, its certificate {_plain(verified)}"
+            yield f"[green]✔[/] {plain(tls.get('tls_version'))} with {host}, its certificate {plain(verified)}"
         elif host and kind == "delivered":
             yield f"[yellow]![/] without TLS to {host}"
         reply = event.get("reply") or event.get("status") or "no reason given"
         if kind == "delivered":
             self.code = DELIVERED
-            yield f"[green]✔[/] delivered to {host}: {_plain(reply)}"
+            yield f"[green]✔[/] delivered to {host}: {plain(reply)}"
         elif kind == "deferred":
             self.code = WAITS
             retry = format_duration(self._config.delivery.queue.retry)
-            yield f"[yellow]…[/] it waits{f', {host} did not take it' if host else ''}: {_plain(reply)}"
+            yield f"[yellow]…[/] it waits{f', {host} did not take it' if host else ''}: {plain(reply)}"
             yield f"  tried again every {retry}, for {format_duration(self._config.delivery.queue.give_up_after)}"
         else:
             self.code = REFUSED
-            yield f"[red]✘[/] {kind}{f' by {host}' if host else ''}: {_plain(reply)}"
+            yield f"[red]✘[/] {kind}{f' by {host}' if host else ''}: {plain(reply)}"
 
 
 def _bracketed(text: str | None) -> str:
     return f"[{text}]" if text else ""
-
-
-def _plain(text: object) -> str:
-    """Text that others wrote, without what a terminal or rich would take for an order."""
-    return escape("".join(char if char.isprintable() else " " for char in str(text)))
