@@ -25,7 +25,6 @@ _NOTES = {
     "Qf": "lost: sendmail found its control file damaged and set it aside",
     "tf": "half-written: a message that is being accepted, or was when a process died",
 }
-_FLOCK = re.compile(r"^\d+: FLOCK +\S+ +WRITE +-?\d+ +[0-9a-f]+:[0-9a-f]+:(\d+) ", re.MULTILINE)
 _FLAGS = re.compile(r"^[A-Za-z]*:")
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
@@ -91,9 +90,10 @@ def messages(root: Path) -> Iterator[Message]:
     Raises:
         OSError: ``root`` can't be read.
     """
-    locked = _locked_inodes()
+    root = root.resolve()
+    busy = _open_files(root)
     for path in control_files(root):
-        message = read(path, locked)
+        message = read(path, busy)
         if message is not None:
             yield message
 
@@ -115,8 +115,8 @@ def waiting(root: Path) -> set[str]:
     return {path.name[2:] for path in control_files(root) if path.name[:2] in {"qf", "tf"}}
 
 
-def read(path: Path, locked: frozenset[int] = frozenset()) -> Message | None:
-    """A control file's message; None if it is gone. ``locked`` has the inodes that somebody holds."""
+def read(path: Path, busy: frozenset[str] = frozenset()) -> Message | None:
+    """A control file's message; None if it is gone. ``busy`` has the files that are open."""
     kind, queue_id = path.name[:2], path.name[2:]
     if kind == "tf" and path.with_name(f"qf{queue_id}").exists():
         return None  # it is being written anew, and will take the old one's place
@@ -126,7 +126,6 @@ def read(path: Path, locked: frozenset[int] = frozenset()) -> Message | None:
     note = _NOTES.get(kind, "")
     try:
         with path.open("rb") as file:
-            found = os.fstat(file.fileno())
             text = file.read(LARGEST).decode(errors="backslashreplace")
     except FileNotFoundError:
         return None
@@ -146,7 +145,7 @@ def read(path: Path, locked: frozenset[int] = frozenset()) -> Message | None:
         body,
         **fields,
         size=size,
-        active=found.st_ino in locked,
+        active=str(path) in busy,
         note=note or (f"damaged: {', '.join(faults)}" if faults else ""),
     )
 
@@ -197,16 +196,23 @@ def _address(text: str) -> str:
     return text[1:-1] if text.startswith("<") and text.endswith(">") else text
 
 
-def _locked_inodes() -> frozenset[int]:
-    """The inodes that processes of this container hold flock() on.
+def _open_files(root: Path) -> frozenset[str]:
+    """The files below ``root`` that processes of this user have open, as whoever works on a message does.
 
-    Not by trying to lock: sendmail passes over a message that it finds locked. The device is not compared, since what
-    /proc shows of it differs from stat() on some file systems.
+    Not by trying to lock: sendmail passes over a message that it finds locked. Not by /proc/locks either: in a container
+    it leaves out the lock of a process that has ended, and has left the delivery to a child.
     """
-    try:
-        return frozenset(int(inode) for inode in _FLOCK.findall(Path("/proc/locks").read_text()))
-    except OSError:
-        return frozenset()
+    below = f"{root.resolve()}/"
+    found = set()
+    for process in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208 - a Path for each descriptor is slow
+        folder = f"/proc/{process}/fd"
+        with suppress(OSError):  # it has ended, or is another user's
+            for number in os.listdir(folder):  # noqa: PTH208
+                with suppress(OSError):
+                    name = os.readlink(f"{folder}/{number}")  # noqa: PTH115
+                    if name.startswith(below):
+                        found.add(name)
+    return frozenset(found)
 
 
 @contextmanager

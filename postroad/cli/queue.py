@@ -59,7 +59,7 @@ def list_(as_json: bool, domain: str | None, sender: str | None) -> None:
     console = Console(highlight=False)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("id", "age", "sender", "recipients", "tries", "next try", "reason"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name in {"id", "age", "tries", "next try"})
     with Console(stderr=True).status("Reading the queue"):
         for message in itertools.islice(found, ROWS):
             table.add_row(*row(message, retry, now))
