@@ -169,7 +169,8 @@ def _fields(text: str) -> tuple[dict[str, Any], list[str]]:
             else:
                 faults.append(f"its line {code} is no number")
         elif code == "S":
-            sender = _address(value)
+            # of bounces that sendmail made; with anybody else's a domain is asked for
+            sender = _address(value).removesuffix("MAILER-DAEMON")
         elif code == "R":
             recipients.append(_address(_FLAGS.sub("", value, count=1)))
         elif code == "M" and value:
@@ -199,8 +200,8 @@ def _address(text: str) -> str:
 def _open_files(root: Path) -> frozenset[str]:
     """The files below ``root`` that processes of this user have open, as whoever works on a message does.
 
-    Not by trying to lock: sendmail passes over a message that it finds locked. Not by /proc/locks either: in a container
-    it leaves out the lock of a process that has ended, and has left the delivery to a child.
+    Not by trying to lock: sendmail passes over a message that it finds locked. Not by /proc/locks either: in a
+    container it leaves out the lock of a process that has ended, and has left the delivery to a child.
     """
     below = f"{root.resolve()}/"
     found = set()

@@ -186,3 +186,9 @@ def test_many_messages_take_no_more_than_each(tmp_path: Path) -> None:
 
     few, many = measure(tmp_path / "few", 300), measure(tmp_path / "many", 3000)
     assert many < 4 * few
+
+
+@pytest.mark.parametrize("line", ["S<>", "S<MAILER-DAEMON>", "SMAILER-DAEMON"])
+def test_bounces_have_the_null_sender(line: str, tmp_path: Path) -> None:
+    put(tmp_path, QF.replace("S<app@sender.example>", line))
+    assert one(tmp_path).sender == ""
