@@ -69,20 +69,23 @@ def capture(
     return done.returncode, done.stdout, done.stderr
 
 
-def spawn(argv: Sequence[str], env: Mapping[str, str]) -> int:
+def spawn(argv: Sequence[str], env: Mapping[str, str], *, quiet: bool = False) -> int:
     """Start a long-lived child with exactly ``env``, its own session and no signal blocked; return its process id.
 
-    The caller reaps it. Descriptors other than standard output and error are not inherited.
+    The caller reaps it. Descriptors other than standard output and error are not inherited; those neither if ``quiet``.
 
     Raises:
         CommandError: it could not be started.
     """
+    actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
+    if quiet:
+        actions += [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_WRONLY, 0) for number in (1, 2)]
     try:
         return os.posix_spawn(
             argv[0],
             list(argv),
             env,
-            file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
+            file_actions=actions,
             setsid=True,
             setsigmask=(),
             setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),  # Python ignores these two

@@ -15,6 +15,7 @@ COMMANDS = (
     "dkim",
     "dns",
     "doctor",
+    "queue",
     "reload",
     "render",
     "run",

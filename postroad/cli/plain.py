@@ -1,8 +1,13 @@
-"""Text that others wrote, on a terminal."""
+"""What others wrote, on a terminal."""
 
 from rich.markup import escape
 
 
+def printable(text: object) -> str:
+    """Text without what a terminal would take for an order."""
+    return "".join(char if char.isprintable() else " " for char in str(text))
+
+
 def plain(text: object) -> str:
-    """The text without what a terminal or rich would take for an order."""
-    return escape("".join(char if char.isprintable() else " " for char in str(text)))
+    """Text without what a terminal or rich would take for an order."""
+    return escape(printable(text))

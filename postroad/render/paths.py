@@ -28,6 +28,9 @@ FEED = RUN / "events"
 AUTH_REFUSED = RUN / "auth-refused"
 """The clients that may not authenticate for a while, for sendmail's rules."""
 
+ACCEPTANCE = RUN / "acceptance"
+"""Whether new messages are taken, for sendmail's rules."""
+
 RATES = RUN / "rates"
 """Where sendmail asks how many messages a client has sent."""
 

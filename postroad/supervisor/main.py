@@ -15,7 +15,7 @@ from pathlib import Path
 from postroad import system
 from postroad.errors import CommandError, InstallError, PostroadError
 from postroad.events import model as events
-from postroad.render import plan
+from postroad.render import acceptance, plan
 from postroad.render.paths import CURRENT, FEED, HEALTH, LOG_SOCKET, RATES, RUN
 from postroad.supervisor import processes
 from postroad.supervisor.log import LogThread
@@ -78,6 +78,7 @@ class Supervisor:
                 f"{RUN} can't be written by uid {os.getuid()} ({error.strerror}): mount a tmpfs there that can,"
                 f" such as --tmpfs {RUN}:mode=0700,{owner}"
             ) from error
+        acceptance.set_accepting(True)  # a drain ends with the run that it was for
         self.plan: plan.Plan | None = None
         self.reload_asked = False
         self.reloads = Reloads()

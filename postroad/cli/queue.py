@@ -1,0 +1,375 @@
+"""``postroad queue``."""
+
+import itertools
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Container, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+from pydantic_core import PydanticCustomError
+from rich.console import Console
+from rich.table import Table
+
+from postroad import queue, system
+from postroad.cli.plain import plain, printable
+from postroad.config.load import load
+from postroad.config.values import format_duration, parse_duration
+from postroad.errors import PostroadError
+from postroad.queue import Message
+from postroad.render import acceptance, plan
+from postroad.render.paths import CURRENT, HEALTH, LOG_SOCKET, QUEUE
+
+EMPTY, LEFT = 0, 3
+ROWS = 1000
+"""Messages that the table shows."""
+NOTICE = 21
+"""Facility mail, severity notice (RFC 5424, section 6.2.1)."""
+SETTLE = 1.0
+"""Seconds for which the queue must stay empty: a session may have been in the middle of a message."""
+FIRST_PAUSE, LONGEST_PAUSE = 5.0, 60.0
+"""Seconds between two queue runs of a drain, twice as long each time."""
+DRAINING = "draining: no new messages are taken; `postroad queue drain --undo` ends that"
+
+
+@click.group()
+def command() -> None:
+    """Look at the messages that wait, try them again, delete them, deliver all before a shutdown."""
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--domain", help="Only messages with a recipient in this domain.")
+@click.option("--sender", help="Only messages of this envelope sender; <> is the null sender of bounces.")
+def list_(as_json: bool, domain: str | None, sender: str | None) -> None:
+    """The messages that wait: for whom, since when, why, and when they are tried again."""
+    retry = load().delivery.queue.retry
+    now = time.time()
+    found = chosen(domain=domain, sender=sender)
+    if as_json:
+        click.echo(f'{{"draining": {json.dumps(not acceptance.accepting())}, "messages": [', nl=False)
+        for number, message in enumerate(found):
+            click.echo(f"{',' if number else ''}\n {json.dumps(as_dict(message, retry, now))}", nl=False)
+        click.echo("\n]}")
+        return
+    console = Console(highlight=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("id", "age", "sender", "recipients", "tries", "next try", "reason"):
+        table.add_column(name, overflow="fold", no_wrap=name in {"id", "age", "tries", "next try"})
+    with Console(stderr=True).status("Reading the queue"):
+        for message in itertools.islice(found, ROWS):
+            table.add_row(*row(message, retry, now))
+        more = sum(1 for _ in found)
+    if table.row_count:
+        console.print(table)
+    if more:
+        console.print(f"and {more} more: --json prints them all")
+    if not table.row_count:
+        console.print("no such message waits" if domain or sender else "the queue is empty")
+    if not acceptance.accepting():
+        console.print(f"[yellow]![/] {DRAINING}")
+
+
+def as_dict(message: Message, retry: timedelta, now: float) -> dict[str, Any]:
+    """A message for programs."""
+    return {
+        "queue_id": message.queue_id,
+        "sender": message.sender,
+        "recipients": list(message.recipients),
+        "arrived": _iso(message.arrived),
+        "age": age(message, now),
+        "size": message.size,
+        "reason": message.reason or None,
+        "attempts": message.attempts,
+        "last_try": _iso(message.last_try),
+        "next_try": _iso(message.next_try(retry.total_seconds(), now)),
+        "priority": message.priority,
+        "active": message.active,
+        "note": message.note or None,
+    }
+
+
+def row(message: Message, retry: timedelta, now: float) -> Iterator[str]:
+    """A message for people."""
+    seconds = age(message, now)
+    sender = "?" if message.sender is None else message.sender or "<>"
+    shown = ", ".join(message.recipients[:3])
+    others = f" and {len(message.recipients) - 3} more" if len(message.recipients) > 3 else ""
+    then = message.next_try(retry.total_seconds(), now)
+    following = "never" if then is None else "due" if then <= now else f"in {_short(then - now)}"
+    yield plain(message.queue_id)
+    yield "?" if seconds is None else _short(seconds)
+    yield plain(sender)
+    yield plain(shown + others)
+    yield str(message.attempts)
+    yield "now" if message.active else following
+    note = f"[red]{plain(message.note)}[/] " if message.note else ""
+    yield note + plain(message.reason)
+
+
+def age(message: Message, now: float) -> int | None:
+    """Seconds since it was accepted."""
+    return None if message.arrived is None else max(0, int(now) - message.arrived)
+
+
+def _iso(seconds: float | None) -> str | None:
+    """As the events write times; None for what is no time."""
+    try:
+        return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def _short(seconds: float) -> str:
+    """A duration in its greatest unit or two."""
+    whole = int(seconds)
+    for unit in (86400, 3600, 60):
+        if whole >= 2 * unit:
+            whole -= whole % (unit // 24 if unit == 86400 else unit // 60)
+            break
+    return format_duration(timedelta(seconds=min(whole, 10**9)))
+
+
+def chosen(
+    *, ids: Container[str] | None = None, domain: str | None = None, sender: str | None = None
+) -> Iterator[Message]:
+    """The messages that fit: one of the ids, if any are given; a recipient in the domain; the sender."""
+    wanted = domain.lower().lstrip("@").rstrip(".") if domain else None
+    of = None if sender is None else sender.removeprefix("<").removesuffix(">").lower()
+    try:
+        for message in queue.messages(QUEUE):
+            if ids is not None and message.queue_id not in ids:
+                continue
+            if wanted is not None and wanted not in message.domains:
+                continue
+            if of is not None and (message.sender is None or message.sender.lower() != of):
+                continue
+            yield message
+    except OSError as error:
+        raise PostroadError(f"{QUEUE} can't be read by uid {os.getuid()}: {error.strerror}") from error
+
+
+# --- flush -----------------------------------------------------------------------------------------
+
+
+@command.command()
+@click.option("--all", "everything", is_flag=True, help="Everything that waits.")
+@click.option("--domain", help="Messages with a recipient in this domain.")
+@click.option("--id", "queue_id", help="One message.")
+def flush(everything: bool, domain: str | None, queue_id: str | None) -> int:
+    """Try messages again now.
+
+    Exit code 0: none of them waits any more, each was delivered, or bounced. 3: some still wait.
+    """
+    if bool(everything) + bool(domain) + bool(queue_id) != 1:
+        raise click.UsageError("one of --all, --domain and --id")
+    process = daemon()
+    console = Console(highlight=False)
+    found = chosen(ids={queue_id} if queue_id else None, domain=domain)
+    wanted = {message.queue_id for message in found if message.runs}
+    if not wanted:
+        if queue_id:
+            raise PostroadError(f"no message {printable(queue_id)} waits: `postroad queue list` shows those that do")
+        console.print("no such message waits" if domain else "the queue is empty")
+        return EMPTY
+    narrowed = [f"-qI{queue_id}"] if queue_id else [f"-qR@{domain.lower().lstrip('@')}"] if domain else ["-q"]
+    run = QueueRun(process, narrowed)
+    with console.status("") as status:
+        while not run.ended():
+            done = len(wanted - queue.waiting(QUEUE))
+            status.update(f"Delivering: {done} of {len(wanted)} have left the queue")
+            time.sleep(0.2)
+    left = wanted & queue.waiting(QUEUE)
+    gone = len(wanted) - len(left)
+    console.print(
+        f"{_count(gone)} left the queue (delivered or bounced: the log says which), {len(left)} still waiting"
+    )
+    if left:
+        tell_why(console, left)
+    if run.code:
+        raise PostroadError(f"sendmail's queue run failed (exit {run.code}): the server's log tells more")
+    return LEFT if left else EMPTY
+
+
+def tell_why(console: Console, left: set[str]) -> None:
+    """The reasons for which some messages still wait."""
+    for message in chosen(ids=set(sorted(left)[:10])):
+        console.print(f"  {_described(message, plain)}: {plain(message.note or message.reason or 'being delivered')}")
+    if len(left) > 10:
+        console.print(f"  and {len(left) - 10} more: `postroad queue list`")
+
+
+def daemon() -> plan.Process:
+    """The running sendmail's plan, for its command and environment.
+
+    Raises:
+        PostroadError: no server runs here.
+    """
+    try:
+        os.kill(int(HEALTH.read_text().split()[1]), 0)
+        return next(process for process in plan.load(CURRENT / "plan.json").processes if process.name == "sendmail")
+    except (OSError, ValueError, IndexError, StopIteration) as error:
+        raise PostroadError("no server runs here: run this in the container that runs it") from error
+
+
+class QueueRun:
+    """One run of sendmail's over the queue, or a part of it; it goes on by itself should we be interrupted."""
+
+    def __init__(self, process: plan.Process, which: list[str]) -> None:
+        """Start it: ``which`` are sendmail's -q options."""
+        self.code: int | None = None
+        """Its exit code, once it has ended."""
+        argv = (process.argv[0], "-C", str(CURRENT / "sendmail.cf"), *which)
+        # quiet: what it prints may hold what others wrote; the log has it, too
+        self._pid = system.spawn(argv, process.env, quiet=True)
+
+    def ended(self) -> bool:
+        """Whether it is over."""
+        if self.code is None:
+            pid, status = os.waitpid(self._pid, os.WNOHANG)
+            if pid:
+                self.code = os.waitstatus_to_exitcode(status)
+        return self.code is not None
+
+
+# --- delete ----------------------------------------------------------------------------------------
+
+
+@command.command()
+@click.option("--id", "ids", multiple=True, help="A message; may be given several times.")
+@click.option("--domain", help="Messages that wait for recipients in this domain and no other.")
+@click.option("--sender", help="Messages of this envelope sender; <> is the null sender of bounces.")
+@click.option("--all", "everything", is_flag=True, help="Everything that waits.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+def delete(ids: tuple[str, ...], domain: str | None, sender: str | None, everything: bool, yes: bool) -> int:
+    """Delete messages, without a bounce to their senders. What is being delivered at the moment stays.
+
+    Exit code 0: all are gone. 3: some stay.
+    """
+    if bool(ids) + (domain is not None) + (sender is not None) + everything != 1:
+        raise click.UsageError("one of --id, --domain, --sender and --all")
+    console = Console(highlight=False)
+    found = list(chosen(ids=set(ids) or None, domain=domain, sender=sender))
+    if domain:
+        alone = [message for message in found if len(message.domains) == 1]
+        if len(alone) < len(found):
+            console.print(
+                f"{_count(len(found) - len(alone))} for other domains, too: kept (--id deletes one by its name)"
+            )
+        found = alone
+    missing = set(ids) - {message.queue_id for message in found}
+    if missing:
+        raise PostroadError(f"no message {printable(', '.join(sorted(missing)))} waits; nothing was deleted")
+    if not found:
+        console.print("no such message waits: nothing to delete")
+        return EMPTY
+    for message in found[:10]:
+        console.print(f"  {_described(message, plain)}")
+    if len(found) > 10:
+        console.print(f"  and {len(found) - 10} more")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("no terminal to ask on: --yes deletes without asking; nothing was deleted")
+        click.confirm(f"Delete {_count(len(found))} for good? Their senders won't be told", abort=True)
+    stay = _delete(found, console)
+    console.print(f"{_count(len(found) - len(stay))} deleted, {len(stay)} being delivered at the moment: kept")
+    return LEFT if stay else EMPTY
+
+
+def _delete(found: list[Message], console: Console) -> list[Message]:
+    """Delete these, telling the log of each; return those that somebody works on."""
+    stay = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log, console.status("Deleting"):
+        log.settimeout(1)
+        try:
+            log.connect(str(LOG_SOCKET))
+            told = True
+        except OSError:  # no server runs here, and so no log
+            told = False
+        for message in found:
+            held = queue.delete(message)
+            if held is False:
+                stay.append(message)
+            elif held and told:
+                text = f"queue: deleted {_described(message, printable)}"[:4000]
+                try:
+                    log.send(f"<{NOTICE}>postroad[{os.getpid()}]: {text}".encode())
+                except OSError as error:
+                    told = False
+                    click.echo(f"postroad: the log does not take it ({error}): it has no line on the rest", err=True)
+    return stay
+
+
+def _described(message: Message, show: Callable[[object], str]) -> str:
+    recipients = ", ".join(message.recipients[:20])
+    more = f" and {len(message.recipients) - 20} more" if len(message.recipients) > 20 else ""
+    return show(f"{message.queue_id} from <{message.sender or ''}> to {recipients or 'unknown recipients'}{more}")
+
+
+def _count(number: int) -> str:
+    return f"{number} message{'' if number == 1 else 's'}"
+
+
+# --- drain -----------------------------------------------------------------------------------------
+
+
+def _duration(_context: click.Context, _parameter: click.Parameter, value: str) -> timedelta:
+    try:
+        return parse_duration(value)
+    except PydanticCustomError as error:
+        raise click.BadParameter(error.message()) from error
+
+
+@command.command()
+@click.option("--timeout", default="10m", show_default=True, callback=_duration, help="How long to try, such as 90s.")
+@click.option("--undo", is_flag=True, help="Take new messages again.")
+def drain(timeout: timedelta, undo: bool) -> int:
+    """Take no new messages, and deliver what is left: before a planned shutdown.
+
+    Clients get a 421, and try again later, or elsewhere. That stays so until --undo or a restart.
+
+    Exit code 0: the queue is empty. 3: it is not, within the timeout.
+    """
+    process = daemon()
+    console = Console(highlight=False)
+    if undo:
+        acceptance.set_accepting(True)
+        console.print("new messages are taken again")
+        return EMPTY
+    deadline = time.monotonic() + timeout.total_seconds()
+    acceptance.set_accepting(False)
+    console.print("no new messages are taken from now on")
+    with console.status("") as status:
+        left = _drained(process, deadline, status.update)
+    if not left:
+        console.print("[green]✔[/] the queue is empty")
+        return EMPTY
+    console.print(f"[yellow]…[/] {_count(len(left))} left after {format_duration(timeout)}:")
+    tell_why(console, left)
+    console.print("new messages are still refused: `postroad queue drain --undo` ends that")
+    return LEFT
+
+
+def _drained(process: plan.Process, deadline: float, tell: Callable[[str], None]) -> set[str]:
+    """Run over the queue again and again until it is empty, or the time is over; return the ids that are left."""
+    run, due, pause, quiet = None, 0.0, FIRST_PAUSE, None
+    while True:
+        now, left = time.monotonic(), queue.waiting(QUEUE)
+        if left:
+            quiet = None
+        elif quiet is None:
+            quiet = now
+        elif now - quiet >= SETTLE:
+            return left
+        if now >= deadline:
+            return left
+        if run and run.ended():
+            run, due, pause = None, now + pause, min(2 * pause, LONGEST_PAUSE)
+        if left and run is None and now >= due:
+            run = QueueRun(process, ["-q"])
+        tell(f"Delivering: {_count(len(left))} left, {int(deadline - now)} s to go")
+        time.sleep(0.2)
