@@ -20,7 +20,8 @@ RUN --mount=type=secret,id=ca_bundle \
     && python3 -m venv /uv \
     && /uv/bin/pip install --quiet --no-cache-dir --require-hashes --requirement uv.txt \
     && UV_PROJECT_ENVIRONMENT=/out/opt/postroad/venv UV_PYTHON=/usr/bin/python3 UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy \
-        /uv/bin/uv sync --frozen --no-dev --no-install-project --no-cache --quiet
+        /uv/bin/uv sync --frozen --no-dev --no-install-project --no-cache --quiet \
+    && rm -f /out/opt/postroad/venv/.lock
 COPY postroad /out/opt/postroad/postroad
 COPY templates /out/opt/postroad/templates
 COPY entrypoint.py /out/opt/postroad/
@@ -33,6 +34,8 @@ RUN find /out -name __pycache__ -prune -exec rm -r {} + \
 
 # --- the root file system -------------------------------------------------------------------------
 FROM ${BASE} AS rootfs
+# The day of Debian's packages, for the label; another day fetches them anew.
+ARG PACKAGES_DATE=
 ENV DEBIAN_FRONTEND=noninteractive
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 # The daemons' packages are unpacked without their dependencies on Perl, make, cron and init scripts; what their binaries
@@ -66,18 +69,36 @@ RUN dpkg --purge --force-all debconf apt perl-base \
         /usr/share/zoneinfo /usr/lib/python3.13/{ensurepip,idlelib,pydoc_data,turtledemo,test,tkinter,lib2to3}
 COPY --from=build /out /
 
+# --- the same, without the build's own dates: two builds of one commit from the same packages are alike ---
+FROM ${BASE} AS dated
+COPY --from=rootfs / /rootfs
+ARG SOURCE_DATE_EPOCH=
+# /etc/shadow counts the days since a password was changed; its and its neighbours' backups have no reader
+RUN cd /rootfs/etc && rm -f passwd- group- shadow- gshadow- subuid- subgid- .pwd.lock \
+    && if [ -n "$SOURCE_DATE_EPOCH" ]; then \
+        sed -i -E "s/^([^:]*:[^:]*):[0-9]+:/\1:$((SOURCE_DATE_EPOCH / 86400)):/" shadow \
+        && find /rootfs -newermt "@$SOURCE_DATE_EPOCH" -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} + ; \
+    fi
+
 FROM scratch
+# one flat layer is what lets the steps above take things out
+# hadolint ignore=DL3067
+COPY --from=dated /rootfs /
+# after the layer, which they do not change
 ARG VERSION=0.1.0
 ARG REVISION=
+ARG CREATED=
+ARG BASE_DIGEST=
+ARG PACKAGES_DATE=
 LABEL org.opencontainers.image.title="Postroad" \
       org.opencontainers.image.description="A send-only mail server: sendmail, DKIM and delivery events from one YAML file" \
       org.opencontainers.image.licenses="Apache-2.0 AND Sendmail-Open-Source-1.1 AND BSD-3-Clause" \
+      org.opencontainers.image.created="${CREATED}" \
       org.opencontainers.image.base.name="debian:trixie-slim" \
+      org.opencontainers.image.base.digest="${BASE_DIGEST}" \
+      postroad.packages.date="${PACKAGES_DATE}" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# one flat layer is what lets the steps above take things out
-# hadolint ignore=DL3067
-COPY --from=rootfs / /
 ENV PATH=/usr/local/bin:/usr/sbin:/usr/bin LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
 USER 2525:2525
 WORKDIR /

@@ -2,11 +2,19 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup engine image lint format test test-unit demo down generate clean
+.PHONY: help setup engine image lint format test test-unit demo down generate audit sbom reproducible clean
 
 # An image's build trusts what this host trusts: a proxy that inspects TLS signs PyPI with a certificate of its own.
 CA_BUNDLE ?= $(firstword $(wildcard $(SSL_CERT_FILE) $(REQUESTS_CA_BUNDLE) /etc/ssl/certs/ca-certificates.crt) /dev/null)
 export CA_BUNDLE
+
+# What the image says of itself, and the date that its files get: the commit's, so that the same commit gives the same image.
+BUILD = docker buildx build --secret id=ca_bundle,src=$(CA_BUNDLE) \
+    --build-arg SOURCE_DATE_EPOCH=$(shell git log -1 --format=%ct) \
+    --build-arg CREATED=$(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd) \
+    --build-arg REVISION=$(shell git describe --always --dirty --abbrev=40 --exclude='*') \
+    --build-arg BASE_DIGEST=$(shell docker image inspect --format '{{range .RepoDigests}}{{.}} {{end}}' debian:trixie-slim 2>/dev/null | sed -n 's/^[^ ]*@\([^ ]*\).*/\1/p') \
+    --build-arg PACKAGES_DATE=$(PACKAGES_DATE)
 
 # The host's uv, or else one of this project's own.
 UV := $(if $(shell uv --version 2>/dev/null),uv,.tools/bin/uv)
@@ -15,7 +23,7 @@ BIN := .venv/bin
 ARGS ?=
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: engine $(VENV) ## Prepare this host: a Docker engine where a bare one has none, and the Python tools
 
@@ -43,15 +51,16 @@ $(VENV): pyproject.toml uv.lock | $(filter .tools/%,$(UV))
 	@touch $@
 
 image: engine ## Build postroad:latest and print its size
-	docker buildx build --load --tag postroad:latest --secret id=ca_bundle,src=$(CA_BUNDLE) .
+	$(BUILD) --load --tag postroad:latest .
 	@id=$$(docker create postroad:latest); trap "docker rm -v $$id >/dev/null" EXIT; \
 	    docker export $$id | wc -c | awk '{printf "postroad:latest: %.0f MB unpacked\n", $$1 / 1e6}'
 
-lint: $(VENV) ## Check the code, the types, the layers, the Dockerfiles and the shell scripts
+lint: $(VENV) ## Check the code, the types, the layers, the workflows, the Dockerfiles and the shell scripts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/zizmor --quiet --offline .github
 	git ls-files --cached --others --exclude-standard '*Dockerfile*' | xargs $(BIN)/hadolint
 	git grep --untracked -nIE '^#!.*[/ ](ba|da)?sh( |$$)' | sed -n 's/:1:.*//p' | xargs $(BIN)/shellcheck
 
@@ -78,6 +87,18 @@ down: ## Remove what the demo and the tests left in Docker
 
 generate: $(VENV) ## Write the files that follow from the configuration's model
 	$(BIN)/python -m postroad.config.example
+
+audit: $(VENV) image ## Ask PyPI and Debian for known vulnerabilities of what the image holds
+	UV=$(UV) dev/audit postroad:latest
+
+sbom: $(VENV) image ## Write what the image holds to dist/postroad.cdx.json (CycloneDX)
+	@mkdir -p dist
+	$(BIN)/python -m dev.sbom postroad:latest >dist/postroad.cdx.json
+
+reproducible: $(VENV) engine ## Build twice from nothing, and print in what the two file systems differ
+	@mkdir -p dist
+	@for n in 1 2; do echo "build $$n of 2"; $(BUILD) --quiet --no-cache --output type=tar,dest=dist/rootfs-$$n.tar . ; done
+	@$(BIN)/python -m dev.reproducible dist/rootfs-1.tar dist/rootfs-2.tar; rm dist/rootfs-[12].tar
 
 clean: ## Remove what setup and the tools left in this tree, and the image
 	@! docker image inspect postroad:latest >/dev/null 2>&1 || docker image rm postroad:latest

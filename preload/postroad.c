@@ -5,6 +5,8 @@
  *   gethostname()  answers POSTROAD_FQDN (sendmail sleeps for 60 s at start where the host's name has no dot);
  *   syslog()       and its relatives send one datagram a message, "<priority>ident[pid]: text", to the unix socket
  *                  POSTROAD_LOG_SOCKET (they can't make /dev/log);
+ *   getpwuid(), getpwnam(), getgrnam()  answer for a user that /etc/passwd does not have, such as OpenShift gives a
+ *                  container: it is the one user that the image's files mean, smmta;
  *   SSL_CTX_use_certificate_file()  takes the certificates of the issuers from the file, too: sendmail would send its
  *                  own only, and clients could not verify what an intermediate authority has signed.
  *
@@ -21,6 +23,8 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -95,6 +99,74 @@ EXPORT int
 __gethostname_chk(char *name, size_t size, size_t room)
 {
 	return gethostname(name, size < room ? size : room);
+}
+
+/* ---- who this is ---- */
+
+#define USER "smmta"
+
+/* The C library's own of these functions, which asks /etc/passwd and /etc/group. */
+#define NEXT(function, argument) \
+	do { \
+		if (next == NULL) \
+			*(void **)&next = dlsym(RTLD_NEXT, #function); \
+		found = next == NULL ? NULL : next(argument); \
+	} while (0)
+
+static struct passwd *
+own_entry(void)
+{
+	static struct passwd entry = { .pw_name = USER, .pw_passwd = "x", .pw_gecos = "",
+		.pw_dir = "/var/lib/postroad", .pw_shell = "/usr/sbin/nologin" };
+
+	entry.pw_uid = getuid();
+	entry.pw_gid = getgid();
+	return &entry;
+}
+
+EXPORT struct passwd *
+getpwuid(uid_t uid)
+{
+	static struct passwd *(*next)(uid_t);
+	struct passwd *found;
+
+	NEXT(getpwuid, uid);
+	return found == NULL && uid == getuid() ? own_entry() : found;
+}
+
+/* Whether nobody in /etc/passwd is running this: then the name that the configuration has is this one's. */
+static bool
+is_stranger(void)
+{
+	return getpwuid(getuid()) == own_entry();
+}
+
+EXPORT struct passwd *
+getpwnam(const char *name)
+{
+	static struct passwd *(*next)(const char *);
+	struct passwd *found;
+
+	if (strcmp(name, USER) == 0 && is_stranger())
+		return own_entry();
+	NEXT(getpwnam, name);
+	return found;
+}
+
+EXPORT struct group *
+getgrnam(const char *name)
+{
+	static char *members[] = { NULL };
+	static struct group entry = { .gr_name = USER, .gr_passwd = "x", .gr_mem = members };
+	static struct group *(*next)(const char *);
+	struct group *found;
+
+	if (strcmp(name, USER) == 0 && is_stranger()) {
+		entry.gr_gid = getgid();
+		return &entry;
+	}
+	NEXT(getgrnam, name);
+	return found;
 }
 
 /* ---- the certificate's chain ---- */

@@ -139,15 +139,16 @@ def _build(generation: Path, config: Config, material: Material) -> None:
         # a copy: sendmail ignores a file that others could write, and the person's may be on any volume
         system.write(generation / "ca.pem", material.authorities)
     cf = generation / "sendmail.cf"
+    env = _environment(config)
     try:
-        system.write(cf, system.run(["m4", "sendmail.mc"], cwd=generation))
+        system.write(cf, system.run(["m4", "sendmail.mc"], cwd=generation, env=env))
         for text in (generation / name for name in ("access", "rewrite")):
             if text.exists():
-                system.run(["makemap", "-C", str(cf), "hash", str(text)], stdin=text.read_text())
+                system.run(["makemap", "-C", str(cf), "hash", str(text)], stdin=text.read_text(), env=env)
         # an address test reads the whole configuration: a bad line of sendmail.local_config shows here
-        system.run([SENDMAIL, "-C", str(cf), "-bt"], stdin="/quit\n", env=_environment(config))
+        system.run([SENDMAIL, "-C", str(cf), "-bt"], stdin="/quit\n", env=env)
         if keys:
-            system.run(["opendkim", "-n", "-x", str(generation / "opendkim.conf")])
+            system.run(["opendkim", "-n", "-x", str(generation / "opendkim.conf")], env=env)
     except CommandError as error:
         raise InstallError(f"the rendered configuration is refused: {error}") from error
     system.write(generation / "config.json", config.model_dump_json(indent=1))
