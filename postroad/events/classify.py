@@ -104,7 +104,7 @@ RULES = Rules.read(tomllib.loads(Path(__file__).with_name("bounce-rules.toml").r
 
 
 def normal(text: str | None) -> str:
-    """Text as the rules' patterns see it: lower case, single spaces, no addresses, straight quotes, at most 1,000 characters."""
+    """Text as the patterns see it: lower case, single spaces, no addresses, straight quotes, 1,000 characters."""
     if not text:
         return ""
     text = _ADDRESS.sub(" ", text[:_LONGEST]).lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
@@ -141,7 +141,8 @@ def classify(
         and reason.mailbox
         and rule.proof
         and said[:1] == "5"
-        and (rule.text is None or rule.text.search(said) is not None)
+        and rule.text is not None
+        and rule.text.search(said) is not None
         and RULES.never_mailbox.search(said) is None
     )
     return Classification(rule.reason, final and reason.hard, rule.id, mailbox)
@@ -160,7 +161,7 @@ def _code(dsn: str | None, reply: str | None) -> str:
 
 
 def _temporary(*codes: str | None) -> bool:
-    """Whether one of the codes, or texts that begin with one, says anything else than a failure for good; or all are silent."""
+    """Whether a code, or a text that begins with one, says anything else than a failure for good, or there is none."""
     given = [code for code in codes if code]
     return not given or any(not code.startswith("5") for code in given)
 
@@ -168,8 +169,11 @@ def _temporary(*codes: str | None) -> bool:
 def _first(text: str, code: str, host: str, *, with_text: bool) -> Rule | None:
     vetoed = RULES.never_mailbox.search(text) is not None
     for rule in RULES.rules:
-        # "user unknown" in a text that speaks of a block: whatever else it is, it is no proof
-        if (rule.text is not None) is with_text and not (vetoed and RULES.reasons[rule.reason].mailbox):
-            if rule.matches(text, code, host):
-                return rule
+        if (rule.text is not None) is not with_text:
+            continue
+        # "user unknown" in a text that speaks of a block says nothing of the mailbox
+        if vetoed and RULES.reasons[rule.reason].mailbox and (rule.proof or not with_text):
+            continue
+        if rule.matches(text, code, host):
+            return rule
     return None

@@ -16,7 +16,7 @@ from postroad.events import classify as module
 from postroad.events.classify import RULES, Classification, classify
 
 TESTS = Path(__file__).parents[1]
-LEAST_CLASSIFIED = 0.99
+LEAST_CLASSIFIED = 0.97  # the rest says "user unknown" and speaks of something else: nobody knows
 # of these nothing may put an address on a suppression list
 OF_THE_SENDER = {
     "authfailure", "badreputation", "blocked", "contenterror", "failedstarttls", "filtered", "norelaying", "notcompliantrfc",
@@ -58,7 +58,9 @@ CORPUS = corpus()
 REPLIES = [sample for sample in CORPUS if sample.reply]
 
 
-@pytest.mark.parametrize("sample", CORPUS, ids=lambda sample: f"{sample.provider}: {sample.reply or sample.status}"[:90])
+@pytest.mark.parametrize(
+    "sample", CORPUS, ids=lambda sample: f"{sample.provider}: {sample.reply or sample.status}"[:90]
+)
 def test_the_corpus(sample: Sample) -> None:
     result = sample.classify()
     verdict = "mailbox" if result.mailbox else "hard" if result.hard else "soft"
@@ -195,13 +197,11 @@ def test_the_rules_are_sound() -> None:
 
 def test_every_rule_with_words_has_a_sample_of_the_corpus() -> None:
     used = {sample.classify().rule for sample in CORPUS}
-    spare = {"bad-dsn"} | {rule.id for rule in RULES.rules if rule.text is None}
-    assert {rule.id for rule in RULES.rules} - used - spare <= UNSAMPLED
-
-
-# rules that the corpus has no reply for yet: take one out when you add it
-UNSAMPLED = {"program", "connections"}
+    assert {rule.id for rule in RULES.rules if rule.text} <= used
 
 
 def test_normal_form() -> None:
-    assert module.normal("550 5.1.1 <A@B.example>:\tUser\r\n UNKNOWN doesn\u2019t x@y.example") == "550 5.1.1 : user unknown doesn't"
+    assert (
+        module.normal("550 5.1.1 <A@B.example>:\tUser\r\n UNKNOWN doesn\u2019t x@y.example")
+        == "550 5.1.1 : user unknown doesn't"
+    )
