@@ -114,6 +114,17 @@ def test_what_sendmail_makes_up_for_a_reply_without_a_code_proves_nothing(reply:
         assert classify("bounced", dsn, reply, "User unknown") == Classification("undefined", hard=False, rule="")
 
 
+@pytest.mark.parametrize(("reply", "status"), [
+    ("550 5.1.1 Go away", "No such user here"),  # words, but not the server's
+    ("550 5.1.6 Go away", "Service unavailable"),
+    ("550 5.1.1 Go away", "User unknown"),
+])  # fmt: skip
+def test_the_code_alone_proves_nothing(reply: str, status: str) -> None:
+    result = classify("bounced", reply[4:9], reply, status)
+    assert result.hard
+    assert not result.mailbox
+
+
 def test_the_recorded_events() -> None:
     """What a real sendmail logged: deferred is soft, and each mailbox is one of the user that does not exist."""
     seen = 0
