@@ -104,7 +104,7 @@ RULES = Rules.read(tomllib.loads(Path(__file__).with_name("bounce-rules.toml").r
 
 
 def normal(text: str | None) -> str:
-    """Text as the rules' patterns see it: lower case, single spaces, no addresses, straight quotes, at most 1,000 characters."""
+    """Text as the patterns see it: lower case, single spaces, no addresses, straight quotes, 1,000 characters."""
     if not text:
         return ""
     text = _ADDRESS.sub(" ", text[:_LONGEST]).lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
@@ -127,8 +127,7 @@ def classify(
     code = _code(dsn, reply)
     host = (relay_host or "").lower().rstrip(".")
     rule = None
-    # sendmail's words about a reply that it has passed on are a guess from its first three digits
-    for text in (said, own if not said or own not in _GUESSES else ""):
+    for text in (said, "" if own in _GUESSES else own):
         if text and rule is None:
             rule = _first(text, code, host, with_text=True)
     if rule is None:
@@ -136,18 +135,20 @@ def classify(
     if rule is None:
         return Classification(UNDEFINED, hard=False, rule="")
     reason = RULES.reasons[rule.reason]
-    final = event_kind == "bounced" and not _temporary(dsn, reply)
+    final = event_kind == "bounced" and not _temporary(dsn, reply, code)
     mailbox = (
         final
         and reason.mailbox
         and rule.proof
         and said[:1] == "5"
-        and (rule.text is None or rule.text.search(said) is not None)
+        and rule.text is not None
+        and rule.text.search(said) is not None
         and RULES.never_mailbox.search(said) is None
     )
     return Classification(rule.reason, final and reason.hard, rule.id, mailbox)
 
 
+# sendmail's phrases for its exit codes: a guess from the reply's first three digits (sysexits.c, usersmtp.c)
 _GUESSES = frozenset({"user unknown", "service unavailable", "data format error", "remote protocol error"})
 
 
@@ -159,16 +160,20 @@ def _code(dsn: str | None, reply: str | None) -> str:
     return dsn or ""
 
 
-def _temporary(dsn: str | None, reply: str | None) -> bool:
-    """Whether a code says anything else than a failure for good."""
-    return bool((dsn and not dsn.startswith("5.")) or (reply and not reply.startswith("5")) or not (dsn or reply))
+def _temporary(*codes: str | None) -> bool:
+    """Whether a code, or a text that begins with one, says anything else than a failure for good, or there is none."""
+    given = [code for code in codes if code]
+    return not given or any(not code.startswith("5") for code in given)
 
 
 def _first(text: str, code: str, host: str, *, with_text: bool) -> Rule | None:
     vetoed = RULES.never_mailbox.search(text) is not None
     for rule in RULES.rules:
-        # "user unknown" in a text that speaks of a block: whatever else it is, it is no proof
-        if (rule.text is not None) is with_text and not (vetoed and RULES.reasons[rule.reason].mailbox):
-            if rule.matches(text, code, host):
-                return rule
+        if (rule.text is not None) is not with_text:
+            continue
+        # "user unknown" in a text that speaks of a block says nothing of the mailbox
+        if vetoed and RULES.reasons[rule.reason].mailbox and (rule.proof or not with_text):
+            continue
+        if rule.matches(text, code, host):
+            return rule
     return None
