@@ -404,7 +404,14 @@ class Events(Section):
 
     enabled: bool = Field(True, description="Whether events are kept.")
     keep: Duration = Field(timedelta(days=30), description="How long.")
-    max_size: Size = Field(2**30, ge=2**20, description="Largest size of what is kept; the oldest goes first.")
+    max_size: Size = Field(2**30, description="Largest size of what is kept; the oldest goes first.")
+
+    @field_validator("max_size")
+    @classmethod
+    def _room(cls, value: int) -> int:
+        if value < 2**20:
+            refuse("at least 1MiB")
+        return value
 
 
 class Http(Section):
