@@ -372,4 +372,5 @@ def _drained(process: plan.Process, deadline: float, tell: Callable[[str], None]
         if left and run is None and now >= due:
             run = QueueRun(process, ["-q"])
         tell(f"Delivering: {_count(len(left))} left, {int(deadline - now)} s to go")
-        time.sleep(0.2)
+        # a look at a large queue takes a second: not all the time
+        time.sleep(max(0.2, time.monotonic() - now))

@@ -24,8 +24,7 @@ def relay(relays: Relays) -> PostroadContainer:
 @pytest.fixture(autouse=True)
 def _empty(relay: PostroadContainer) -> Iterator[None]:
     yield
-    relay.command("queue", "drain", "--undo")
-    relay.shell("rm -rf /var/spool/mqueue/*")
+    relay.shell("rm -rf /var/spool/mqueue/*; printf 'mail\\tyes\\n' > /run/postroad/acceptance")
 
 
 @contextmanager
@@ -85,8 +84,13 @@ def test_list(relay: PostroadContainer) -> None:
     assert header.split() == ["id", "age", "sender", "recipients", "tries", "next", "try", "reason"]
     for word in (queue_id, "app@sender.example", "tempfail@rcpt.example", "in 3h", "451 4.7.1"):
         assert word in line
-    assert listed(relay, "--domain", "RCPT.example") == listed(relay, "--sender", "app@sender.example") != []
-    assert listed(relay, "--domain", "example") == listed(relay, "--sender", "<>") == []
+    for option, value, number in (
+        ("--domain", "RCPT.example", 1),
+        ("--sender", "<app@sender.example>", 1),
+        ("--domain", "example", 0),
+        ("--sender", "<>", 0),
+    ):
+        assert len(listed(relay, option, value)) == number, value
 
 
 def test_flush(relay: PostroadContainer, internet: Internet) -> None:
@@ -212,7 +216,7 @@ def test_what_others_wrote_gives_the_terminal_no_orders(relay: PostroadContainer
     assert "\x1b" not in relay.log()
 
 
-@pytest.mark.parametrize("words", [("flush", "--all"), ("drain",), ("drain", "--undo")])
+@pytest.mark.parametrize("words", [("flush", "--all"), ("drain",)])
 def test_without_a_server(words: tuple[str, ...], relay: PostroadContainer) -> None:
     script = f"mv /run/postroad/health /tmp/; postroad queue {shlex.join(words)}; code=$?; mv /tmp/health /run/postroad/; exit $code"
     code, text = relay.shell(script)
