@@ -76,7 +76,13 @@ _environment.filters.update(
 
 
 def files(
-    config: Config, keys: Sequence[SigningKey], around: networks.Surroundings, *, base: Path, run: Path = RUN
+    config: Config,
+    keys: Sequence[SigningKey],
+    around: networks.Surroundings,
+    *,
+    base: Path,
+    run: Path = RUN,
+    shared: bool = False,
 ) -> list[RenderedFile]:
     """Render every file of a configuration.
 
@@ -86,6 +92,7 @@ def files(
         around: the networks this host is in, for ``clients.networks: [auto]``.
         base: the folder that the files will be in; their own texts name each other by it.
         run: the folder for sockets and process ids.
+        shared: whether other users of the container could write that folder.
 
     Raises:
         InstallError: a value can't be written into its file (the configuration should have refused it).
@@ -97,6 +104,7 @@ def files(
         "base": str(base),
         "run": str(run),
         "suppressed": str(SUPPRESSED),
+        "shared": shared,
         "around": around,
         "keys": keys,
         "signed": ",".join(SIGNED),

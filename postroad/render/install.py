@@ -23,6 +23,7 @@ from postroad.render.files import files
 from postroad.render.paths import CURRENT, LOG_SOCKET, QUEUE, RUN, STATE, SUPPRESSED
 
 SENDMAIL = "/usr/sbin/sendmail"
+SHARED = f"{RUN} can be written by every user of this container: let nothing else run in it"
 PRELOAD = "/usr/local/lib/postroad/preload.so"
 
 
@@ -125,7 +126,7 @@ def _gather(config: Config) -> Material:
 
 def _build(generation: Path, config: Config, material: Material) -> None:
     around, keys = surroundings(), material.keys
-    for file in files(config, keys, around, base=generation):
+    for file in files(config, keys, around, base=generation, shared=is_shared()):
         system.write(generation / file.path, file.text)
     for key in keys:
         system.write(generation / "dkim" / key.file, material.pems[key.domain])
@@ -164,6 +165,11 @@ def surroundings() -> networks.Surroundings:
     mtu = {device.name: int((device / "mtu").read_text()) for device in devices if (device / "mtu").exists()}
     route, ipv6_route = Path("/proc/net/route"), Path("/proc/net/ipv6_route")
     return networks.surroundings(route.read_text(), ipv6_route.read_text() if ipv6_route.exists() else "", mtu)
+
+
+def is_shared() -> bool:
+    """Whether ``/run/postroad`` itself can be written by other users, as a volume that Kubernetes makes can."""
+    return bool(RUN.stat().st_mode & 0o022)
 
 
 def make_plan(config: Config, material: Material, around: networks.Surroundings) -> plan.Plan:
@@ -218,7 +224,7 @@ def make_plan(config: Config, material: Material, around: networks.Surroundings)
         journal=config.events.enabled,
         policy=policy(config, around),
         look_over=config.doctor.at_start,
-        warnings=material.pair.warnings,
+        warnings=(*material.pair.warnings, *([SHARED] if is_shared() else [])),
         watched=material.watched,
         due=material.pair.due.timestamp(),
     )

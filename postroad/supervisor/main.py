@@ -91,6 +91,7 @@ class Supervisor:
         """Live; return the exit code."""
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         processes.adopt_orphans()
+        processes.forbid_core_dumps()
         self._enter(State.PREPARING)
         try:
             code, _, error = self._prepare()

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import socket
 import time
@@ -106,6 +107,16 @@ def listening(pid: int, port: int) -> frozenset[str]:
 def adopt_orphans() -> None:
     """Become the parent of all descendants whose parent dies, also where this is not PID 1 (``docker run --init``)."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def forbid_core_dumps() -> None:
+    """Let no descendant's memory, which holds keys and passwords, be written down when it crashes.
+
+    One octet and not none: a file can't be that short, and for a pipe (``kernel.core_pattern``) the kernel ignores any
+    limit but this one (``fs/coredump.c``).
+    """
+    if resource.getrlimit(resource.RLIMIT_CORE)[1] != 0:  # with 0 it can't be raised
+        resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
 
 
 def children() -> dict[int, str]:

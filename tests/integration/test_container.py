@@ -4,12 +4,13 @@ import json
 import secrets
 import subprocess
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from postroad.testing import PostroadContainer
-from tests.integration.conftest import Relays, letter, send
+from tests.integration.conftest import HOSTNAME, Relays, letter, send
 from tests.internet.internet import TREE, Internet
 
 TOOLS = {"apt", "apt-get", "as", "c++", "cc", "cpp", "curl", "g++", "gcc", "ld", "make", "nc", "perl", "pip", "pip3", "ssh",
@@ -62,7 +63,42 @@ def test_a_message_under_tight_limits(start_relay: Relays, internet: Internet) -
     for name in ("CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"):
         assert {value for key, value in fields if key == name} == {"0" * 16}
     assert {value for key, value in fields if key == "NoNewPrivs:"} == {"1"}
+    # the supervisor and both daemons leave no core dump, in a file or through a pipe
+    _, limits = relay.shell("for pid in $(cut -d' ' -f2- /run/postroad/health); do grep core /proc/$pid/limits; done")
+    assert [line.split()[4:6] for line in limits.splitlines()] == [["1", "1"]] * 3
     assert {value for key, value in fields if key == "Seccomp:"} == {"2"}, "without Docker's filter of system calls"
+
+
+def test_any_user_will_do_on_volumes_that_its_group_may_write(
+    image: str, internet: Internet, volumes: Callable[[str], str]
+) -> None:
+    """As OpenShift runs a container: a uid of its own that /etc/passwd does not have, gid 0, and volumes of root's."""
+    user, group = 1000650000, 1000650001
+    relay = PostroadContainer(
+        {"hostname": HOSTNAME, "domains": ["sender.example"]},
+        image=image, network=internet.network, dns=[internet.dns.address], labels=TREE,
+        user=f"{user}:0", group_add=[group],
+    )  # fmt: skip
+    relay.tmpfs.pop("/run/postroad")
+    for path in ("/run/postroad", "/var/spool/mqueue", "/var/lib/postroad"):
+        name = volumes("any-user")
+        subprocess.run(
+            ["docker", "run", "--rm", "--user=0", "--network=none", f"--volume={name}:/v:nocopy", "--entrypoint=sh",
+             image, "-c", f"chgrp {group} /v && chmod 2777 /v"],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        relay.with_volume_mapping(name, path, "rw,nocopy")
+    with relay:
+        assert relay.shell("id -u; id -g")[1].split() == [str(user), "0"]
+        internet.publish_sender(HOSTNAME, relay.address, dkim=relay.dkim_records())
+        received = internet.wait_for_message(send(relay, letter()))
+        assert received.verdict("dkim") == "pass"
+        assert "can be written by every user of this container" in relay.log()
+        assert "Who are you" not in relay.log()
+        assert relay.shell("postroad render --diff")[1] == ""
+        # below the volumes' tops nothing is anybody else's
+        _, others = relay.shell("find /run/postroad/gen-* /var/lib/postroad/*/* -perm /077 -type f ! -name '*.db'")
+        assert others == ""
 
 
 @pytest.fixture
