@@ -28,7 +28,7 @@ def test_at_first_nobody_is_refused(path: Path) -> None:
 
 def test_some_failures_are_free_and_the_next_is_not(path: Path) -> None:
     sink = AuthSink(path)
-    for _ in range(FREE):
+    for _ in range(5):  # the number that docs/security.md promises, whatever FREE is
         fail(sink, "192.0.2.1")
     assert path.read_text() == ""
     fail(sink, "192.0.2.1")
