@@ -64,6 +64,7 @@ RUN groupadd --gid 2525 smmta \
 RUN dpkg --purge --force-all debconf apt perl-base \
     && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
     && find /usr/libexec/sendmail -type f ! -name sendmail ! -name makemap -delete \
+    && rm -f /usr/bin/{su,newgrp,mount,umount,passwd,gpasswd,chsh,chfn,chage} \
     && rm -rf /tmp/* /var/tmp/* /var/cache/* /var/log/* /var/lib/apt /etc/apt /etc/init.d /etc/cron.* /etc/mail/* \
         /usr/lib/systemd /usr/share/doc /usr/share/man /usr/share/info /usr/share/locale /usr/share/lintian /usr/share/bug \
         /usr/share/zoneinfo /usr/lib/python3.13/{ensurepip,idlelib,pydoc_data,turtledemo,test,tkinter,lib2to3}

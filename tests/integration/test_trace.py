@@ -48,9 +48,8 @@ def test_each_recipient_s_end_is_told(relay: PostroadContainer) -> None:
     assert "app@sender.example → unknown-1@rcpt.example" in text
     code, text = relay.shell("postroad trace nobody@nowhere.example")
     assert (code, text.strip()) == (1, "nothing is known of nobody@nowhere.example")
-    (row,) = json.loads(relay.command("stats", "--json"))["groups"]
-    assert row["sender_domain"] == "sender.example"
-    assert row["bounced"] >= 1
+    groups = json.loads(relay.command("stats", "--json"))["groups"]
+    assert [row["bounced"] for row in groups if row["sender_domain"] == "sender.example"] == [1]
     assert "sender.example" in relay.command("stats")
 
 
