@@ -73,9 +73,10 @@ def test_others_than_those_allowed_are_refused_one_by_one(start_relay: Relays, i
 def test_a_bounce_reaches_its_sender_only_if_he_is_allowed(start_relay: Relays, internet: Internet) -> None:
     relay = start_relay(recipients={"allow": ["rcpt.example", "only@sender.example"]})
     before = len(internet.messages())
-    for sender in ("app@sender.example", "only@sender.example"):
-        message_id, _ = submit(relay, sender, ["unknown@rcpt.example"])
-        assert ends(relay, message_id) == [("bounced", "unknown@rcpt.example")]
+    for number, sender in enumerate(("app@sender.example", "only@sender.example")):
+        unknown = f"unknown-{number}@rcpt.example"  # the second message to one is refused
+        message_id, _ = submit(relay, sender, [unknown])
+        assert ends(relay, message_id) == [("bounced", unknown)]
         dsn_ends(relay, sender)
     assert internet.wait_for_message(lambda message: message.recipient == "only@sender.example").sender == ""
     assert reached(internet, before) == ["only@sender.example"]
