@@ -115,14 +115,37 @@ def waiting(root: Path) -> set[str]:
     return {path.name[2:] for path in control_files(root) if path.name[:2] in {"qf", "tf"}}
 
 
+def depth(root: Path) -> tuple[int, float | None]:
+    """How many messages queue runs take, and when the oldest of them came, in seconds since the epoch.
+
+    By their bodies' times: a body is written when the message comes and not again, its control file at each attempt.
+
+    Raises:
+        OSError: ``root`` can't be read.
+    """
+    number, oldest = 0, None
+    for path in control_files(root):
+        if path.name[:2] == "qf":
+            number += 1
+            with suppress(OSError):  # delivered meanwhile
+                came = _body(path).stat().st_mtime
+                oldest = came if oldest is None else min(oldest, came)
+    return number, oldest
+
+
+def _body(path: Path) -> Path:
+    """The body's file of a control file."""
+    folder = path.parent
+    apart = folder.with_name("df")
+    return (apart if folder.name == "qf" and apart.is_dir() else folder) / f"df{path.name[2:]}"
+
+
 def read(path: Path, busy: frozenset[str] = frozenset()) -> Message | None:
     """A control file's message; None if it is gone. ``busy`` has the files that are open."""
     kind, queue_id = path.name[:2], path.name[2:]
     if kind == "tf" and path.with_name(f"qf{queue_id}").exists():
         return None  # it is being written anew, and will take the old one's place
-    folder = path.parent
-    apart = folder.with_name("df")
-    body = (apart if folder.name == "qf" and apart.is_dir() else folder) / f"df{queue_id}"
+    body = _body(path)
     note = _NOTES.get(kind, "")
     try:
         with path.open("rb") as file:

@@ -12,10 +12,11 @@ from postroad.checks.doctor import begin, examine
 from postroad.checks.model import Finding, Level
 from postroad.config.load import load
 from postroad.errors import PostroadError
+from postroad.events.syslog import format_datagram
 from postroad.render.paths import LOG_SOCKET
 
-PRIORITIES = {Level.ERROR: 19, Level.WARNING: 20}
-"""Facility mail, severity error and warning (RFC 5424, section 6.2.1)."""
+LEVELS = {Level.ERROR: "err", Level.WARNING: "warning"}
+"""What is told, and as what in syslog."""
 
 
 def line(finding: Finding) -> str:
@@ -41,8 +42,8 @@ def main() -> int:
         log.connect(str(LOG_SOCKET))
         for _, findings in examine([check for check in CHECKS if check.SHORT], context):
             for finding in findings:
-                if finding.level in PRIORITIES:
-                    log.send(f"<{PRIORITIES[finding.level]}>postroad[{os.getpid()}]: {line(finding)}".encode())
+                if finding.level in LEVELS:
+                    log.send(format_datagram(LEVELS[finding.level], line(finding)))
     return 0
 
 

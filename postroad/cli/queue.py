@@ -11,15 +11,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
-from pydantic_core import PydanticCustomError
 from rich.console import Console
 from rich.table import Table
 
 from postroad import queue, system
 from postroad.cli.plain import plain, printable
+from postroad.cli.times import duration
 from postroad.config.load import load
-from postroad.config.values import format_duration, parse_duration
+from postroad.config.values import format_duration
 from postroad.errors import PostroadError
+from postroad.events.syslog import format_datagram
 from postroad.queue import Message
 from postroad.render import acceptance, plan
 from postroad.render.paths import CURRENT, HEALTH, LOG_SOCKET, QUEUE
@@ -27,8 +28,6 @@ from postroad.render.paths import CURRENT, HEALTH, LOG_SOCKET, QUEUE
 EMPTY, LEFT = 0, 3
 ROWS = 1000
 """Messages that the table shows."""
-NOTICE = 21
-"""Facility mail, severity notice (RFC 5424, section 6.2.1)."""
 SETTLE = 1.0
 """Seconds for which the queue must stay empty: a session may have been in the middle of a message."""
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 60.0
@@ -297,7 +296,7 @@ def _delete(found: list[Message], console: Console) -> list[Message]:
             elif held and told:
                 text = f"queue: deleted {_described(message, printable)}"[:4000]
                 try:
-                    log.send(f"<{NOTICE}>postroad[{os.getpid()}]: {text}".encode())
+                    log.send(format_datagram("notice", text))
                 except OSError as error:
                     told = False
                     click.echo(f"postroad: the log does not take it ({error}): it has no line on the rest", err=True)
@@ -317,15 +316,8 @@ def _count(number: int) -> str:
 # --- drain -----------------------------------------------------------------------------------------
 
 
-def _duration(_context: click.Context, _parameter: click.Parameter, value: str) -> timedelta:
-    try:
-        return parse_duration(value)
-    except PydanticCustomError as error:
-        raise click.BadParameter(error.message()) from error
-
-
 @command.command()
-@click.option("--timeout", default="10m", show_default=True, callback=_duration, help="How long to try, such as 90s.")
+@click.option("--timeout", default="10m", show_default=True, callback=duration, help="How long to try, such as 90s.")
 @click.option("--undo", is_flag=True, help="Take new messages again.")
 def drain(timeout: timedelta, undo: bool) -> int:
     """Take no new messages, and deliver what is left: before a planned shutdown.

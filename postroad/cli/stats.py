@@ -2,44 +2,37 @@
 
 import json
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import click
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from postroad.cli.plain import plain
-from postroad.config.values import format_duration, parse_duration
-from postroad.errors import PostroadError
+from postroad.cli.times import duration
+from postroad.config.values import format_duration
 from postroad.store import database, queries
 
 WARN, ACT = 0.05, 0.10
 """Bounce rates at which big providers begin to look, and to act: SES reviews at 5 %, may stop at 10 %."""
 
 
-def _duration(_: click.Context, __: click.Parameter, value: str) -> timedelta:
-    try:
-        return parse_duration(value)
-    except Exception as error:
-        raise click.BadParameter("a duration such as 90s, 5m, 1h30m or 5d") from error
-
-
 @click.command()
-@click.option("--since", default="24h", show_default=True, callback=_duration, help="How far back.")
+@click.option("--since", default="24h", show_default=True, callback=duration, help="How far back.")
 @click.option("--by", "group", type=click.Choice(list(queries.GROUPS)), default="sender-domain", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 @click.option("--watch", is_flag=True, help="Count again every two seconds, until interrupted.")
-def command(since: timedelta, group: str, as_json: bool, watch: bool) -> int:
+def command(since: timedelta, group: str, as_json: bool, watch: bool) -> None:
     """Count what was accepted, delivered, deferred (attempts), bounced and rejected, and the rate of bounces."""
     engine = database.existing()
-    try:
+    with suppress(KeyboardInterrupt), database.told("read"):
         if as_json:
             rows = queries.counts(engine, time.time() - since.total_seconds(), group)
             click.echo(json.dumps({"since": format_duration(since), "groups": rows}, indent=2))
-            return 0
+            return
         console = Console(highlight=False)
         if watch:
             with Live(_table(engine, since, group), console=console, auto_refresh=False) as live:
@@ -47,14 +40,9 @@ def command(since: timedelta, group: str, as_json: bool, watch: bool) -> int:
                     time.sleep(2)
                     live.update(_table(engine, since, group), refresh=True)
         console.print(_table(engine, since, group))
-    except SQLAlchemyError as error:
-        raise PostroadError(f"the event store can't be read: {getattr(error, 'orig', None) or error}") from error
-    except KeyboardInterrupt:
-        return 0
-    return 0
 
 
-def _table(engine: Engine, since: timedelta, group: str) -> Group:
+def _table(engine: Engine, since: timedelta, group: str) -> Table:
     rows = queries.counts(engine, time.time() - since.total_seconds(), group)
     table = Table(box=None, title=f"the last {format_duration(since)}", title_justify="left")
     table.add_column(group.replace("-", " "))
@@ -68,7 +56,7 @@ def _table(engine: Engine, since: timedelta, group: str) -> Group:
             *(str(row[kind]) for kind in queries.COUNTED),
             "-" if rate is None else f"{colour}{rate:.1%}",
         )
-    return Group(table)
+    return table
 
 
 def _label(value: object, group: str) -> str:

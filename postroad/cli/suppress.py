@@ -7,16 +7,16 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, TextIO
 
 import click
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from postroad.cli.plain import plain
+from postroad.cli.times import stamp
 from postroad.errors import PostroadError
 from postroad.store import database, suppression
 from postroad.store.suppression import Entry
@@ -88,31 +88,21 @@ def export() -> None:
 
 def _entries() -> list[Entry]:
     engine = database.existing()
-    try:
-        with engine.connect() as connection:
-            return suppression.entries(connection)
-    except SQLAlchemyError as error:
-        raise PostroadError(f"the event store can't be read: {getattr(error, 'orig', None) or error}") from error
+    with database.told("read"), engine.connect() as connection:
+        return suppression.entries(connection)
 
 
 def _change(change: Any, told: str) -> int:
     engine: Engine = database.existing()
-    try:
-        with engine.begin() as connection:
-            number: int = change(connection)
-    except SQLAlchemyError as error:
-        raise PostroadError(f"the event store can't be written: {getattr(error, 'orig', None) or error}") from error
+    with database.told("written"), engine.begin() as connection:
+        number: int = change(connection)
     total = suppression.publish(engine)
     click.echo(f"{told.format(number)}; {total} addresses are suppressed")
     return number
 
 
 def _fields(entry: Entry) -> dict[str, Any]:
-    return {name: _stamp(value) if isinstance(value, float) else value for name, value in asdict(entry).items()}
-
-
-def _stamp(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return {name: stamp(value) if isinstance(value, float) else value for name, value in asdict(entry).items()}
 
 
 def _seconds(text: str | None) -> float | None:

@@ -2,15 +2,13 @@
 
 import json
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 import click
 from rich.console import Console
-from sqlalchemy.exc import SQLAlchemyError
 
 from postroad.cli.plain import plain
-from postroad.errors import PostroadError
+from postroad.cli.times import stamp
 from postroad.store import database, queries
 
 COLOURS = {"delivered": "green", "bounced": "red", "rejected": "red", "deferred": "yellow"}
@@ -27,11 +25,9 @@ def command(what: str, limit: int, as_json: bool) -> int:
     Exit code 1: nothing is known of it.
     """
     engine = database.existing()
-    try:
+    with database.told("read"):
         stories = queries.trace(engine, what, limit)
         missing = queries.gaps(engine, min((story.first for story in stories), default=0.0))
-    except SQLAlchemyError as error:
-        raise PostroadError(f"the event store can't be read: {getattr(error, 'orig', None) or error}") from error
     if as_json:
         messages = [_as_json(story) for story in stories]
         click.echo(json.dumps({"messages": messages, "gaps": [asdict(gap) for gap in missing]}, indent=2))
@@ -48,7 +44,7 @@ def command(what: str, limit: int, as_json: bool) -> int:
             console.print(f"  {event.get('time', '')}  {event['event']:<9} {plain(_told(event))}")
     for gap in missing:
         lost = f"{gap.lost} events" if gap.lost else "events"
-        console.print(f"[yellow]![/] {lost} may be missing between {_stamp(gap.since)} and {_stamp(gap.until)}")
+        console.print(f"[yellow]![/] {lost} may be missing between {stamp(gap.since)} and {stamp(gap.until)}")
     if not stories:
         console.print(f"nothing is known of {plain(what)}")
     return 0 if stories else NONE
@@ -57,11 +53,7 @@ def command(what: str, limit: int, as_json: bool) -> int:
 def _as_json(story: queries.Story) -> dict[str, Any]:
     fields = asdict(story)
     fields["class"] = fields.pop("reason")
-    return fields | {name: _stamp(fields[name]) for name in ("first", "last")}
-
-
-def _stamp(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return fields | {name: stamp(fields[name]) for name in ("first", "last")}
 
 
 def _told(event: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """The socket that sendmail and opendkim log to, through the preloaded library (``preload/postroad.c``)."""
 
+import os
 import re
 import select
 import socket
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LEVELS = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")  # by severity (RFC 5424, 6.2.1)
+MAIL = 2  # the facility (likewise)
 
 _DATAGRAM = re.compile(rb"<(\d{1,3})>([^\s\[\]:]{1,64})(?:\[(\d{1,10})\])?: ?(.*)", re.DOTALL)
 _LARGEST = 1 << 17  # the library sends 64 KiB at most
@@ -48,6 +50,11 @@ def parse_datagram(data: bytes, time: float) -> LogLine:
         int(pid) if pid else None,
         text.decode(errors="backslashreplace"),
     )
+
+
+def format_datagram(level: str, text: str) -> bytes:
+    """A line of Postroad's own, from this process, as ``parse_datagram`` reads it: facility mail, a level's name."""
+    return f"<{MAIL << 3 | LEVELS.index(level)}>postroad[{os.getpid()}]: {text}".encode()
 
 
 class LogSocket:

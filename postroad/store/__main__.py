@@ -4,6 +4,7 @@ It runs beside the mail, which does not depend on it: while it can't write, even
 """
 
 import json
+import math
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from postroad import system
+from postroad.events.syslog import format_datagram
 from postroad.render.paths import CURRENT, EVENTS, FEED, LOG_SOCKET
 from postroad.sinks.journal import segments
 from postroad.store import database, http, reader, suppression, writer
@@ -26,8 +28,6 @@ GATHER = 0.2
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
 TIDY = 600.0
 """Seconds between two looks at what is too old or too much."""
-ERROR, INFO = 19, 22
-"""Facility mail, severity error and informational (RFC 5424, section 6.2.1)."""
 
 
 class Recorder:
@@ -40,7 +40,7 @@ class Recorder:
         self._feed: socket.socket | None = None
         self._delay = 0.0
         self._upgraded = False
-        self._tidied = 0.0
+        self._tidied = -math.inf
         self._unpublished = True
 
     def run(self) -> None:
@@ -49,14 +49,15 @@ class Recorder:
             try:
                 self._record()
             except (SQLAlchemyError, OSError) as error:
-                reason = str(getattr(error, "orig", None) or error)
                 if not self._delay:
-                    tell(ERROR, f"the event store can't be written, events wait in the journal: {reason}")
+                    tell(
+                        "err", f"the event store can't be written, events wait in the journal: {database.reason(error)}"
+                    )
                 self._delay = min(max(FIRST_DELAY, self._delay * 2), LONGEST_DELAY)
                 time.sleep(self._delay)
                 continue
             if self._delay:
-                tell(INFO, "the event store is written again")
+                tell("info", "the event store is written again")
                 self._delay = 0.0
             self._await()
 
@@ -73,6 +74,10 @@ class Recorder:
         for batch in reader.read(EVENTS, position, BATCH):
             self._unpublished |= writer.write(self._engine, batch, self._settings)
             position = batch.position
+        if time.monotonic() > self._tidied + TIDY:
+            self._tidied = time.monotonic()
+            writer.forget(self._engine, self._settings["keep"], self._settings["max_size"])
+            self._unpublished |= suppression.forget(self._engine) > 0
         if self._unpublished:
             suppression.publish(self._engine)
             self._unpublished = False
@@ -82,11 +87,6 @@ class Recorder:
                 connection.execute(text("PRAGMA wal_checkpoint(FULL)"))
             for path in done:
                 system.remove(path)
-        if time.monotonic() > self._tidied + TIDY or not self._tidied:
-            self._tidied = time.monotonic()
-            writer.forget(self._engine, self._settings["keep"], self._settings["max_size"])
-            suppression.forget(self._engine)
-            self._unpublished = True
 
     def _serve(self) -> None:
         if self._settings["http"]:
@@ -94,7 +94,7 @@ class Recorder:
             try:
                 http.serve(host, port, self._engine)
             except OSError as error:
-                tell(ERROR, f"http.listen: {host}:{port} can't be listened on: {error.strerror}")
+                tell("err", f"http.listen: {host}:{port} can't be listened on: {error.strerror}")
 
     def _await(self) -> None:
         """Wait until something happens; what the feed says is read from the journal."""
@@ -129,13 +129,13 @@ def begin_anew() -> None:
     os.execv(sys.executable, [sys.executable, "-m", "postroad.store"])  # noqa: S606
 
 
-def tell(priority: int, message: str) -> None:
+def tell(level: str, message: str) -> None:
     """Give the log a line; it is not waited for."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
             log.setblocking(False)
             log.connect(str(LOG_SOCKET))
-            log.send(f"<{priority}>postroad[{os.getpid()}]: {message}".replace("\n", " ").encode()[:2000])
+            log.send(format_datagram(level, message.replace("\n", " "))[:2000])
     except OSError:
         return
 

@@ -1,9 +1,12 @@
 """The database: SQLite on the state volume, in WAL mode, so that commands read while the recorder writes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from postroad.errors import PostroadError
 from postroad.render.paths import EVENTS
@@ -35,6 +38,24 @@ def existing() -> Engine:
     if not DATABASE.exists():
         raise PostroadError(f"no events are kept in {EVENTS}: events.enabled is false, or the server has not run yet")
     return connect()
+
+
+def reason(error: Exception) -> str:
+    """What the database itself said, where SQLAlchemy wraps it."""
+    return str(getattr(error, "orig", None) or error)
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """Make an error of the database one that a person can act on: it can't be ``what``, such as ``read``.
+
+    Raises:
+        PostroadError: there was one.
+    """
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise PostroadError(f"the event store can't be {what}: {reason(error)}") from error
 
 
 def is_current(engine: Engine) -> bool:

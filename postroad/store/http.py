@@ -11,6 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from postroad.store.database import reason
 from postroad.store.metrics import Collector, health
 
 MOST = 16
@@ -33,9 +34,7 @@ class Handler(BaseHTTPRequestHandler):
             try:
                 self._answer(200, CONTENT_TYPE_LATEST, generate_latest(self.registry))
             except SQLAlchemyError as error:
-                self._say(
-                    503, "unavailable", [f"the event store can't be read: {getattr(error, 'orig', None) or error}"]
-                )
+                self._say(503, "unavailable", [f"the event store can't be read: {reason(error)}"])
         elif path in {"/healthz", "/readyz"}:
             state, reasons = health()
             self._say(503 if reasons else 200, state, reasons)

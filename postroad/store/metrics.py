@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from sqlalchemy import Connection, Engine, func, insert, select, update
 
 import postroad
+from postroad import queue
 from postroad.render.paths import HEALTH, QUEUE
 from postroad.store.schema import COUNTERS, SUPPRESSIONS
 
@@ -128,11 +129,10 @@ class Collector:
                 family.add_metric(text.split(",") if labels else [], value)
             yield family
         yield _delays(values)
-        number, oldest = queue()
+        number, oldest = queue.depth(QUEUE)
+        age = 0.0 if oldest is None else max(0.0, time.time() - oldest)
         yield GaugeMetricFamily("postroad_queue_messages", "Messages in the queue.", value=number)
-        yield GaugeMetricFamily(
-            "postroad_queue_oldest_seconds", "Age of the oldest message in the queue.", value=oldest
-        )
+        yield GaugeMetricFamily("postroad_queue_oldest_seconds", "Age of the oldest message in the queue.", value=age)
         yield GaugeMetricFamily("postroad_suppressed_addresses", "Addresses on the suppression list.", value=dead)
         yield GaugeMetricFamily(
             "postroad_ready", "Whether the server is ready (1) or not (0).", value=health()[0] == "ready"
@@ -150,22 +150,6 @@ def _delays(values: Mapping[Key, int]) -> Metric:
     family = HistogramMetricFamily("postroad_delivery_seconds", "From acceptance to delivery, by recipient.")
     family.add_metric([], buckets, values.get(("delay_sum", ""), 0))
     return family
-
-
-def queue(folder: Path = QUEUE) -> tuple[int, float]:
-    """How many messages are in sendmail's queue, and the age of the oldest in seconds.
-
-    The data file is written when the message comes, and not again; the control file at each attempt.
-    """
-    number, first = 0, time.time()
-    for path in folder.rglob("*"):
-        number += path.name.startswith("qf")
-        if path.name.startswith("df"):
-            try:
-                first = min(first, path.stat().st_mtime)
-            except OSError:  # delivered meanwhile
-                continue
-    return number, max(0.0, time.time() - first)
 
 
 def health() -> tuple[str, list[str]]:

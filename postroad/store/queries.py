@@ -8,14 +8,7 @@ from sqlalchemy import ColumnElement, Engine, Integer, and_, cast, func, or_, se
 
 from postroad.store.schema import EVENTS
 
-STATUS = {
-    "accepted": "accepted",
-    "queued": "queued",
-    "deferred": "deferred",
-    "delivered": "delivered",
-    "bounced": "bounced",
-    "rejected": "rejected",
-}
+STATUS = frozenset(("accepted", "queued", "deferred", "delivered", "bounced", "rejected"))
 """The events that change what became of a message."""
 COUNTED = ("accepted", "delivered", "deferred", "bounced", "rejected")
 GROUPS = {
@@ -56,7 +49,7 @@ class Story:
         if self.sender is None:
             self.sender = event.get("sender")
         if event["event"] in STATUS:
-            self.status = STATUS[event["event"]]
+            self.status = event["event"]
             self.reason, self.hard = event.get("class"), event.get("hard")
         self.attempts += event["event"] in {"deferred", "delivered", "bounced"}
 

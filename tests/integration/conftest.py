@@ -6,11 +6,12 @@ Whatever a failed test's containers printed is part of its report.
 import os
 import secrets
 import smtplib
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from email.message import EmailMessage
 from email.utils import make_msgid
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from docker.errors import APIError
@@ -166,6 +167,18 @@ def deferred(relay: PostroadContainer, message_id: str) -> str:
     event = relay.wait_for(message_id, "deferred")
     assert not {"delivered", "bounced"} & {other["event"] for other in story(relay, message_id)}
     return str(event["status"])
+
+
+_Value = TypeVar("_Value")
+
+
+def wait_until(happened: Callable[[], _Value], timeout: float = 15) -> _Value:
+    """Ask again and again until the answer is true, or the time in seconds is over; return it."""
+    deadline = time.monotonic() + timeout
+    while not (value := happened()):
+        assert time.monotonic() < deadline, f"did not happen within {timeout:g} s"
+        time.sleep(0.05)
+    return value
 
 
 def story(relay: PostroadContainer, message_id: str) -> list[dict[str, Any]]:

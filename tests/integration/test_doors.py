@@ -17,8 +17,8 @@ import pytest
 
 from postroad.testing import PostroadContainer
 from tests.integration.authority import Authority
-from tests.integration.conftest import HOSTNAME, RELAYS, Relays, letter
-from tests.integration.test_life import notices, wait_until
+from tests.integration.conftest import HOSTNAME, RELAYS, Relays, letter, wait_until
+from tests.integration.test_life import notices
 from tests.internet.host import Host
 from tests.internet.internet import Internet
 

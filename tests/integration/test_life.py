@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from postroad.testing import PostroadContainer
-from tests.integration.conftest import HOSTNAME, Relays, letter, send
+from tests.integration.conftest import HOSTNAME, Relays, letter, send, wait_until
 from tests.internet.internet import TREE, Internet
 
 RECORDER = "/opt/postroad/venv/bin/python3"
@@ -30,13 +30,6 @@ def attributes(relay: PostroadContainer) -> dict[str, Any]:
 def pids(relay: PostroadContainer) -> list[int]:
     """The supervisor's, opendkim's, sendmail's."""
     return [int(pid) for pid in relay.shell("head -n 1 /run/postroad/health")[1].split()[1:]]
-
-
-def wait_until(happened: Callable[[], object], timeout: float = 15) -> None:
-    deadline = time.monotonic() + timeout
-    while not happened():
-        assert time.monotonic() < deadline, f"did not happen within {timeout:g} s"
-        time.sleep(0.05)
 
 
 def notices(relay: PostroadContainer) -> str:

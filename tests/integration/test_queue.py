@@ -3,16 +3,18 @@
 import json
 import shlex
 import smtplib
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 
 from postroad.testing import PostroadContainer
-from tests.integration.conftest import Relays, letter, send, story
+from tests.integration.conftest import Relays, letter, send, story, wait_until
 from tests.internet.internet import Internet
+
+until = partial(wait_until, timeout=30)
 
 
 @pytest.fixture(scope="module")
@@ -46,18 +48,11 @@ def listed(relay: PostroadContainer, *words: str) -> list[dict[str, Any]]:
     return messages
 
 
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, f"not within 30 s: {what}"
-        time.sleep(0.1)
-
-
 def waits(relay: PostroadContainer, recipient: str, sender: str = "app@sender.example") -> tuple[str, str]:
     """A message that was put off: its Message-ID and queue id."""
     message_id = send(relay, letter(To=recipient), from_addr=sender)
     queue_id = str(relay.wait_for(message_id, "deferred")["queue_id"])
-    until(lambda: not any(found["active"] for found in listed(relay)), "let go of")
+    until(lambda: not any(found["active"] for found in listed(relay)))
     return message_id, queue_id
 
 
@@ -103,10 +98,10 @@ def test_flush(relay: PostroadContainer, internet: Internet) -> None:
         assert f"{first_id} from <app@sender.example> to one@rcpt.example: Deferred: Connection refused" in text
         assert [message["attempts"] for message in listed(relay)] == [2, 2]
     # the MX may still be busy with its reload
-    until(lambda: "1 message left the queue" in run(relay, "flush", "--id", first_id)[1], "flushed")
+    until(lambda: "1 message left the queue" in run(relay, "flush", "--id", first_id)[1])
     assert [message["recipients"] for message in listed(relay)] == [["two@rcpt.example"]]
     assert "no such message" in run(relay, "flush", "--domain", "other.example")[1]
-    until(lambda: run(relay, "flush", "--domain", "Rcpt.example")[0] == 0, "flushed")
+    until(lambda: run(relay, "flush", "--domain", "Rcpt.example")[0] == 0)
     for message_id in (first, second):
         assert internet.wait_for_message(message_id).verdict("dkim") == "pass"
         assert story(relay, message_id)[-1]["event"] == "delivered", "the run logs as the daemon does"
@@ -130,7 +125,7 @@ def test_delete(relay: PostroadContainer) -> None:
     assert [message["queue_id"] for message in listed(relay)] == [both_id]
     assert queue_id not in relay.shell("ls /var/spool/mqueue")[1]
     said = f"queue: deleted {queue_id} from <app@sender.example> to tempfail@rcpt.example"
-    until(lambda: any(event.get("message") == said for event in relay.events()), "the log's line")
+    until(lambda: any(event.get("message") == said for event in relay.events()))
     assert run(relay, "delete", "--all", "--yes")[0] == 0
     assert relay.shell("ls /var/spool/mqueue") == (0, "")
 
@@ -148,7 +143,7 @@ def test_what_is_being_delivered_is_not_deleted(relay: PostroadContainer, intern
     internet.mx.pause()
     try:
         message_id = send(relay, letter())
-        until(lambda: any(message["active"] for message in listed(relay)), "delivered")
+        until(lambda: any(message["active"] for message in listed(relay)))
         code, text = run(relay, "delete", "--all", "--yes")
         assert code == 3, text
         assert "0 messages deleted, 1 being delivered" in text
@@ -211,7 +206,7 @@ def test_what_others_wrote_gives_the_terminal_no_orders(relay: PostroadContainer
         _, text = relay.shell(f"postroad queue {words}")
         assert "6AOALKBA000041" in text, text
         assert not {char for char in text if not char.isprintable()} - {"\n"}
-    until(lambda: "deleted 6AOALKBA000041" in relay.log(), "the log's line")
+    until(lambda: "deleted 6AOALKBA000041" in relay.log())
     assert "\x1b" not in relay.log()
 
 
@@ -226,5 +221,5 @@ def test_a_restart_takes_messages_again(relay: PostroadContainer) -> None:
     relay.shell("printf 'mail\\tno\\n' > /run/postroad/acceptance")
     assert json.loads(relay.command("queue", "list", "--json"))["draining"] is True
     relay.get_wrapped_container().restart()
-    until(lambda: relay.log().count('"state": "ready"') == 2, "ready again")
+    until(lambda: relay.log().count('"state": "ready"') == 2)
     assert json.loads(relay.command("queue", "list", "--json"))["draining"] is False

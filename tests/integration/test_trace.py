@@ -2,13 +2,15 @@
 
 import json
 import smtplib
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from postroad.testing import PostroadContainer
-from tests.integration.conftest import Relays, letter, send
+from tests.integration.conftest import Relays, letter, send, wait_until
 from tests.internet.internet import Internet
+
+wait_for = partial(wait_until, timeout=20)
 
 
 def messages(relay: PostroadContainer, what: str) -> list[dict[str, Any]]:
@@ -19,14 +21,6 @@ def messages(relay: PostroadContainer, what: str) -> list[dict[str, Any]]:
 def gaps(relay: PostroadContainer, what: str) -> list[dict[str, Any]]:
     _, text = relay.shell(f"postroad trace --json '{what}'")
     return list(json.loads(text)["gaps"])
-
-
-def wait_for(found: Callable[[], Any], timeout: float = 20) -> Any:
-    deadline = time.monotonic() + timeout
-    while not (value := found()):
-        assert time.monotonic() < deadline, f"did not happen within {timeout:g} s"
-        time.sleep(0.2)
-    return value
 
 
 def status(relay: PostroadContainer, what: str) -> dict[str, str]:
@@ -108,7 +102,7 @@ def test_mail_flows_while_the_state_volume_is_full(start_relay: Relays, internet
     relay.shell("rm /var/lib/postroad/events/full")
     wait_for(lambda: send(relay, letter()) and "journal in /var/lib/postroad/events is written again" in relay.log())
     last = send(relay, letter())
-    wait_for(lambda: status(relay, last) == {"user@rcpt.example": "delivered"}, 60)
+    wait_for(lambda: status(relay, last) == {"user@rcpt.example": "delivered"}, timeout=60)
     assert any(gap["lost"] for gap in gaps(relay, first))
 
 

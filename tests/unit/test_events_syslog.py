@@ -1,3 +1,4 @@
+import os
 import socket
 import stat
 import threading
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postroad.events import syslog
-from postroad.events.syslog import LogLine, LogSocket, parse_datagram
+from postroad.events.syslog import LogLine, LogSocket, format_datagram, parse_datagram
 
 
 def test_parse_datagram() -> None:
@@ -119,3 +120,9 @@ def test_close_removes_it(path: Path) -> None:
 def test_a_place_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         LogSocket(tmp_path / "absent" / "log")
+
+
+def test_a_line_of_our_own_is_read_as_it_was_meant() -> None:
+    line = parse_datagram(format_datagram("warning", "doctor: [1] <a>"), 1.0)
+    assert (line.facility, line.level, line.program, line.pid) == (2, "warning", "postroad", os.getpid())
+    assert line.text == "doctor: [1] <a>"
