@@ -15,6 +15,9 @@ VENDOR = Path("/sys/class/dmi/id/sys_vendor")
 
 def run(context: Context) -> Iterator[Finding]:
     """One finding for the network, and one for each receiver that is in trouble by itself."""
+    if not context.config.delivery.goes_to_receivers:
+        yield Finding(ID, Level.INFO, "all mail goes to smarthosts: whether receivers can be reached does not matter")
+        return
     yield from judge(context.shared(visits), on_aws=on_aws())
 
 

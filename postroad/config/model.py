@@ -241,6 +241,11 @@ class Delivery(Section):
         " unless told otherwise.",
     )
 
+    @property
+    def goes_to_receivers(self) -> bool:
+        """Whether any mail goes to recipients' own MX hosts, rather than all to smarthosts."""
+        return self.smarthost is None or any(route.smarthost is None for route in self.routes)
+
     @model_validator(mode="after")
     def _few(self) -> Self:
         several = {route.smarthost for route in self.routes} | {self.smarthost}

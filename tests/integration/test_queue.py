@@ -155,13 +155,19 @@ def test_what_is_being_delivered_is_not_deleted(relay: PostroadContainer, intern
 def test_drain(relay: PostroadContainer, internet: Internet) -> None:
     with away(internet):
         message_id, queue_id = waits(relay, "one@rcpt.example")
-        with smtplib.SMTP(relay.host, relay.port, timeout=20) as session:
+        host = (relay.host, relay.port)
+        with smtplib.SMTP(*host, timeout=20) as session, smtplib.SMTP(*host, timeout=20) as further:
             session.ehlo()
+            further.ehlo()
+            further.mail("app@sender.example")
+            further.rcpt("user@rcpt.example")
             code, text = run(relay, "drain", "--timeout", "3s")
             assert code == 3, text
             assert "1 message left after 3s" in text
             assert queue_id in text
             code, reply = session.mail("app@sender.example")
+            assert (code, b"being drained" in reply) == (421, True)
+            code, reply = further.docmd("data")
             assert (code, b"being drained" in reply) == (421, True)
         with pytest.raises(smtplib.SMTPConnectError) as refused:
             smtplib.SMTP(relay.host, relay.port, timeout=20)

@@ -1,6 +1,6 @@
 import pytest
 
-from postroad.checks import port25
+from postroad.checks import port25, starttls
 from postroad.checks.receivers import Stage, Visit
 from tests.integration.checks.conftest import SILENT, Examine, levels
 from tests.internet.internet import Internet
@@ -29,6 +29,15 @@ def test_a_network_that_lets_nothing_out(
     monkeypatch.setattr(port25, "on_aws", lambda: True)
     (finding,) = examine(port25, config=domains(*names))
     assert "postroad aws-request" in finding.fix
+
+
+@pytest.mark.parametrize(("routes", "level"), [([], "info"), ([{"domains": ["a.example"], "smarthost": None}], "error")])
+def test_a_smarthost_needs_no_way_to_the_receivers(
+    routes: list[dict[str, object]], level: str, receivers: Internet, examine: Examine
+) -> None:
+    config = {**domains("drops"), "delivery": {"smarthost": {"host": "smart.example"}, "routes": routes}}
+    assert levels(examine(port25, config=config)) == [level]
+    assert levels(examine(starttls, config={**config, **domains("self-signed")})) == ["error"] * (level == "error")
 
 
 @pytest.mark.parametrize(
