@@ -191,3 +191,5 @@ def test_a_refused_recipient_comes_back_to_the_sender(relay: PostroadContainer, 
     bounce = internet.wait_for_message(lambda message: message.sender == "" and message_id in str(message.raw))
     assert bounce.recipient == "app@sender.example"
     assert bounce.verdict("spf") == "pass"
+    assert b"<MAILER-DAEMON@mail.sender.example>" in bounce.raw
+    assert b"no mailboxes" not in bounce.raw, "sendmail looks its own address up, too"
