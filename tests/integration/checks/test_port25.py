@@ -31,7 +31,9 @@ def test_a_network_that_lets_nothing_out(
     assert "postroad aws-request" in finding.fix
 
 
-@pytest.mark.parametrize(("routes", "level"), [([], "info"), ([{"domains": ["a.example"], "smarthost": None}], "error")])
+@pytest.mark.parametrize(
+    ("routes", "level"), [([], "info"), ([{"domains": ["a.example"], "smarthost": None}], "error")]
+)
 def test_a_smarthost_needs_no_way_to_the_receivers(
     routes: list[dict[str, object]], level: str, receivers: Internet, examine: Examine
 ) -> None:
