@@ -69,7 +69,7 @@ format: $(VENV) ## Lay the code out and mend what can be mended
 	$(BIN)/ruff format
 
 test: $(VENV) image ## Run the whole suite against the image; ARGS='-k dkim' chooses
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 test-unit: $(VENV) ## Run the tests that need no Docker
 	$(BIN)/pytest tests/unit tests/golden tests/bad_configs $(ARGS)

@@ -223,7 +223,7 @@ class Internet:
         """Be authoritative for these zones, with DNSSEC if ``signed``; those that exist stay as they are."""
         self.dns.run("zone", "sign" if signed else "add", *names)
 
-    def publish(self, name: str, rtype: str, *values: str, ttl: int = 60) -> None:
+    def publish(self, name: str, rtype: str, *values: str, ttl: int = 0) -> None:
         """Make these all the records of this name and type; a TXT value is the plain text, unsplit.
 
         Raises:
@@ -312,7 +312,7 @@ def _version(address: str) -> int:
     return ipaddress.ip_address(address).version
 
 
-def _record_set(name: str, rtype: str, *values: str, ttl: int = 60) -> str:
+def _record_set(name: str, rtype: str, *values: str, ttl: int = 0) -> str:
     """The nsupdate lines that replace a record set, sent on their own: an update covers one zone."""
     owner = name.rstrip(".") + "."
     lines = [f"delete {owner} {rtype}"]
