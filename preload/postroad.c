@@ -8,7 +8,11 @@
  *   getpwuid(), getpwnam(), getgrnam()  answer for a user that /etc/passwd does not have, such as OpenShift gives a
  *                  container: it is the one user that the image's files mean, smmta;
  *   SSL_CTX_use_certificate_file()  takes the certificates of the issuers from the file, too: sendmail would send its
- *                  own only, and clients could not verify what an intermediate authority has signed.
+ *                  own only, and clients could not verify what an intermediate authority has signed;
+ *   connect(), accept()  make TCP send at once: sendmail writes a message in pieces of 4 KB, and the last one would wait
+ *                  until the receiver has acknowledged those before, which receivers put off by some 40 ms;
+ *   exit()         in a forked child is _exit(): a child a connection and two a message would each take a whole process
+ *                  apart that ends anyway.
  *
  * Rules for everything in here. Logging never holds up mail: a full socket is waited for once, for a second, and
  * after that lines are dropped and counted until one gets through. No locks and no malloc(): sendmail logs from signal
@@ -24,6 +28,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pwd.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -182,6 +188,83 @@ SSL_CTX_use_certificate_file(void *context, const char *file, int type)
 	(void)type; /* PEM: sendmail asks for nothing else */
 	*(void **)&whole = dlsym(RTLD_DEFAULT, "SSL_CTX_use_certificate_chain_file");
 	return whole == NULL ? 0 : whole(context, file);
+}
+
+/* ---- connections ---- */
+
+/* Let a TCP connection send each write at once; nothing happens to other sockets. errno is as it was. */
+static void
+send_at_once(int descriptor, const struct sockaddr *peer)
+{
+	const int on = 1;
+	int error = errno;
+
+	if (peer != NULL && (peer->sa_family == AF_INET || peer->sa_family == AF_INET6))
+		(void)setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* fails for UDP */
+	errno = error;
+}
+
+EXPORT int
+connect(int descriptor, const struct sockaddr *peer, socklen_t length)
+{
+	static int (*next)(int, const struct sockaddr *, socklen_t);
+
+	if (next == NULL)
+		*(void **)&next = dlsym(RTLD_NEXT, "connect");
+	if (next == NULL) {
+		errno = ENOSYS;
+		return -1;
+	}
+	send_at_once(descriptor, peer);
+	return next(descriptor, peer, length);
+}
+
+EXPORT int
+accept(int descriptor, struct sockaddr *peer, socklen_t *length)
+{
+	static int (*next)(int, struct sockaddr *, socklen_t *);
+	int accepted;
+
+	if (next == NULL)
+		*(void **)&next = dlsym(RTLD_NEXT, "accept");
+	if (next == NULL) {
+		errno = ENOSYS;
+		return -1;
+	}
+	accepted = next(descriptor, peer, length);
+	if (accepted >= 0)
+		send_at_once(accepted, peer);
+	return accepted;
+}
+
+/* ---- the end of a process ---- */
+
+static pid_t started; /* the process that began with main(); its children have others */
+
+__attribute__((constructor)) static void
+remember_process(void)
+{
+	started = getpid();
+}
+
+/*
+ * sendmail ends a child through finis() (main.c), which itself does all that lasts before it calls exit(): the envelope
+ * is dropped or stays in the queue (dropenvelope(): its files are written, synced, renamed and unlinked by system calls),
+ * cached connections get their QUIT (mci_flush()), maps and the queue's locks are closed. Its own buffered files (sm_io)
+ * are none of exit()'s business. What is left to exit() are the buffers of stdio, which sendmail doesn't write to, and
+ * what libraries have registered: OpenSSL frees its memory. The daemon itself, and any program that has not forked, ends
+ * as it would.
+ */
+EXPORT _Noreturn void
+exit(int status)
+{
+	__attribute__((noreturn)) void (*next)(int) = NULL;
+
+	if (getpid() == started)
+		*(void **)&next = dlsym(RTLD_NEXT, "exit");
+	if (next == NULL)
+		_exit(status);
+	next(status);
 }
 
 /* ---- the log socket ---- */

@@ -387,3 +387,63 @@ got = [finish(writer), lost, [each.split(": ", 1)[1] for each in received(reader
     waited, lost, after = inside(code)
     assert waited == 0
     assert after == ["child", f"postroad-preload: {lost} lines lost", "parent"]
+
+
+# --- connections ---
+
+
+def test_tcp_sends_at_once_from_both_ends(inside: Inside) -> None:
+    code = """
+got = child('''
+def at_once(number):
+    with socket.fromfd(number, socket.AF_INET, socket.SOCK_STREAM) as each:
+        return each.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+listener, client = socket.create_server(("127.0.0.1", 0)), socket.socket()
+place = socket.AF_INET.to_bytes(2, "little") + listener.getsockname()[1].to_bytes(2, "big") + bytes([127, 0, 0, 1]) + bytes(8)
+connected = libc.connect(client.fileno(), place, len(place))
+peer, length = ctypes.create_string_buffer(28), ctypes.c_int(28)
+accepted = libc.accept(listener.fileno(), peer, ctypes.byref(length))
+result = [connected, at_once(client.fileno()), at_once(accepted)]
+''')
+"""
+    assert inside(code) == [0, 1, 1]
+
+
+def test_other_sockets_connect_as_ever(inside: Inside) -> None:
+    code = """
+reader = bind()
+got = child('''
+result = []
+for kind, family, place in (
+    (socket.SOCK_DGRAM, socket.AF_UNIX, b"/run/postroad/log"),
+    (socket.SOCK_DGRAM, socket.AF_INET, bytes([0, 9, 127, 0, 0, 1]) + bytes(8)),
+    (socket.SOCK_STREAM, socket.AF_INET, bytes([0, 9, 127, 0, 0, 1]) + bytes(8)),
+):
+    place = family.to_bytes(2, "little") + place
+    with socket.socket(family, kind) as each:
+        ctypes.set_errno(0)
+        result.append([libc.connect(each.fileno(), place, len(place)), ctypes.get_errno() == errno.ECONNREFUSED])
+''')
+"""
+    assert inside(code) == [[0, False], [0, False], [-1, True]]
+
+
+# --- the end of a process ---
+
+
+def test_a_forked_child_ends_at_once_and_the_program_itself_as_it_would(inside: Inside) -> None:
+    code = """
+reader = bind()
+writer = start('''
+@ctypes.CFUNCTYPE(None)
+def at_exit(): os.write(1, b"at exit\\\\n")
+libc.__cxa_atexit(at_exit, None, None)
+child = os.fork()
+if child == 0:
+    libc.exit(75)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+libc.exit(3)
+''')
+got = [writer.communicate()[0].split(), writer.returncode]
+"""
+    assert inside(code) == [["75", "at", "exit"], 3]
