@@ -11,8 +11,8 @@
  *                  own only, and clients could not verify what an intermediate authority has signed;
  *   connect(), accept()  make TCP send at once: sendmail writes a message in pieces of 4 KB, and the last one would wait
  *                  until the receiver has acknowledged those before, which receivers put off by some 40 ms;
- *   exit()         in a forked child is _exit(): a child a connection and two a message would each take a whole process
- *                  apart that ends anyway.
+ *   exit()         in a forked child leaves out what libraries do at the end: a child a connection and two a message would
+ *                  each free, one by one, what the kernel frees at once.
  *
  * Rules for everything in here. Logging never holds up mail: a full socket is waited for once, for a second, and
  * after that lines are dropped and counted until one gets through. No locks and no malloc(): sendmail logs from signal
@@ -39,6 +39,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -239,6 +240,22 @@ accept(int descriptor, struct sockaddr *peer, socklen_t *length)
 
 /* ---- the end of a process ---- */
 
+/*
+ * sendmail ends a child through finis() (main.c), which does all that lasts before it calls exit(): the envelope is dropped
+ * or stays in the queue (dropenvelope(): its files are written, synced, renamed and unlinked by system calls), cached
+ * connections get their QUIT (mci_flush()), maps and the queue's locks are closed. Left to exit() is what was registered
+ * for it: by sendmail, that the buffers of its files are written (sm_cleanup(), libsm/findfp.c), among them the last
+ * answer to a client; by libraries, that memory is freed, OpenSSL's above all. A child does the first and leaves the
+ * second to the kernel. The daemon itself, and any program that has not forked, ends as it would.
+ */
+
+enum { MOST_HANDLERS = 32 };
+
+static struct {
+	void (*call)(void *);
+	void *argument;
+} handlers[MOST_HANDLERS]; /* those of the program itself, each once */
+static int handler_count; /* above MOST_HANDLERS: they did not fit */
 static pid_t started; /* the process that began with main(); its children have others */
 
 __attribute__((constructor)) static void
@@ -247,24 +264,56 @@ remember_process(void)
 	started = getpid();
 }
 
-/*
- * sendmail ends a child through finis() (main.c), which itself does all that lasts before it calls exit(): the envelope
- * is dropped or stays in the queue (dropenvelope(): its files are written, synced, renamed and unlinked by system calls),
- * cached connections get their QUIT (mci_flush()), maps and the queue's locks are closed. Its own buffered files (sm_io)
- * are none of exit()'s business. What is left to exit() are the buffers of stdio, which sendmail doesn't write to, and
- * what libraries have registered: OpenSSL frees its memory. The daemon itself, and any program that has not forked, ends
- * as it would.
- */
+/* Whether code is the program's own, and no library's. */
+static bool
+is_own(const void *code)
+{
+	Dl_info program, owner;
+
+	return dladdr((void *)getauxval(AT_ENTRY), &program) != 0 && dladdr(code, &owner) != 0
+	    && program.dli_fbase == owner.dli_fbase;
+}
+
+EXPORT int __cxa_atexit(void (*call)(void *), void *argument, void *library);
+
+/* What atexit() is made of. */
+EXPORT int
+__cxa_atexit(void (*call)(void *), void *argument, void *library)
+{
+	int (*next)(void (*)(void *), void *, void *) = NULL;
+	int i;
+
+	*(void **)&next = dlsym(RTLD_NEXT, "__cxa_atexit");
+	if (next == NULL)
+		return -1;
+	if (is_own(*(void **)&call)) {
+		for (i = 0; i < handler_count && i < MOST_HANDLERS; i++)
+			if (handlers[i].call == call && handlers[i].argument == argument)
+				return next(call, argument, library);
+		if (handler_count < MOST_HANDLERS) {
+			handlers[handler_count].call = call;
+			handlers[handler_count].argument = argument;
+		}
+		handler_count++;
+	}
+	return next(call, argument, library);
+}
+
 EXPORT _Noreturn void
 exit(int status)
 {
 	__attribute__((noreturn)) void (*next)(int) = NULL;
 
-	if (getpid() == started)
+	if (getpid() == started || handler_count > MOST_HANDLERS) {
 		*(void **)&next = dlsym(RTLD_NEXT, "exit");
-	if (next == NULL)
-		_exit(status);
-	next(status);
+		if (next != NULL)
+			next(status);
+	}
+	while (handler_count > 0) {
+		handler_count--;
+		handlers[handler_count].call(handlers[handler_count].argument);
+	}
+	_exit(status);
 }
 
 /* ---- the log socket ---- */
