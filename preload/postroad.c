@@ -8,7 +8,11 @@
  *   getpwuid(), getpwnam(), getgrnam()  answer for a user that /etc/passwd does not have, such as OpenShift gives a
  *                  container: it is the one user that the image's files mean, smmta;
  *   SSL_CTX_use_certificate_file()  takes the certificates of the issuers from the file, too: sendmail would send its
- *                  own only, and clients could not verify what an intermediate authority has signed.
+ *                  own only, and clients could not verify what an intermediate authority has signed;
+ *   connect(), accept()  make TCP send at once: sendmail writes a message in pieces of 4 KB, and the last one would wait
+ *                  until the receiver has acknowledged those before, which receivers put off by some 40 ms;
+ *   exit()         in a forked child leaves out what libraries do at the end: a child a connection and two a message would
+ *                  each free, one by one, what the kernel frees at once.
  *
  * Rules for everything in here. Logging never holds up mail: a full socket is waited for once, for a second, and
  * after that lines are dropped and counted until one gets through. No locks and no malloc(): sendmail logs from signal
@@ -24,6 +28,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pwd.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -33,6 +39,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -182,6 +189,131 @@ SSL_CTX_use_certificate_file(void *context, const char *file, int type)
 	(void)type; /* PEM: sendmail asks for nothing else */
 	*(void **)&whole = dlsym(RTLD_DEFAULT, "SSL_CTX_use_certificate_chain_file");
 	return whole == NULL ? 0 : whole(context, file);
+}
+
+/* ---- connections ---- */
+
+/* Let a TCP connection send each write at once; nothing happens to other sockets. errno is as it was. */
+static void
+send_at_once(int descriptor, const struct sockaddr *peer)
+{
+	const int on = 1;
+	int error = errno;
+
+	if (peer != NULL && (peer->sa_family == AF_INET || peer->sa_family == AF_INET6))
+		(void)setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* fails for UDP */
+	errno = error;
+}
+
+EXPORT int
+connect(int descriptor, const struct sockaddr *peer, socklen_t length)
+{
+	static int (*next)(int, const struct sockaddr *, socklen_t);
+
+	if (next == NULL)
+		*(void **)&next = dlsym(RTLD_NEXT, "connect");
+	if (next == NULL) {
+		errno = ENOSYS;
+		return -1;
+	}
+	send_at_once(descriptor, peer);
+	return next(descriptor, peer, length);
+}
+
+EXPORT int
+accept(int descriptor, struct sockaddr *peer, socklen_t *length)
+{
+	static int (*next)(int, struct sockaddr *, socklen_t *);
+	int accepted;
+
+	if (next == NULL)
+		*(void **)&next = dlsym(RTLD_NEXT, "accept");
+	if (next == NULL) {
+		errno = ENOSYS;
+		return -1;
+	}
+	accepted = next(descriptor, peer, length);
+	if (accepted >= 0)
+		send_at_once(accepted, peer);
+	return accepted;
+}
+
+/* ---- the end of a process ---- */
+
+/*
+ * sendmail ends a child through finis() (main.c), which does all that lasts before it calls exit(): the envelope is dropped
+ * or stays in the queue (dropenvelope(): its files are written, synced, renamed and unlinked by system calls), cached
+ * connections get their QUIT (mci_flush()), maps and the queue's locks are closed. Left to exit() is what was registered
+ * for it: by sendmail, that the buffers of its files are written (sm_cleanup(), libsm/findfp.c), among them the last
+ * answer to a client; by libraries, that memory is freed, OpenSSL's above all. A child does the first and leaves the
+ * second to the kernel. The daemon itself, and any program that has not forked, ends as it would.
+ */
+
+enum { MOST_HANDLERS = 32 };
+
+static struct {
+	void (*call)(void *);
+	void *argument;
+} handlers[MOST_HANDLERS]; /* those of the program itself, each once */
+static int handler_count; /* above MOST_HANDLERS: they did not fit */
+static pid_t started; /* the process that began with main(); its children have others */
+
+__attribute__((constructor)) static void
+remember_process(void)
+{
+	started = getpid();
+}
+
+/* Whether code is the program's own, and no library's. */
+static bool
+is_own(const void *code)
+{
+	Dl_info program, owner;
+
+	return dladdr((void *)getauxval(AT_ENTRY), &program) != 0 && dladdr(code, &owner) != 0
+	    && program.dli_fbase == owner.dli_fbase;
+}
+
+EXPORT int __cxa_atexit(void (*call)(void *), void *argument, void *library);
+
+/* What atexit() is made of. */
+EXPORT int
+__cxa_atexit(void (*call)(void *), void *argument, void *library)
+{
+	int (*next)(void (*)(void *), void *, void *) = NULL;
+	int i;
+
+	*(void **)&next = dlsym(RTLD_NEXT, "__cxa_atexit");
+	if (next == NULL)
+		return -1;
+	if (is_own(*(void **)&call)) {
+		for (i = 0; i < handler_count && i < MOST_HANDLERS; i++)
+			if (handlers[i].call == call && handlers[i].argument == argument)
+				return next(call, argument, library);
+		if (handler_count < MOST_HANDLERS) {
+			handlers[handler_count].call = call;
+			handlers[handler_count].argument = argument;
+		}
+		handler_count++;
+	}
+	return next(call, argument, library);
+}
+
+EXPORT _Noreturn void
+exit(int status)
+{
+	__attribute__((noreturn)) void (*next)(int) = NULL;
+
+	if (getpid() == started || handler_count > MOST_HANDLERS) {
+		*(void **)&next = dlsym(RTLD_NEXT, "exit");
+		if (next != NULL)
+			next(status);
+	}
+	while (handler_count > 0) {
+		handler_count--;
+		handlers[handler_count].call(handlers[handler_count].argument);
+	}
+	_exit(status);
 }
 
 /* ---- the log socket ---- */

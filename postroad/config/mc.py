@@ -35,6 +35,8 @@ OWNED_DEFINES = {
             "confDEF_USER_ID",
             "confINPUT_MAIL_FILTERS",
         ),
+        # a message could be lost that was accepted
+        *("confDELIVERY_MODE", "confSAFE_QUEUE"),
         # the message would not leave as it was signed
         *(
             "confEIGHT_BIT_HANDLING",

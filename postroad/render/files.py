@@ -9,7 +9,7 @@ import jinja2
 
 from postroad.config.model import Config, User
 from postroad.config.values import format_duration
-from postroad.render import lua, m4, networks, outbound
+from postroad.render import listeners, lua, m4, networks, outbound
 from postroad.render.keys import SigningKey
 from postroad.render.paths import RUN, SUPPRESSED
 
@@ -118,16 +118,7 @@ def files(
         "rewrites_envelope": bool(config.rewrite.changes_addresses or config.rewrite.sender),
         "one_sender": _Parts.of(config.rewrite.sender),
         "redirect_to": _Parts.of(config.recipients.redirect_to),
-        # how sendmail's daemons differ, by their names: flags of DAEMON_OPTIONS
-        "listeners": [
-            (name, port, flags)
-            for name, port, flags in (
-                ("smtp", config.listeners.smtp, "" if config.clients.users else "A"),
-                ("submission", config.listeners.submission, "a"),
-                ("submissions", config.listeners.submissions, "as"),
-            )
-            if port
-        ],
+        "doors": listeners.doors(config, around),
         "users": [_rights(user, config) for user in config.clients.users],
         # networks may overlap, and makemap takes each key once; a gateway is none of theirs, even where one names it
         "relay_keys": list(

@@ -17,7 +17,7 @@ from postroad.config.model import Config
 from postroad.config.names import host_and_port
 from postroad.config.values import format_duration
 from postroad.errors import CommandError, InstallError
-from postroad.render import certificate, networks, outbound, plan, users
+from postroad.render import certificate, listeners, networks, outbound, plan, users
 from postroad.render import keys as dkim
 from postroad.render.files import files
 from postroad.render.paths import CURRENT, LOG_SOCKET, QUEUE, RUN, STATE, SUPPRESSED
@@ -200,10 +200,21 @@ def make_plan(config: Config, material: Material, around: networks.Surroundings)
             ),
             env=env,
             socket="",
-            ports=tuple(port for _, port in config.listeners if port),
+            ports=tuple(port for name, port in config.listeners if port and name != "bulk"),
             reload="SIGHUP",
         )
     )
+    if options := listeners.bulk(config, around):
+        processes.append(
+            plan.Process(
+                name="sendmail-bulk",
+                argv=(SENDMAIL, "-C", str(CURRENT / "sendmail.cf"), "-bD", *options),
+                env=env,
+                socket="",
+                ports=(config.listeners.bulk or 0,),
+                reload="SIGHUP",
+            )
+        )
     if config.events.enabled:
         processes.append(
             plan.Process(

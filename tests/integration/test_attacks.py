@@ -14,12 +14,14 @@ from tests.integration.conftest import Relays, letter, send
 from tests.internet.host import Host
 from tests.internet.internet import Internet
 
+LISTENERS = {"smtp": 25, "bulk": 2526}
+
 
 class Wire:
     """An SMTP client that sends bytes as they are."""
 
-    def __init__(self, relay: PostroadContainer) -> None:
-        self.socket = socket.create_connection((relay.host, relay.port), timeout=30)
+    def __init__(self, relay: PostroadContainer, listener: str) -> None:
+        self.socket = socket.create_connection((relay.host, relay.port_of(listener)), timeout=30)
         self.file = self.socket.makefile("rb")
 
     def reply(self) -> str:
@@ -58,10 +60,15 @@ class Wire:
 
 
 @contextlib.contextmanager
-def wire(relay: PostroadContainer) -> Iterator[Wire]:
-    client = Wire(relay)
+def wire(relay: PostroadContainer, listener: str = "smtp") -> Iterator[Wire]:
+    client = Wire(relay, listener)
     with client.socket, client.file:
         yield client
+
+
+@pytest.fixture(scope="module")
+def relay(relays: Relays) -> PostroadContainer:
+    return relays(listeners=LISTENERS)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +76,12 @@ def closed(image: str, internet: Internet) -> Iterator[PostroadContainer]:
     """A relay for which this test is an outsider."""
     relays = Relays(image, internet)
     with relays.stack:
-        yield relays(publish=False, hostname="closed.sender.example", clients={"trust_gateway": False})
+        yield relays(
+            publish=False,
+            hostname="closed.sender.example",
+            clients={"trust_gateway": False},
+            listeners=LISTENERS,
+        )
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -82,7 +94,7 @@ def unharmed(relay: PostroadContainer, closed: PostroadContainer, internet: Inte
 
 
 def pid(relay: PostroadContainer) -> str:
-    return relay.shell("cat /run/postroad/sendmail.pid")[1].split()[0]
+    return relay.shell("head -qn 1 /run/postroad/sendmail*.pid")[1]
 
 
 ENDS = {
@@ -102,11 +114,12 @@ ENDS = {
 }
 
 
+@pytest.mark.parametrize("listener", LISTENERS)
 @pytest.mark.parametrize("name", ENDS)
-def test_no_second_message_is_smuggled(name: str, relay: PostroadContainer, internet: Internet) -> None:
+def test_no_second_message_is_smuggled(name: str, listener: str, relay: PostroadContainer, internet: Internet) -> None:
     marker = secrets.token_hex(8)
     before = {message.raw for message in internet.messages()}
-    with wire(relay) as client:
+    with wire(relay, listener) as client:
         client.greet()
         client.envelope()
         client.socket.sendall(
@@ -353,9 +366,10 @@ ODD = [
 ]
 
 
+@pytest.mark.parametrize("listener", LISTENERS)
 @pytest.mark.parametrize("sender", ["app@sender.example", "", "root@closed.sender.example"])
-def test_an_outsider_relays_by_no_form_of_address(sender: str, closed: PostroadContainer) -> None:
-    with wire(closed) as client:
+def test_an_outsider_relays_by_no_form_of_address(sender: str, listener: str, closed: PostroadContainer) -> None:
+    with wire(closed, listener) as client:
         client.greet()
         for recipient in ODD:
             client.say(f"MAIL FROM:<{sender}>\r\n".encode())

@@ -1,4 +1,4 @@
-"""The three doors: who may authenticate where, as whom they may send, and with which certificate they are met."""
+"""The doors: who may authenticate where, as whom they may send, and with which certificate they are met."""
 
 import base64
 import json
@@ -34,7 +34,8 @@ USERS = [
     },
 ]
 DOMAINS = ["sender.example", {"name": "other.example", "subdomains": True}]
-DOORS = ("smtp", "submission", "submissions")
+DOORS = ("smtp", "submission", "submissions", "bulk")
+OPEN = {"smtp", "bulk"}  # to trusted networks
 
 NEIGHBOUR = """
 import json, smtplib, ssl, sys
@@ -90,7 +91,7 @@ def doors(image: str, internet: Internet, folder: Path, request: pytest.FixtureR
     relays = Relays(image, internet)
     with relays.stack:
         request.node.stash[RELAYS] = relays.started
-        yield relays(**configuration(folder))
+        yield relays(**configuration(folder, listeners={"bulk": 2526}))
 
 
 def unverified() -> ssl.SSLContext:
@@ -157,7 +158,7 @@ def test_a_stranger_relays_after_auth_and_not_before(
     message = letter()
     with enter(doors, door) as smtp:
         code, text = smtp.mail("app@sender.example")
-        if door == "smtp":
+        if door in OPEN:
             code, text = smtp.rcpt("user@rcpt.example")
             assert (code, b"did not use AUTH" in text) == (550, True)
         else:
@@ -175,6 +176,7 @@ def test_a_stranger_relays_after_auth_and_not_before(
 
 def test_a_neighbour_needs_no_auth_on_25_and_does_on_the_others(doors: PostroadContainer, app: Host) -> None:
     assert neighbour(app, doors, 25)[0] == 250
+    assert neighbour(app, doors, 2526)[0] == 250
     assert neighbour(app, doors, 587)[0] == 530
     assert neighbour(app, doors, 465, implicit=True)[0] == 530
     assert neighbour(app, doors, 587, "shop", SHOP_PASSWORD) == (
@@ -208,12 +210,12 @@ def test_a_wrong_password_or_user_opens_no_door(user: str, password: str, start_
 
 
 def test_without_users_auth_is_not_offered_and_the_doors_for_users_stay_shut(start_relay: Relays, app: Host) -> None:
-    relay = start_relay(publish=False)
+    relay = start_relay(publish=False, listeners={"bulk": 2526})
     for door in DOORS:
         with enter(relay, door) as smtp:
             assert not smtp.has_extn("auth")
             assert smtp.docmd("AUTH PLAIN", plain("app", ""))[0] in {503, 504}
-            assert smtp.mail("app@sender.example")[0] == (250 if door == "smtp" else 530)
+            assert smtp.mail("app@sender.example")[0] == (250 if door in OPEN else 530)
     assert neighbour(app, relay, 25)[0] == 250
 
 
@@ -322,7 +324,7 @@ def test_tls_1_2_and_up_with_modern_ciphers(
     context = unverified()
     context.set_ciphers(ciphers)
     context.minimum_version = context.maximum_version = version
-    for door in ("smtp", "submissions"):
+    for door in ("smtp", "submissions", "bulk"):
         if welcome:
             with enter(doors, door, context=context) as smtp:
                 assert isinstance(smtp.sock, ssl.SSLSocket)

@@ -387,3 +387,66 @@ got = [finish(writer), lost, [each.split(": ", 1)[1] for each in received(reader
     waited, lost, after = inside(code)
     assert waited == 0
     assert after == ["child", f"postroad-preload: {lost} lines lost", "parent"]
+
+
+# --- connections ---
+
+
+def test_tcp_sends_at_once_from_both_ends(inside: Inside) -> None:
+    code = """
+got = child('''
+def at_once(number):
+    with socket.fromfd(number, socket.AF_INET, socket.SOCK_STREAM) as each:
+        return each.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+listener, client = socket.create_server(("127.0.0.1", 0)), socket.socket()
+place = socket.AF_INET.to_bytes(2, "little") + listener.getsockname()[1].to_bytes(2, "big") + bytes([127, 0, 0, 1]) + bytes(8)
+connected = libc.connect(client.fileno(), place, len(place))
+peer, length = ctypes.create_string_buffer(28), ctypes.c_int(28)
+accepted = libc.accept(listener.fileno(), peer, ctypes.byref(length))
+result = [connected, at_once(client.fileno()), at_once(accepted)]
+''')
+"""
+    assert inside(code) == [0, 1, 1]
+
+
+def test_other_sockets_connect_as_ever(inside: Inside) -> None:
+    code = """
+reader = bind()
+got = child('''
+result = []
+for kind, family, place in (
+    (socket.SOCK_DGRAM, socket.AF_UNIX, b"/run/postroad/log"),
+    (socket.SOCK_DGRAM, socket.AF_INET, bytes([0, 9, 127, 0, 0, 1]) + bytes(8)),
+    (socket.SOCK_STREAM, socket.AF_INET, bytes([0, 9, 127, 0, 0, 1]) + bytes(8)),
+):
+    place = family.to_bytes(2, "little") + place
+    with socket.socket(family, kind) as each:
+        ctypes.set_errno(0)
+        result.append([libc.connect(each.fileno(), place, len(place)), ctypes.get_errno() == errno.ECONNREFUSED])
+''')
+"""
+    assert inside(code) == [[0, False], [0, False], [-1, True]]
+
+
+# --- the end of a process ---
+
+
+def test_a_forked_child_leaves_out_what_libraries_do_at_the_end(inside: Inside) -> None:
+    code = """
+writer = start('''
+holding = ctypes.PyDLL(None)  # with the lock that Python's own functions want
+@ctypes.CFUNCTYPE(None, ctypes.c_char_p)
+def of_a_library(text): os.write(1, text)
+libc.__cxa_atexit(of_a_library, b"library ", None)
+for _ in range(100):  # libsm registers again and again
+    libc.__cxa_atexit(ctypes.pythonapi.PyRun_SimpleString, b"print('program', end=' ', flush=True)", None)
+child = os.fork()
+if child == 0:
+    holding.exit(75)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), end=" ", flush=True)
+holding.exit(3)
+''')
+got = [writer.communicate()[0].split(), writer.returncode]
+"""
+    # the program itself does all, last registered first
+    assert inside(code) == [["program", "75", *["program"] * 100, "library"], 3]
