@@ -13,12 +13,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from tests.faults import power, processes, report, servers, volumes
+from tests.faults import life, power, processes, report, servers, volumes
 from tests.faults.account import Row
 from tests.faults.bench import Bench, build_images
 from tests.faults.model import Step, run
 
-STEPS: list[Step] = [*processes.FAULTS, *servers.FAULTS, *volumes.FAULTS, *power.FAULTS]
+STEPS: list[Step] = [*processes.FAULTS, *servers.FAULTS, *volumes.FAULTS, *power.FAULTS, *life.FAULTS]
 
 
 def main() -> int:
