@@ -13,12 +13,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from tests.faults import life, power, processes, report, servers, volumes
+from tests.faults import life, overload, power, processes, report, servers, volumes
 from tests.faults.account import Row
 from tests.faults.bench import Bench, build_images
 from tests.faults.model import Step, run
 
-STEPS: list[Step] = [*processes.FAULTS, *servers.FAULTS, *volumes.FAULTS, *power.FAULTS, *life.FAULTS]
+STEPS: list[Step] = [*processes.FAULTS, *servers.FAULTS, *volumes.FAULTS, *power.FAULTS, *life.FAULTS, *overload.FAULTS]
 
 
 def main() -> int:
@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
     parser.add_argument("--docs", type=Path, metavar="FILE", help="put the table of a whole run there")
     given = parser.parse_args()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 160)
     if given.list:
         for step in STEPS:
             console.print(f"{step.name:12} {step.title}{' (only if named)' if step.opt_in else ''}", highlight=False)
@@ -67,7 +67,9 @@ def carry_out(chosen: list[Step], console: Console, seed: int, *, short: bool) -
             try:
                 row = run(step, bench, partial(_tell, progress, task, head), short=short)
             except Exception as error:  # noqa: BLE001 - the others are worth doing
-                row = Row(step.name, step.title, faults=[f"could not be done: {error!r}; see {_note(step, error)}"])
+                row = Row(
+                    step.name, step.title, faults=[f"could not be done: {error!r:.300}; see {_note(step, error)}"]
+                )
             rows.append(row)
             sign = "[green]✔[/]" if row.good else "[red]✘[/]"
             told = f"{head} {sign} {row.accepted} accepted, {len(row.lost)} lost"

@@ -48,7 +48,9 @@ def docker(*argv: str, check: bool = True, timeout: float = 120) -> str:
     Raises:
         RuntimeError: it failed, and ``check`` is set; says what it wrote.
     """
-    done = subprocess.run(["docker", *argv], capture_output=True, text=True, timeout=timeout, check=False)
+    done = subprocess.run(
+        ["docker", *argv], capture_output=True, text=True, errors="replace", timeout=timeout, check=False
+    )
     if check and done.returncode:
         raise RuntimeError(
             f"docker {' '.join(argv)[:200]} failed (exit {done.returncode}): {done.stderr or done.stdout}"
@@ -58,7 +60,7 @@ def docker(*argv: str, check: bool = True, timeout: float = 120) -> str:
 
 def docker_logs(name: str) -> str:
     """All that a container printed, to either stream."""
-    done = subprocess.run(["docker", "logs", name], capture_output=True, text=True, check=False)
+    done = subprocess.run(["docker", "logs", name], capture_output=True, text=True, errors="replace", check=False)
     return done.stdout + done.stderr
 
 
@@ -133,7 +135,7 @@ class Relay:
     def shell(self, script: str, *, user: str = "") -> tuple[int, str]:
         """Run a script inside; its exit code and all that it printed. Nothing where the container does not run."""
         words = ["docker", "exec", *(["--user", user] if user else []), self.name, "sh", "-c", script]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=120, check=False)
         return done.returncode, done.stdout + done.stderr
 
     def running(self) -> bool:
@@ -173,6 +175,18 @@ class Relay:
     def host_pid(self) -> str:
         """The supervisor's process id outside of the container."""
         return docker("inspect", "--format={{.State.Pid}}", self.name).strip()
+
+    def memory(self) -> int:
+        """Octets that its processes have for themselves, by its control group (version 1 or 2): no cached files."""
+        _, text = self.shell("cat /sys/fs/cgroup/memory/memory.stat /sys/fs/cgroup/memory.stat 2>/dev/null")
+        fields = dict(line.split() for line in text.splitlines())
+        return int(fields.get("total_rss") or fields.get("anon") or 0)
+
+    def cpu(self) -> float:
+        """Seconds of processor time that it has used."""
+        one, two = "/sys/fs/cgroup/cpuacct/cpuacct.usage", "/sys/fs/cgroup/cpu.stat"
+        _, text = self.shell(f"cat {one} 2>/dev/null || awk '/usage_usec/ {{ print $2 * 1000 }}' {two}")
+        return float(text) / 1e9
 
     def queue(self) -> list[dict[str, Any]]:
         """What waits: ``postroad queue list --json``."""

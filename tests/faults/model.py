@@ -121,7 +121,7 @@ def keep(row: Row, bench: Bench) -> None:
     LOGS.mkdir(parents=True, exist_ok=True)
     for relay in bench.relays:
         if relay.container and relay.container._container:
-            _, files = relay.shell("cd /var/spool/mqueue && ls -la && head -n 50 qf* Qf* tf*")
+            _, files = relay.shell("cd /var/spool/mqueue && (ls -la; head -n 50 qf* Qf* tf*) 2>&1 | head -c 100000")
             (LOGS / f"{row.name}-{relay.alias}.log").write_text(f"{relay.log()}\n== the queue\n{files}")
     (LOGS / f"{row.name}-sink.log").write_text("".join(f"{entry}\n" for entry in bench.sink.log()))
 
