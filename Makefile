@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup engine image lint format test test-unit demo down generate audit sbom reproducible clean
+.PHONY: help setup engine image lint format test test-unit faults demo down generate audit sbom reproducible clean
 
 # An image's build trusts what this host trusts: a proxy that inspects TLS signs PyPI with a certificate of its own.
 CA_BUNDLE ?= $(firstword $(wildcard $(SSL_CERT_FILE) $(REQUESTS_CA_BUNDLE) /etc/ssl/certs/ca-certificates.crt) /dev/null)
@@ -21,6 +21,7 @@ UV := $(if $(shell uv --version 2>/dev/null),uv,.tools/bin/uv)
 VENV := .venv/.synced
 BIN := .venv/bin
 ARGS ?=
+FAULTS ?=
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +74,9 @@ test: $(VENV) image ## Run the whole suite against the image; ARGS='-k dkim' cho
 
 test-unit: $(VENV) ## Run the tests that need no Docker
 	$(BIN)/pytest tests/unit tests/golden tests/bad_configs $(ARGS)
+
+faults: $(VENV) image ## Inject every fault, account for every message, fill docs/reliability.md; FAULTS='packets dns-gone' chooses
+	$(BIN)/python -m tests.faults --json dist/faults.json --docs docs/reliability.md $(FAULTS) $(ARGS)
 
 demo: image ## Send a mail through a pretend internet and show what arrived
 	demo/run

@@ -13,6 +13,8 @@
  *                  until the receiver has acknowledged those before, which receivers put off by some 40 ms;
  *   exit()         in a forked child leaves out what libraries do at the end: a child a connection and two a message would
  *                  each free, one by one, what the kernel frees at once.
+ *   fsync(), unlink()  also save the names of new files in the queue, and delete a message in the order that leaves
+ *                  none without its body, whenever the power fails.
  *
  * Rules for everything in here. Logging never holds up mail: a full socket is waited for once, for a second, and
  * after that lines are dropped and counted until one gets through. No locks and no malloc(): sendmail logs from signal
@@ -314,6 +316,91 @@ exit(int status)
 		handlers[handler_count].call(handlers[handler_count].argument);
 	}
 	_exit(status);
+}
+
+/* ---- the queue on the disk ---- */
+
+/* A file of the queue: its kind (q: control, d: body), and what sendmail writes there, an id of 14 characters and more. */
+static bool
+is_queue_file(const char *path, char kind)
+{
+	const char *name = strrchr(path, '/');
+
+	name = name == NULL ? path : name + 1;
+	return name[0] == kind && name[1] == 'f' && strlen(name) >= 16;
+}
+
+/* fsync() the folder that a file is in. One whose file system has no such thing counts as done, as it does for sendmail. */
+static int
+sync_folder(const char *path, int (*sync)(int))
+{
+	char folder[4096] = ".";
+	const char *end = strrchr(path, '/');
+	int descriptor, result;
+
+	if (end != NULL && (size_t)(end - path) < sizeof folder) {
+		memcpy(folder, path, (size_t)(end - path));
+		folder[end - path] = '\0';
+	}
+	if ((descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+		return -1;
+	if ((result = sync(descriptor)) != 0 && errno == EINVAL)
+		result = 0;
+	close(descriptor);
+	return result;
+}
+
+/*
+ * sendmail writes a message's body, then its control file, saves both with fsync(), and answers 250. It never saves the
+ * folder, without which a file may be there and have no name (fsync(2)): common file systems do that by themselves, and
+ * not all do. The body's name is older, so the folder need be saved only once.
+ */
+EXPORT int
+fsync(int descriptor)
+{
+	static int (*next)(int);
+	char link[64], path[4096];
+	ssize_t length;
+
+	if (next == NULL)
+		*(void **)&next = dlsym(RTLD_NEXT, "fsync");
+	if (next(descriptor) != 0)
+		return -1;
+	snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
+	length = readlink(link, path, sizeof path - 1);
+	if (length <= 0)
+		return 0;
+	path[length] = '\0';
+	return is_queue_file(path, 'q') ? sync_folder(path, next) : 0;
+}
+
+/*
+ * sendmail deletes a message's body first, saves the folder, and then deletes the control file. Killed in between, it
+ * would deliver the message again, without a body. So the control file goes first; a body that is left over is nobody's.
+ */
+EXPORT int
+unlink(const char *path)
+{
+	static int (*next)(const char *), (*sync)(int);
+	char control[4096];
+	int error = errno;
+	const char *name;
+
+	if (next == NULL)
+		*(void **)&next = dlsym(RTLD_NEXT, "unlink");
+	if (sync == NULL)
+		*(void **)&sync = dlsym(RTLD_NEXT, "fsync");
+	if (is_queue_file(path, 'd') && strlen(path) < sizeof control) {
+		name = strrchr(path, '/');
+		strcpy(control, path);
+		control[name == NULL ? 0 : name + 1 - path] = 'q';
+		if (next(control) == 0)
+			sync_folder(control, sync);
+		else if (errno != ENOENT)
+			return -1;
+		errno = error;
+	}
+	return next(path);
 }
 
 /* ---- the log socket ---- */
