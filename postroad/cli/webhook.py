@@ -102,7 +102,9 @@ def test(names: tuple[str, ...], as_json: bool) -> int:
     for name in names or hooks:
         begun = time.monotonic()
         uid = str(uuid.uuid4())
-        answer = Receiver(hooks[name], settings["hostname"]).post(uid, time.time(), {"event": envelope.PING})
+        receiver = Receiver(hooks[name], settings["hostname"])
+        answer = receiver.post(uid, time.time(), {"event": envelope.PING})
+        receiver.close()
         seconds = round(time.monotonic() - begun, 3)
         answers.append(
             {"name": name, "id": uid, "status": answer.status, "error": answer.error or None, "seconds": seconds}

@@ -105,6 +105,8 @@ class Receiver:
         content = envelope.body(self._source, uid, seconds, event)
         try:
             return self._post(uid, content)
+        except RefusedError as error:
+            return Answer(None, f"not posted: {error}")
         except ssl.SSLCertVerificationError as error:
             return Answer(None, f"its certificate is refused: {error.verify_message}")
         except TimeoutError:
@@ -113,44 +115,41 @@ class Receiver:
             return Answer(None, f"no answer: {getattr(error, 'strerror', None) or error or type(error).__name__}")
 
     def _post(self, uid: str, content: bytes) -> Answer:
-        for again in (True, False):
-            connection, kept = self._take()
+        if kept := self._take():
             try:
-                answer = self._ask(connection, uid, content)
+                return self._ask(kept, uid, content)
+            except TimeoutError:
+                raise
             except (OSError, http.client.HTTPException):
-                self._close(connection)
-                if kept and again:  # it may have been closed while it was idle: that is no failure of the receiver's
-                    self._forget_idle()
-                    continue
-                raise
-            except BaseException:
-                self._close(connection)
-                raise
-            return answer
-        raise AssertionError("the second time is not from the idle ones")
+                self.close()  # it was closed while it was idle, and so were the others: no failure of the receiver's
+        return self._ask(self._open(), uid, content)
 
     def _ask(self, connection: _Connection, uid: str, content: bytes) -> Answer:
-        fields = envelope.headers(uid, int(time.time()), content, self._secrets)
-        fields |= {"Content-Type": envelope.CONTENT_TYPE, "User-Agent": f"postroad/{postroad.__version__}"}
-        connection.request("POST", self._target, body=content, headers=fields)
-        response = connection.getresponse()
-        text = b""
-        while len(text) < LARGEST_ANSWER and (part := response.read1(LARGEST_ANSWER - len(text))):
-            text += part
-        answer = _judged(response, text)
-        if response.isclosed() and not response.will_close:
-            self._give_back(connection)
-        else:
-            self._close(connection)
-        return answer
+        keep = False
+        try:
+            fields = envelope.headers(uid, int(time.time()), content, self._secrets)
+            fields |= {"Content-Type": envelope.CONTENT_TYPE, "User-Agent": f"postroad/{postroad.__version__}"}
+            connection.request("POST", self._target, body=content, headers=fields)
+            response = connection.getresponse()
+            text = b""
+            while len(text) < LARGEST_ANSWER and (part := response.read1(LARGEST_ANSWER - len(text))):
+                text += part
+            keep = (response.isclosed() or response.length == 0) and not response.will_close
+            response.close()
+            return _judged(response, text)
+        finally:
+            if keep:
+                self._give_back(connection)
+            else:
+                self._close(connection)
 
-    def _take(self) -> tuple[_Connection, bool]:
+    def _take(self) -> _Connection | None:
         with self._lock:
-            if self._idle:
-                connection = self._idle.pop()
-                self._busy.add(connection)
-                return connection, True
-        return self._open(), False
+            if not self._idle:
+                return None
+            connection = self._idle.pop()
+            self._busy.add(connection)
+            return connection
 
     def _open(self) -> _Connection:
         problem: OSError = RefusedError(f"{self._host} has no address")
@@ -194,7 +193,8 @@ class Receiver:
             self._busy.discard(connection)
         connection.close()
 
-    def _forget_idle(self) -> None:
+    def close(self) -> None:
+        """Close the connections that are kept."""
         with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:

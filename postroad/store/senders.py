@@ -5,6 +5,7 @@ They live in the recorder: what is not posted when it ends is still in the outbo
 
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
@@ -56,6 +57,9 @@ class Sender:
                 pause = self.round()
             except SQLAlchemyError:  # the recorder says so
                 pause = POLL
+            except Exception:  # noqa: BLE001 - a bug in here must not end the posts
+                traceback.print_exc()
+                pause = LONGEST_PAUSE
             if self._failures:
                 time.sleep(pause)
             elif pause:
