@@ -36,7 +36,8 @@ def list_(as_json: bool) -> None:
         return
     table = Table(box=None)
     for name in ("name", "url", "pending", "delivered", "failed", "dead", "lost", "last error"):
-        table.add_column(name, justify="right" if name in {"pending", "failed", "dead", *RESULTS} else "left")
+        number = name in {"pending", "failed", "dead", *RESULTS}
+        table.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=name == "name")
     for each in found:
         when = f"{each['failed_at']} " if each["failed_at"] else ""
         numbers = (str(each[name]) for name in ("pending", "delivered", "failed", "dead", "lost"))

@@ -30,7 +30,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(int(argument) if path == "status" else 503 if path == "later" else 200)
         if path == "later":
             self.send_header("Retry-After", argument.replace("_", " "))
-        self.send_header("Content-Length", str(max(size, len(b"<b>\x1b[31m"))))
+        self.send_header("Content-Length", "9999" if path == "drip" else str(max(size, len(b"<b>\x1b[31m"))))
         self.end_headers()
         if path == "drip":
             while not self.release.wait(0.05):
@@ -138,7 +138,10 @@ def test_one_that_drips_is_ended(server: int) -> None:
         time.sleep(0.2)
         assert not future.done()
         made.abort()
-        assert future.result(timeout=10).status == 200  # what has come by then is judged
+        try:
+            assert future.result(timeout=10).status == 200  # what has come by then is judged
+        finally:
+            Handler.release.set()
 
 
 def test_nobody_there() -> None:

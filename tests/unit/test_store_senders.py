@@ -69,7 +69,7 @@ def test_what_is_taken_is_gone_a_few_at_once(engine: Engine) -> None:
 def test_one_that_is_down_is_tried_with_one_event_and_told_of_once(engine: Engine) -> None:
     case = Case(engine)
     receiver = case.receive(lambda _: DOWN)
-    put(engine, *["delivered"] * 6)
+    put(engine, *["delivered"] * 12)
     pauses = [case.sender.round() for _ in range(3)]
     assert len(receiver.asked) == 4 + 1 + 1
     assert all(1 <= pause <= senders.LONGEST_PAUSE for pause in pauses)
