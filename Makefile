@@ -89,8 +89,9 @@ down: ## Remove what the demo and the tests left in Docker
 	    docker network ls $(LEFT) | xargs -r docker network rm; \
 	    docker volume ls $(LEFT) | xargs -r docker volume rm; } >/dev/null; }
 
-generate: $(VENV) ## Write the files that follow from the configuration's model
+generate: $(VENV) ## Write the files that follow from the models of configuration and events
 	$(BIN)/python -m postroad.config.example
+	$(BIN)/python -m postroad.store.envelope_schema >docs/webhook.schema.json
 
 audit: $(VENV) image ## Ask PyPI and Debian for known vulnerabilities of what the image holds
 	UV=$(UV) dev/audit postroad:latest

@@ -3,7 +3,7 @@
 import click
 
 from postroad.config.load import load
-from postroad.render import certificate, users
+from postroad.render import certificate, users, webhooks
 from postroad.render.install import policy, surroundings
 
 
@@ -12,7 +12,7 @@ from postroad.render.install import policy, surroundings
 def command(as_json: bool) -> None:
     """Validate the configuration: exit code 2 with every problem in it, or 0 with what it means."""
     config = load()
-    pair, _ = certificate.given(config), users.database(config)
+    pair, _, _ = certificate.given(config), users.database(config), webhooks.settings(config)
     for warning in pair.warnings if pair else ():
         click.echo(f"warning: {warning}", err=True)
     if as_json:

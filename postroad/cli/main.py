@@ -23,6 +23,7 @@ COMMANDS = (
     "stats",
     "suppress",
     "trace",
+    "webhook",
 )
 """The commands, each in the module of its name, as its ``command``."""
 

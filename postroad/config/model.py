@@ -37,6 +37,7 @@ from postroad.config.names import (
 from postroad.config.networks import IPAddress, Network, PublicAddress, is_too_wide
 from postroad.config.section import FrozenMap, Section
 from postroad.config.values import AbsolutePath, Duration, Port, Size, WholeNumber, format_duration, refuse
+from postroad.config.webhooks import Webhook
 
 
 class DomainDkim(Section):
@@ -416,6 +417,7 @@ class Events(Section):
     enabled: bool = Field(True, description="Whether events are kept.")
     keep: Duration = Field(timedelta(days=30), description="How long.")
     max_size: Size = Field(2**30, description="Largest size of what is kept; the oldest goes first.")
+    webhooks: tuple[Webhook, ...] = Field((), max_length=20, description="Who gets events as they happen.")
 
     @field_validator("max_size")
     @classmethod
@@ -423,6 +425,16 @@ class Events(Section):
         if value < 2**20:
             refuse("at least 1MiB")
         return value
+
+    @model_validator(mode="after")
+    def _posted_once_kept(self) -> Self:
+        names = [hook.name for hook in self.webhooks]
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                refuse("each name once", at=("webhooks", i, "name"), found=name)
+        if names and not self.enabled:
+            refuse("true where there are webhooks: their events wait in what is kept", at=("enabled",), found="false")
+        return self
 
 
 class Http(Section):

@@ -160,7 +160,12 @@ def _user(value: str) -> str:
     return value
 
 
-def _server_name(value: str) -> str:
+def check_server(value: str) -> str:
+    """A server to connect to: a name, with or without a dot, in lower case, or an IP address.
+
+    Raises:
+        PydanticCustomError: it is none.
+    """
     name = value.lower()
     if name.startswith("[") or "/" in name:
         refuse("a host name or an address, without brackets or a prefix length")
@@ -271,7 +276,7 @@ EgressName = Annotated[
 
 ServerName = Annotated[
     str,
-    AfterValidator(_server_name),
+    AfterValidator(check_server),
     WithJsonSchema({"$comment": "host name or address", "type": "string", "maxLength": 253}),
 ]
 """A server to connect to: a name, with or without a dot, in lower case, or an IP address."""

@@ -17,7 +17,7 @@ from postroad.config.model import Config
 from postroad.config.names import host_and_port
 from postroad.config.values import format_duration
 from postroad.errors import CommandError, InstallError
-from postroad.render import certificate, listeners, networks, outbound, plan, users
+from postroad.render import certificate, listeners, networks, outbound, plan, users, webhooks
 from postroad.render import keys as dkim
 from postroad.render.files import files
 from postroad.render.paths import CURRENT, LOG_SOCKET, QUEUE, RUN, STATE, SUPPRESSED
@@ -111,6 +111,7 @@ def _gather(config: Config) -> Material:
     files += [config.tls.certificate_file, config.tls.key_file]
     files += [domain.dkim.key_file for domain in config.named_domains]
     files += [config.delivery.tls.ca_file, *(way.smarthost.password_file for way in outbound.ways(config.delivery))]
+    files += webhooks.files(config)
     watched = {str(path): system.status(str(path)) for path in files if path}  # before they are read
     keys = dkim.wanted(config, STATE)
     return Material(
@@ -252,7 +253,11 @@ def _environment(config: Config) -> dict[str, str]:
 
 
 def recorder(config: Config) -> dict[str, object]:
-    """What the recorder of events needs to know."""
+    """What the recorder of events needs to know; secret.
+
+    Raises:
+        InstallError: a webhook's secret is unfit.
+    """
     suppression = config.suppression
     return {
         "keep": config.events.keep.total_seconds(),
@@ -260,6 +265,8 @@ def recorder(config: Config) -> dict[str, object]:
         "suppress": suppression.keep.total_seconds() if config.suppresses else None,
         "http": host_and_port(config.http.listen) if config.http.listen else None,
         "never": [entry.lower() for entry in suppression.never],
+        "hostname": config.hostname,
+        "webhooks": webhooks.settings(config),
     }
 
 

@@ -125,15 +125,15 @@ def _password(host: str, path: Path) -> str:
     return password
 
 
-def authorities(path: Path | None) -> str:
-    """The certificates in ``delivery.tls.ca_file``, as openssl reads them; empty where there is none.
+def authorities(path: Path | None, key: str = "delivery.tls.ca_file") -> str:
+    """The certificates in the file that a key names, as openssl reads them; empty where there is none.
 
     Raises:
         InstallError: it can't be read, or is no PEM.
     """
     if path is None:
         return ""
-    where = f"delivery.tls.ca_file, {path}"
+    where = f"{key}, {path}"
     try:
         text = path.read_text("ascii")
     except (OSError, UnicodeDecodeError) as error:

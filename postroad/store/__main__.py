@@ -10,8 +10,9 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,7 +21,10 @@ from postroad import system
 from postroad.events.syslog import format_datagram
 from postroad.render.paths import CURRENT, EVENTS, FEED, LOG_SOCKET
 from postroad.sinks.journal import segments
-from postroad.store import database, http, reader, suppression, writer
+from postroad.store import database, http, outbox, reader, suppression, writer
+
+if TYPE_CHECKING:
+    from postroad.store.senders import Sender
 
 BATCH = 1000
 GATHER = 0.2
@@ -42,6 +46,7 @@ class Recorder:
         self._upgraded = False
         self._tidied = -math.inf
         self._unpublished = True
+        self._senders: Sequence[Sender] = ()
 
     def run(self) -> None:
         """Record until the process is ended."""
@@ -72,12 +77,15 @@ class Recorder:
         with self._engine.connect() as connection:
             position = writer.position(connection)
         for batch in reader.read(EVENTS, position, BATCH):
-            self._unpublished |= writer.write(self._engine, batch, self._settings)
+            written = writer.write(self._engine, batch, self._settings)
+            self._unpublished |= written.suppressed
             position = batch.position
+            self._post(written.lost)
         if time.monotonic() > self._tidied + TIDY:
             self._tidied = time.monotonic()
             writer.forget(self._engine, self._settings["keep"], self._settings["max_size"])
             self._unpublished |= suppression.forget(self._engine) > 0
+            self._post(outbox.tidy(self._engine))
         if self._unpublished:
             suppression.publish(self._engine)
             self._unpublished = False
@@ -88,7 +96,18 @@ class Recorder:
             for path in done:
                 system.remove(path)
 
+    def _post(self, lost: Mapping[str, int]) -> None:
+        """Let the webhooks' threads look at what is new; say what there was no room for."""
+        for name, number in lost.items():
+            tell("err", f"{number} events that waited for webhook {name} are lost: there was no room for them")
+        for sender in self._senders:
+            sender.wake()
+
     def _serve(self) -> None:
+        if self._settings["webhooks"]:
+            from postroad.store import senders  # noqa: PLC0415 - not in memory where nothing is posted
+
+            self._senders = senders.start(self._engine, self._settings["webhooks"], self._settings["hostname"], tell)
         if self._settings["http"]:
             host, port = self._settings["http"]
             try:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 import postroad
 from postroad import queue
 from postroad.render.paths import HEALTH, QUEUE
-from postroad.store.schema import COUNTERS, SUPPRESSIONS
+from postroad.store.schema import COUNTERS, OUTBOX, SUPPRESSIONS
 
 PROVIDERS = {
     "google": ("google.com", "googlemail.com"),
@@ -41,6 +41,8 @@ HELP = {
     "child_restarts": "Daemons that ended unasked.",
     "events_lost": "Events that could not be kept.",
     "event_gaps": "Times at which events may be missing.",
+    "webhook_events": "Events for webhooks: delivered, dead (given up), lost (there was no room, or kept no longer).",
+    "webhook_attempts_failed": "Posts to webhooks that were not taken.",
 }
 LABELS = {
     "accepted": (),
@@ -51,6 +53,8 @@ LABELS = {
     "child_restarts": ("program",),
     "events_lost": (),
     "event_gaps": (),
+    "webhook_events": ("webhook", "result"),
+    "webhook_attempts_failed": ("webhook",),
 }
 Key = tuple[str, str]
 """A counter's name, and its labels' values joined by commas."""
@@ -126,6 +130,10 @@ class Collector:
         with self._engine.connect() as connection:
             rows = connection.execute(select(COUNTERS.c.name, COUNTERS.c.labels, COUNTERS.c.value)).all()
             dead = connection.execute(select(func.count()).select_from(SUPPRESSIONS)).scalar_one()
+            waits = OUTBOX.c.due.is_not(None)
+            outbox = connection.execute(
+                select(OUTBOX.c.webhook, waits.label("waits"), func.count()).group_by(OUTBOX.c.webhook, "waits")
+            ).all()
         values = {(row.name, row.labels): row.value for row in rows}
         for name, labels in LABELS.items():
             family = CounterMetricFamily(f"postroad_{name}", HELP[name], labels=labels)
@@ -134,9 +142,15 @@ class Collector:
                 family.add_metric(text.split(",") if labels else [], value)
             yield family
         yield _delays(values)
-        number, oldest = queue.depth(QUEUE)
+        held = GaugeMetricFamily(
+            "postroad_webhook_outbox_events", "Events that webhooks have not taken.", labels=["webhook", "state"]
+        )
+        for webhook, waiting, number in outbox:
+            held.add_metric([webhook, "pending" if waiting else "dead"], number)
+        yield held
+        depth, oldest = queue.depth(QUEUE)
         age = 0.0 if oldest is None else max(0.0, time.time() - oldest)
-        yield GaugeMetricFamily("postroad_queue_messages", "Messages in the queue.", value=number)
+        yield GaugeMetricFamily("postroad_queue_messages", "Messages in the queue.", value=depth)
         yield GaugeMetricFamily("postroad_queue_oldest_seconds", "Age of the oldest message in the queue.", value=age)
         yield GaugeMetricFamily("postroad_suppressed_addresses", "Addresses on the suppression list.", value=dead)
         yield GaugeMetricFamily(

@@ -51,3 +51,19 @@ POSITION = Table(
     Column("segment", Text, nullable=False),  # the journal's, up to which all is in the store
     Column("offset", BigInteger, nullable=False),
 )
+
+OUTBOX = Table(
+    "outbox",
+    METADATA,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("webhook", String(32), nullable=False),
+    Column("event", BigInteger, nullable=False),  # its id in events; what is forgotten there is not posted
+    Column("time", Float, nullable=False),  # the event's: SQLite may give an id twice
+    Column("uid", String(36), nullable=False),  # what receivers know it by
+    Column("added", Float, nullable=False),  # when its tries began
+    Column("attempts", Integer, nullable=False),
+    Column("due", Float),  # when to post it; null: given up, a dead letter
+    Column("failed", Float),  # when the last attempt failed
+    Column("error", Text),
+    Index("outbox_due", "webhook", "due"),
+)

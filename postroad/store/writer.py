@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
 
 from postroad.events.classify import classify
-from postroad.store import metrics, suppression
+from postroad.store import metrics, outbox, suppression
 from postroad.store.reader import Batch, Position
 from postroad.store.schema import EVENTS, POSITION
 
@@ -25,19 +25,29 @@ def position(connection: Connection) -> Position:
     return Position(*row) if row else Position()
 
 
-def write(engine: Engine, batch: Batch, settings: Mapping[str, Any]) -> bool:
-    """Put a batch into the store, whole or not at all; return whether an address was suppressed for it.
+class Written(NamedTuple):
+    """What a batch brought with it: an address that was suppressed; by webhook, how many posts had to go for it."""
+
+    suppressed: bool
+    lost: dict[str, int]
+
+
+def write(engine: Engine, batch: Batch, settings: Mapping[str, Any]) -> Written:
+    """Put a batch into the store, whole or not at all.
 
     ``settings`` holds ``suppress``, the seconds that an address is suppressed for after its mailbox was found not to
-    exist, or None, and ``never``, the addresses and domains that are not.
+    exist, or None, ``never``, the addresses and domains that are not, and ``webhooks``, as ``outbox.put`` takes them.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: it can't be written.
     """
     with engine.begin() as connection:
         rows = [_row(event) for event in _completed(connection, batch.events)]
+        lost: dict[str, int] = {}
         if rows:
-            connection.execute(insert(EVENTS), [row.stored for row in rows])
+            stored = [row.stored for row in rows]
+            ids = connection.scalars(insert(EVENTS).returning(EVENTS.c.id, sort_by_parameter_order=True), stored).all()
+            lost = outbox.put(connection, ids, stored, settings["webhooks"])
         dead = [row.stored | {"detail": row.said} for row in rows if row.mailbox]
         found = suppression.of_bounces(dead, settings) if settings["suppress"] else []
         suppression.add(connection, found)
@@ -45,7 +55,7 @@ def write(engine: Engine, batch: Batch, settings: Mapping[str, Any]) -> bool:
         place = {"segment": batch.position.segment, "offset": batch.position.offset}
         if not connection.execute(update(POSITION).values(place)).rowcount:
             connection.execute(insert(POSITION).values(id=1, **place))
-    return bool(found)
+    return Written(bool(found), lost)
 
 
 def _completed(connection: Connection, events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

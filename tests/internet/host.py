@@ -1,8 +1,10 @@
 """The containers of the pretend internet."""
 
 import hashlib
+import json
 import subprocess
 from collections.abc import Sequence
+from typing import Any
 
 from docker.errors import APIError
 from docker.models.containers import Container
@@ -90,6 +92,18 @@ class Watch(Host):
     def forget(self) -> None:
         """Begin the record anew."""
         self.run("truncate", "--size=0", "/run/watch/log")
+
+
+class Hooks(Host):
+    """A receiver of webhooks that writes down what it gets; ``image/hooks`` has a path and a port a behaviour."""
+
+    role = "hooks"
+    port = 80
+
+    def requests(self, path: str) -> list[dict[str, Any]]:
+        """What came for a path so far: ``number`` of the request with this id, ``headers``, ``body``."""
+        found = [json.loads(line) for line in self.run("sh", "-c", "cat /run/hooks/log || true").decode().splitlines()]
+        return [each for each in found if each["path"] == path]
 
 
 class Mx(Host):

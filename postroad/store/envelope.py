@@ -1,0 +1,70 @@
+"""An event as a webhook gets it: which it wants, the CloudEvents envelope, the signature."""
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
+GAP, PING = "gap", "ping"
+
+
+def wants(hook: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+    """Whether a webhook, as the recorder's settings have it, gets the event of this row of the store.
+
+    A gap is about all that happened in a time, so it passes the filters by domain.
+    """
+    if row["kind"] not in hook["types"]:
+        return False
+    return row["kind"] == GAP or all(
+        not patterns or _covers(patterns, row[column])
+        for patterns, column in ((hook["senders"], "sender_domain"), (hook["recipients"], "recipient_domain"))
+    )
+
+
+def _covers(patterns: Sequence[str], domain: str | None) -> bool:
+    return domain is not None and any(
+        domain.endswith(pattern) if pattern.startswith(".") else domain == pattern for pattern in patterns
+    )
+
+
+def type_of(kind: str) -> str:
+    """The CloudEvents type of a kind of event. A change that would break a receiver gets a new version."""
+    return f"postroad.{kind}.v1" if kind in {GAP, PING} else f"postroad.message.{kind}.v1"
+
+
+def body(source: str, uid: str, seconds: float, event: Mapping[str, Any]) -> bytes:
+    """A CloudEvent in its JSON format (CloudEvents 1.0, structured mode); ``data`` is as docs/events.md has it.
+
+    Args:
+        source: the host name of this server.
+        uid: what stays the same whenever this event is sent again.
+        seconds: when it happened, since the epoch.
+        event: with its kind as ``event``.
+    """
+    stamp = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    subject = {"subject": event["queue_id"]} if event.get("queue_id") else {}
+    whole = {"specversion": "1.0", "id": uid, "source": source, "type": type_of(event["event"]), **subject}
+    whole |= {"time": event.get("time", stamp), "datacontenttype": "application/json", "data": event}
+    return json.dumps(whole).encode()
+
+
+def headers(uid: str, seconds: int, content: bytes, secrets: Sequence[str]) -> dict[str, str]:
+    """The header fields of the Standard Webhooks specification, 1.0: HMAC-SHA256 over id, time and body.
+
+    Args:
+        uid: the event's.
+        seconds: when it is sent, since the epoch.
+        content: the body.
+        secrets: in base64; there is a signature by each.
+    """
+    signed = b".".join([uid.encode(), str(seconds).encode(), content])
+    signatures = [hmac.digest(base64.b64decode(secret), signed, hashlib.sha256) for secret in secrets]
+    return {
+        "webhook-id": uid,
+        "webhook-timestamp": str(seconds),
+        "webhook-signature": " ".join(f"v1,{base64.b64encode(each).decode()}" for each in signatures),
+    }
