@@ -36,7 +36,7 @@ from postroad.config.names import (
 )
 from postroad.config.networks import IPAddress, Network, PublicAddress, is_too_wide
 from postroad.config.section import FrozenMap, Section
-from postroad.config.values import AbsolutePath, Duration, Port, Size, WholeNumber, format_duration, refuse
+from postroad.config.values import AbsolutePath, Duration, Port, Share, Size, WholeNumber, format_duration, refuse
 
 
 class DomainDkim(Section):
@@ -399,12 +399,31 @@ class Log(Section):
     format: Literal["json", "text"] = Field("json", description="One JSON object a line, or text for people.")
 
 
+class Brake(Section):
+    """When too much of a sender domain's mail bounces: hard bounces, in all that was delivered or bounced."""
+
+    bounce_rate: Share | None = Field(
+        None,
+        description="From this rate on, and until it has fallen, mail from the domain gets a 451. `null`: never.",
+        examples=["10%"],
+    )
+    warn_rate: Share | None = Field(0.05, description="From this rate on there is a warning event. `null`: never.")
+    window: Duration = Field(timedelta(hours=1), description="Over how long.")
+    minimum: WholeNumber = Field(
+        100,
+        ge=1,
+        le=1_000_000,
+        description="Below so many recipients within the window the rate says nothing.",
+    )
+
+
 class Events(Section):
     """What happened to each message, kept on the state volume for `postroad trace` and `postroad stats`."""
 
     enabled: bool = Field(True, description="Whether events are kept.")
     keep: Duration = Field(timedelta(days=30), description="How long.")
     max_size: Size = Field(2**30, description="Largest size of what is kept; the oldest goes first.")
+    brake: Brake = Field(default_factory=Brake)
 
     @field_validator("max_size")
     @classmethod
@@ -412,6 +431,13 @@ class Events(Section):
         if value < 2**20:
             refuse("at least 1MiB")
         return value
+
+    @model_validator(mode="after")
+    def _kept(self) -> Self:
+        if self.brake.window > self.keep:
+            found = format_duration(self.brake.window)
+            refuse(f"at most events.keep, which is {format_duration(self.keep)}", at=("brake", "window"), found=found)
+        return self
 
 
 class Http(Section):
@@ -557,6 +583,11 @@ class Config(Section):
     def suppresses(self) -> bool:
         """Whether mail to dead mailboxes is refused: bounces must be kept for that."""
         return self.suppression.enabled and self.events.enabled
+
+    @property
+    def brakes(self) -> bool:
+        """Whether mail from a domain of which too much bounces is refused for a while."""
+        return self.events.enabled and self.events.brake.bounce_rate is not None
 
     def covers(self, domain: str) -> bool:
         """Whether one of the named ``domains`` lets this one send."""

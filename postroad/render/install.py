@@ -20,7 +20,7 @@ from postroad.errors import CommandError, InstallError
 from postroad.render import certificate, networks, outbound, plan, users
 from postroad.render import keys as dkim
 from postroad.render.files import files
-from postroad.render.paths import CURRENT, LOG_SOCKET, QUEUE, RUN, STATE, SUPPRESSED
+from postroad.render.paths import BRAKED, CURRENT, LOG_SOCKET, QUEUE, RUN, STATE, SUPPRESSED
 
 SENDMAIL = "/usr/sbin/sendmail"
 SHARED = f"{RUN} can be written by every user of this container: let nothing else run in it"
@@ -69,6 +69,8 @@ def install(config: Config) -> list[str]:
             raise InstallError(f"{folder} ({purpose}) can't be written by uid {os.getuid()}: mount one that can")
     if config.suppresses and not SUPPRESSED.with_suffix(".db").exists():
         system.write_database(SUPPRESSED.with_suffix(".db"), {})
+    if config.brakes and not BRAKED.exists():  # a session that finds none does not look again
+        system.write(BRAKED, "")
     material = _gather(config)
     number = max((_number(folder) for folder in RUN.glob("gen-*")), default=0) + 1
     generation = RUN / f"gen-{number}"
@@ -242,13 +244,19 @@ def _environment(config: Config) -> dict[str, str]:
 
 def recorder(config: Config) -> dict[str, object]:
     """What the recorder of events needs to know."""
-    suppression = config.suppression
+    suppression, brake = config.suppression, config.events.brake
     return {
         "keep": config.events.keep.total_seconds(),
         "max_size": config.events.max_size,
         "suppress": suppression.keep.total_seconds() if config.suppresses else None,
         "http": host_and_port(config.http.listen) if config.http.listen else None,
         "never": [entry.lower() for entry in suppression.never],
+        "rates": {
+            "brake": brake.bounce_rate,
+            "warn": brake.warn_rate,
+            "window": brake.window.total_seconds(),
+            "minimum": brake.minimum,
+        },
     }
 
 

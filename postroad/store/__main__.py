@@ -17,10 +17,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from postroad import system
-from postroad.events.syslog import format_datagram
-from postroad.render.paths import CURRENT, EVENTS, FEED, LOG_SOCKET
+from postroad.errors import PostroadError
+from postroad.events import own
+from postroad.render.paths import CURRENT, EVENTS, FEED
 from postroad.sinks.journal import segments
-from postroad.store import database, http, reader, suppression, writer
+from postroad.store import brake, database, http, reader, suppression, writer
+from postroad.store.log import tell
 
 BATCH = 1000
 GATHER = 0.2
@@ -42,13 +44,14 @@ class Recorder:
         self._upgraded = False
         self._tidied = -math.inf
         self._unpublished = True
+        self._rates = brake.Watch(self._engine, settings["rates"])
 
     def run(self) -> None:
         """Record until the process is ended."""
         while True:
             try:
                 self._record()
-            except (SQLAlchemyError, OSError) as error:
+            except (SQLAlchemyError, OSError, PostroadError) as error:
                 if not self._delay:
                     tell(
                         "err", f"the event store can't be written, events wait in the journal: {database.reason(error)}"
@@ -74,6 +77,7 @@ class Recorder:
         for batch in reader.read(EVENTS, position, BATCH):
             self._unpublished |= writer.write(self._engine, batch, self._settings)
             position = batch.position
+            self._rates.note(batch.events)
         if time.monotonic() > self._tidied + TIDY:
             self._tidied = time.monotonic()
             writer.forget(self._engine, self._settings["keep"], self._settings["max_size"])
@@ -81,6 +85,10 @@ class Recorder:
         if self._unpublished:
             suppression.publish(self._engine)
             self._unpublished = False
+        for rate in self._rates.look():
+            window = self._settings["rates"]["window"]
+            line = own.bounce_rate(rate.state, rate.sender_domain, rate.bounced, rate.ended, window)
+            tell("warning", line, patience=1)
         done = [path for path in segments(EVENTS) if path.name < position.segment]
         if done:
             with self._engine.connect() as connection:  # what the journal forgets is on the disk
@@ -105,6 +113,7 @@ class Recorder:
                 feed.connect(str(FEED))
                 self._feed = feed
                 return  # something may have happened before
+            self._feed.settimeout(max(0.01, self._rates.wait(TIDY)))
             if not self._feed.recv(1 << 20):
                 raise ConnectionResetError
             time.sleep(GATHER)
@@ -120,24 +129,11 @@ class Recorder:
                 self._feed.close()
             self._feed = None
             time.sleep(GATHER)
-        if self._feed:
-            self._feed.settimeout(TIDY)
 
 
 def begin_anew() -> None:
     """Let this process be a new recorder."""
     os.execv(sys.executable, [sys.executable, "-m", "postroad.store"])  # noqa: S606
-
-
-def tell(level: str, message: str) -> None:
-    """Give the log a line; it is not waited for."""
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
-            log.setblocking(False)
-            log.connect(str(LOG_SOCKET))
-            log.send(format_datagram(level, message.replace("\n", " "))[:2000])
-    except OSError:
-        return
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ from postroad.errors import PostroadError
 from postroad.render.paths import EVENTS
 
 DATABASE = EVENTS / "events.db"
-REVISION = "0001"
+REVISION = "0003"
 """The newest migration."""
 
 

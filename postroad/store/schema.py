@@ -36,6 +36,17 @@ SUPPRESSIONS = Table(
     Column("detail", Text),
 )
 
+BRAKES = Table(
+    "brakes",
+    METADATA,
+    Column("sender_domain", Text, primary_key=True),
+    Column("state", String(16), nullable=False),  # normal, warning or braked
+    Column("since", Float, nullable=False),
+    Column("bounced", Integer, nullable=False),  # when the state began
+    Column("ended", Integer, nullable=False),
+    Column("counted_from", Float),  # what ended before was forgiven by a person
+)
+
 COUNTERS = Table(
     "counters",
     METADATA,

@@ -9,14 +9,15 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
 
 from postroad.events.classify import classify
+from postroad.render import words
 from postroad.store import metrics, suppression
 from postroad.store.reader import Batch, Position
 from postroad.store.schema import EVENTS, POSITION
 
 FAILURES = frozenset({"bounced", "deferred"})
 ABOUT = ("message_id", "sender")
-SUPPRESSED = "is suppressed ("
-"""What the rule in ``sendmail.mc`` says at RCPT."""
+REFUSALS = {words.SUPPRESSED: "suppressed", words.BRAKED: "braked"}
+"""The classes of our own refusals, by what the rules in ``sendmail.mc`` say."""
 
 
 def position(connection: Connection) -> Position:
@@ -84,9 +85,12 @@ def _row(event: dict[str, Any]) -> _Row:
         "hard": None,
     }
     mailbox = False
-    if kind == "rejected" and SUPPRESSED in str(event.get("reply")):
-        row["reason"] = "suppressed"
-        event = event | {"class": "suppressed"}
+    if kind == "rejected":
+        said = str(event.get("reply"))
+        ours = next((name for text, name in REFUSALS.items() if text in said), None)
+        if ours:
+            row["reason"] = ours
+            event = event | {"class": ours}
     if kind in FAILURES:
         found = classify(
             kind, event.get("dsn"), event.get("reply"), event.get("status"), relay_host=event.get("relay_host")
