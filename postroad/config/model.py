@@ -448,11 +448,29 @@ class Http(Section):
     )
 
 
+class Soft(Section):
+    """Mailboxes that are full or disabled, message after message. Off, since they may come back."""
+
+    count: WholeNumber | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="After so many messages that found it so, with none delivered, mail is refused. `null`: never.",
+        examples=[5],
+    )
+    within: Duration = Field(timedelta(days=7), description="Within this time.")
+
+
 class Suppression(Section):
     """Addresses whose mailbox a receiving server said not to exist: they get no more mail."""
 
     enabled: bool = Field(True, description="Whether mail to such an address is refused. Needs `events.enabled`.")
     keep: Duration = Field(timedelta(days=90), description="How long after the bounce.")
+    soft: Soft = Field(default_factory=Soft)
+    scope: Literal["all", "sender_domain"] = Field(
+        "all",
+        description="Whose mail to such an address is refused: that of all, or of the bounce's sender domain.",
+    )
     never: tuple[Recipient, ...] = Field(
         (), description="Addresses and domains that are never put on the list.", examples=[["example.com"]]
     )

@@ -250,6 +250,8 @@ def recorder(config: Config) -> dict[str, object]:
         "max_size": config.events.max_size,
         "suppress": suppression.keep.total_seconds() if config.suppresses else None,
         "http": host_and_port(config.http.listen) if config.http.listen else None,
+        "scope": suppression.scope,
+        "soft": {"count": suppression.soft.count, "within": suppression.soft.within.total_seconds()},
         "never": [entry.lower() for entry in suppression.never],
         "rates": {
             "brake": brake.bounce_rate,

@@ -15,6 +15,7 @@ from postroad.store.reader import Batch, Position
 from postroad.store.schema import EVENTS, POSITION
 
 FAILURES = frozenset({"bounced", "deferred"})
+ATTEMPTS = FAILURES | {"delivered"}
 ABOUT = ("message_id", "sender")
 REFUSALS = {words.SUPPRESSED: "suppressed", words.BRAKED: "braked"}
 """The classes of our own refusals, by what the rules in ``sendmail.mc`` say."""
@@ -39,8 +40,12 @@ def write(engine: Engine, batch: Batch, settings: Mapping[str, Any]) -> bool:
         rows = [_row(event) for event in _completed(connection, batch.events)]
         if rows:
             connection.execute(insert(EVENTS), [row.stored for row in rows])
+        failed = [row.stored | {"detail": row.said} for row in rows if row.stored["kind"] in FAILURES]
         dead = [row.stored | {"detail": row.said} for row in rows if row.mailbox]
-        found = suppression.of_bounces(dead, settings) if settings["suppress"] else []
+        found: list[suppression.Entry] = []
+        if settings["suppress"]:
+            weary = suppression.too_often(connection, failed, settings)
+            found = suppression.of_bounces([*weary, *dead], settings)
         suppression.add(connection, found)
         metrics.add(connection, metrics.count(row.event for row in rows))
         place = {"segment": batch.position.segment, "offset": batch.position.offset}
@@ -83,6 +88,7 @@ def _row(event: dict[str, Any]) -> _Row:
         "recipient_domain": _domain(recipient),
         "reason": None,
         "hard": None,
+        "provider": metrics.provider(event.get("relay_host")) if kind in ATTEMPTS else None,
     }
     mailbox = False
     if kind == "rejected":

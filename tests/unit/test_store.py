@@ -12,7 +12,7 @@ from postroad.store import database, queries, writer
 from postroad.store.reader import Batch, Position, read
 from postroad.store.schema import EVENTS, METADATA
 
-SETTINGS = {"suppress": 3600.0, "never": []}
+SETTINGS = {"suppress": 3600.0, "never": [], "scope": "all", "soft": {"count": None, "within": 1.0}}
 
 
 @pytest.fixture

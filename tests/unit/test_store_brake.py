@@ -33,7 +33,7 @@ def put(
     if kind == "bounced":
         about |= {"dsn": reply[4:9], "reply": reply}
     events = tuple({"event": kind, **about} for _ in range(number))
-    writer.write(engine, Batch(events, Position("j", 1)), {"suppress": None, "never": []})
+    writer.write(engine, Batch(events, Position("j", 1)), {"suppress": None})
 
 
 def look(engine: Engine, now: float = NOW, **settings: Any) -> list[tuple[str, str, int, int]]:
