@@ -397,6 +397,11 @@ class Log(Section):
     """What is printed on standard output."""
 
     format: Literal["json", "text"] = Field("json", description="One JSON object a line, or text for people.")
+    redact: Literal["none", "domain", "hash"] = Field(
+        "none",
+        description="What is printed of mail addresses: all, the domain (`***@example.com`), or a digest, the same one"
+        " for the same address. The event store keeps them whole.",
+    )
 
 
 class Brake(Section):

@@ -7,6 +7,7 @@ leaves the link as it was, and with it the system that runs.
 import json
 import os
 import re
+import secrets
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from postroad.errors import CommandError, InstallError
 from postroad.render import certificate, networks, outbound, plan, users
 from postroad.render import keys as dkim
 from postroad.render.files import files
-from postroad.render.paths import BRAKED, CURRENT, LOG_SOCKET, QUEUE, RUN, STATE, SUPPRESSED
+from postroad.render.paths import BRAKED, CURRENT, LOG_SOCKET, QUEUE, REDACTION_KEY, RUN, STATE, SUPPRESSED
 
 SENDMAIL = "/usr/sbin/sendmail"
 SHARED = f"{RUN} can be written by every user of this container: let nothing else run in it"
@@ -71,6 +72,8 @@ def install(config: Config) -> list[str]:
         system.write_database(SUPPRESSED.with_suffix(".db"), {})
     if config.brakes and not BRAKED.exists():  # a session that finds none does not look again
         system.write(BRAKED, "")
+    if config.log.redact == "hash" and not REDACTION_KEY.exists():
+        system.write(REDACTION_KEY, secrets.token_bytes(32))
     material = _gather(config)
     number = max((_number(folder) for folder in RUN.glob("gen-*")), default=0) + 1
     generation = RUN / f"gen-{number}"
@@ -222,6 +225,7 @@ def make_plan(config: Config, material: Material, around: networks.Surroundings)
         processes=tuple(processes),
         grace=config.delivery.shutdown_grace.total_seconds(),
         log_format=config.log.format,
+        redact=config.log.redact,
         message_size=config.limits.message_size,
         journal=config.events.enabled,
         policy=policy(config, around),

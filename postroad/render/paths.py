@@ -17,6 +17,9 @@ SUPPRESSED = STATE / "suppressed"
 BRAKED = STATE / "braked"
 """The sender domains of which too much bounces, for sendmail's rules: a line each."""
 
+REDACTION_KEY = STATE / "redaction.key"
+"""The key of the digests that stand for addresses in the log."""
+
 QUEUE = Path("/var/spool/mqueue")
 """A volume: sendmail's queue."""
 

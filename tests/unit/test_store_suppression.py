@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, inspect, text
+from sqlalchemy.exc import OperationalError
 
 from postroad.store import database, suppression, writer
 from postroad.store.reader import Batch, Position
@@ -121,14 +122,32 @@ def test_an_address_has_an_entry_a_domain(engine: Engine) -> None:
         assert suppression.remove(connection, ["A@x.example"]) == 2
 
 
-def test_a_list_of_before_holds_for_all(tmp_path: Path) -> None:
-    engine = database.connect(tmp_path / "old.db")
+def old(path: Path) -> Engine:
+    engine = database.connect(path)
     config = Config()
     config.set_main_option("script_location", str(Path(database.__file__).with_name("migrations")))
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
         connection.execute(text("INSERT INTO suppressions VALUES ('a@x.example', 'userunknown', 1.0, NULL, 'said')"))
+    return engine
+
+
+def test_a_migration_that_fails_leaves_all_as_it_was(tmp_path: Path) -> None:
+    engine = old(tmp_path / "old.db")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE suppressions_0001 (stands TEXT)"))
+    with pytest.raises(OperationalError):
+        database.upgrade(engine)
+    assert not inspect(engine).has_table("brakes")
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE suppressions_0001"))
+    database.upgrade(engine)
+    assert database.is_current(engine)
+
+
+def test_a_list_of_before_holds_for_all(tmp_path: Path) -> None:
+    engine = old(tmp_path / "old.db")
     database.upgrade(engine)
     with engine.connect() as connection:
         assert suppression.entries(connection) == [Entry("a@x.example", "userunknown", 1.0, None, "said")]
