@@ -11,6 +11,7 @@ from postroad.errors import PostroadError
 
 COMMANDS = (
     "aws-request",
+    "brake",
     "check",
     "dkim",
     "dns",

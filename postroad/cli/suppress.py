@@ -17,11 +17,12 @@ from sqlalchemy import Engine
 
 from postroad.cli.plain import plain
 from postroad.cli.times import stamp
+from postroad.config.names import is_name
 from postroad.errors import PostroadError
 from postroad.store import database, suppression
 from postroad.store.suppression import Entry
 
-FIELDS = ("recipient", "reason", "added", "expires", "detail")
+FIELDS = ("recipient", "reason", "added", "expires", "detail", "sender_domain")
 
 
 @click.group()
@@ -49,19 +50,23 @@ def list_(as_json: bool) -> None:
 @click.argument("addresses", nargs=-1, required=True)
 @click.option("--reason", default="manual", show_default=True, help="Why, in a word.")
 @click.option("--days", type=click.IntRange(1, 36500), help="For how long. Not given: for good.")
-def add(addresses: tuple[str, ...], reason: str, days: int | None) -> None:
+@click.option("--domain", help="Only mail from this sender domain. Not given: from all.")
+def add(addresses: tuple[str, ...], reason: str, days: int | None, domain: str | None) -> None:
     """Refuse mail to these addresses from now on."""
     now = time.time()
     until = now + timedelta(days=days).total_seconds() if days else None
-    found = [Entry(_address(address), _word(reason), now, until, None) for address in addresses]
+    name = _domain(domain)
+    found = [Entry(_address(address), _word(reason), now, until, None, name) for address in addresses]
     _change(lambda connection: suppression.add(connection, found), "{} of " + f"{len(found)} added")
 
 
 @command.command()
 @click.argument("addresses", nargs=-1, required=True)
-def remove(addresses: tuple[str, ...]) -> int:
+@click.option("--domain", help="Only the entry for this sender domain. Not given: all entries of the address.")
+def remove(addresses: tuple[str, ...], domain: str | None) -> int:
     """Let mail go to these addresses again. Exit code 1: none of them was on the list."""
-    removed = _change(lambda connection: suppression.remove(connection, addresses), "{} removed")
+    only = None if domain is None else _domain(domain)
+    removed = _change(lambda connection: suppression.remove(connection, addresses, only), "{} removed")
     return 0 if removed else 1
 
 
@@ -119,6 +124,13 @@ def _address(text: str) -> str:
     return text.strip().lower()
 
 
+def _domain(text: str | None) -> str:
+    name = (text or "").strip().lower()
+    if name and not is_name(name):
+        raise PostroadError(f"not a domain: {name!r} (accepted: example.com)")
+    return name
+
+
 def _word(text: str) -> str:
     """A reason as sendmail's rules may say it."""
     kept = "".join(char for char in text.lower() if char.isascii() and (char.isalnum() or char in "-_"))
@@ -143,6 +155,7 @@ def _of_csv(text: str) -> Iterator[Entry]:
             _seconds(fields.get("added")) or time.time(),
             _seconds(fields.get("expires")),
             fields.get("detail") or None,
+            _domain(fields.get("sender_domain")),
         )
 
 

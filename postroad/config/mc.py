@@ -49,6 +49,7 @@ OWNED_DEFINES = {
         ),
         *(
             "confLOG_LEVEL",
+            "confMAILER_NAME",
             "confMILTER_LOG_LEVEL",
             "confMILTER_MACROS_EOH",
             "confPID_FILE",

@@ -36,7 +36,7 @@ from postroad.config.names import (
 )
 from postroad.config.networks import IPAddress, Network, PublicAddress, is_too_wide
 from postroad.config.section import FrozenMap, Section
-from postroad.config.values import AbsolutePath, Duration, Port, Size, WholeNumber, format_duration, refuse
+from postroad.config.values import AbsolutePath, Duration, Port, Share, Size, WholeNumber, format_duration, refuse
 from postroad.config.webhooks import Webhook
 
 
@@ -409,6 +409,29 @@ class Log(Section):
     """What is printed on standard output."""
 
     format: Literal["json", "text"] = Field("json", description="One JSON object a line, or text for people.")
+    redact: Literal["none", "domain", "hash"] = Field(
+        "none",
+        description="What is printed of mail addresses: all, the domain (`***@example.com`), or a digest, the same one"
+        " for the same address. The event store keeps them whole.",
+    )
+
+
+class Brake(Section):
+    """When too much of a sender domain's mail bounces: hard bounces, in all that was delivered or bounced."""
+
+    bounce_rate: Share | None = Field(
+        None,
+        description="From this rate on, and until it has fallen, mail from the domain gets a 451. `null`: never.",
+        examples=["10%"],
+    )
+    warn_rate: Share | None = Field(0.05, description="From this rate on there is a warning event. `null`: never.")
+    window: Duration = Field(timedelta(hours=1), description="Over how long.")
+    minimum: WholeNumber = Field(
+        100,
+        ge=1,
+        le=1_000_000,
+        description="Below so many recipients within the window the rate says nothing.",
+    )
 
 
 class Events(Section):
@@ -418,6 +441,7 @@ class Events(Section):
     keep: Duration = Field(timedelta(days=30), description="How long.")
     max_size: Size = Field(2**30, description="Largest size of what is kept; the oldest goes first.")
     webhooks: tuple[Webhook, ...] = Field((), max_length=20, description="Who gets events as they happen.")
+    brake: Brake = Field(default_factory=Brake)
 
     @field_validator("max_size")
     @classmethod
@@ -427,13 +451,16 @@ class Events(Section):
         return value
 
     @model_validator(mode="after")
-    def _posted_once_kept(self) -> Self:
+    def _kept(self) -> Self:
         names = [hook.name for hook in self.webhooks]
         for i, name in enumerate(names):
             if name in names[:i]:
                 refuse("each name once", at=("webhooks", i, "name"), found=name)
         if names and not self.enabled:
             refuse("true where there are webhooks: their events wait in what is kept", at=("enabled",), found="false")
+        if self.brake.window > self.keep:
+            found = format_duration(self.brake.window)
+            refuse(f"at most events.keep, which is {format_duration(self.keep)}", at=("brake", "window"), found=found)
         return self
 
 
@@ -445,11 +472,29 @@ class Http(Section):
     )
 
 
+class Soft(Section):
+    """Mailboxes that are full or disabled, message after message. Off, since they may come back."""
+
+    count: WholeNumber | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="After so many messages that found it so, with none delivered, mail is refused. `null`: never.",
+        examples=[5],
+    )
+    within: Duration = Field(timedelta(days=7), description="Within this time.")
+
+
 class Suppression(Section):
     """Addresses whose mailbox a receiving server said not to exist: they get no more mail."""
 
     enabled: bool = Field(True, description="Whether mail to such an address is refused. Needs `events.enabled`.")
     keep: Duration = Field(timedelta(days=90), description="How long after the bounce.")
+    soft: Soft = Field(default_factory=Soft)
+    scope: Literal["all", "sender_domain"] = Field(
+        "all",
+        description="Whose mail to such an address is refused: that of all, or of the bounce's sender domain.",
+    )
     never: tuple[Recipient, ...] = Field(
         (), description="Addresses and domains that are never put on the list.", examples=[["example.com"]]
     )
@@ -580,6 +625,11 @@ class Config(Section):
     def suppresses(self) -> bool:
         """Whether mail to dead mailboxes is refused: bounces must be kept for that."""
         return self.suppression.enabled and self.events.enabled
+
+    @property
+    def brakes(self) -> bool:
+        """Whether mail from a domain of which too much bounces is refused for a while."""
+        return self.events.enabled and self.events.brake.bounce_rate is not None
 
     def covers(self, domain: str) -> bool:
         """Whether one of the named ``domains`` lets this one send."""

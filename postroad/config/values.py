@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 DURATION = re.compile(r"(?:([0-9]{1,9})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?")
 SIZE = re.compile(r"([0-9]{1,15}) ?(?:([kmg])(i?))?b?", re.IGNORECASE)
+SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,2})?) ?%")
 LONGEST = timedelta(days=365)
 LARGEST = 2**31 - 1
 
@@ -81,6 +82,21 @@ def format_size(value: int) -> str:
     return f"{value}B"
 
 
+def parse_share(value: Any) -> float:
+    """A share from ``5%`` or ``0.5%``; above 0 %, at most 100 %. A bare number is refused: it could be either."""
+    if not isinstance(value, str) or not (match := SHARE.fullmatch(value)):
+        refuse("a share such as 5% or 0.5%")
+    found = float(match[1]) / 100
+    if not 0 < found <= 1:
+        refuse("a share above 0% and up to 100%")
+    return found
+
+
+def format_share(value: float) -> str:
+    """The form that ``parse_share`` reads back to the same, such as ``5%``."""
+    return f"{round(value * 100, 2):g}%"
+
+
 def _no_truth(value: Any) -> Any:
     # to pydantic true is 1, so `smtp: true` would be port 1
     return refuse("a whole number") if isinstance(value, bool) else value
@@ -113,6 +129,14 @@ Size = Annotated[
     WithJsonSchema({"$comment": "size", "type": ["string", "integer"], "pattern": r"^[0-9]+ ?([kKmMgG]i?)?[bB]?$"}),
 ]
 """A number of octets; written ``25MiB``, ``10MB``, ``500k`` or plain, held as an int."""
+
+Share = Annotated[
+    float,
+    PlainValidator(parse_share),
+    PlainSerializer(format_share, return_type=str),
+    WithJsonSchema({"$comment": "share", "type": "string", "pattern": r"^[0-9]{1,3}([.][0-9]{1,2})? ?%$"}),
+]
+"""A part of a whole; written ``5%``, held as 0.05."""
 
 WholeNumber = Annotated[int, BeforeValidator(_no_truth)]
 """An int; give bounds with ``Field(ge=..., le=...)``."""

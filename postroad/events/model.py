@@ -229,6 +229,24 @@ class Notice(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BounceRate(Event):
+    """How much of a sender domain's mail bounces has become another matter.
+
+    ``state`` is ``warning``, ``braked`` (nothing is accepted from it), ``released`` (by a person) or ``normal``.
+    ``bounced`` of ``ended`` recipients bounced hard within ``window`` seconds; ``bounce_rate`` is from 0 to 1.
+    """
+
+    kind: ClassVar[str] = "bounce_rate"
+
+    state: str
+    sender_domain: str
+    bounced: int
+    ended: int
+    bounce_rate: float
+    window: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Raw(Event):
     """A line that is no event of its own, as it was logged; ``level`` is syslog's (``err``, ``info``...)."""
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from re import Match, Pattern
 from typing import Any, ClassVar
 
-from postroad.events import lines, model, sessions
+from postroad.events import lines, model, own, sessions
 from postroad.events.ledger import Ledger, by, raw
 from postroad.events.model import Event
 from postroad.events.pieces import UNFINISHED, Pieces
@@ -66,8 +66,7 @@ class Parser:
         elif line.program == "opendkim":
             events.append(self._opendkim(line))
         elif line.program == "postroad":  # our own, from a process beside the supervisor
-            level = {"err": "error", "warning": "warning"}.get(line.level, "info")
-            events.append(model.Notice(**by(line), level=level, message=line.text))
+            events.append(own.read(line))
         else:
             events.append(raw(line))
         return events + self._ledger.forget()

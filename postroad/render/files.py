@@ -9,9 +9,9 @@ import jinja2
 
 from postroad.config.model import Config, User
 from postroad.config.values import format_duration
-from postroad.render import listeners, lua, m4, networks, outbound
+from postroad.render import listeners, lua, m4, networks, outbound, words
 from postroad.render.keys import SigningKey
-from postroad.render.paths import RUN, SUPPRESSED
+from postroad.render.paths import BRAKED, RUN, SUPPRESSED
 
 _PACKAGE = Path(__file__).parent.parent
 TEMPLATES = next(path for path in (_PACKAGE / "templates", _PACKAGE.parent / "templates") if path.is_dir())
@@ -104,6 +104,8 @@ def files(
         "base": str(base),
         "run": str(run),
         "suppressed": str(SUPPRESSED),
+        "braked": str(BRAKED),
+        "words": words,
         "shared": shared,
         "around": around,
         "keys": keys,

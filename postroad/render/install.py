@@ -7,6 +7,7 @@ leaves the link as it was, and with it the system that runs.
 import json
 import os
 import re
+import secrets
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from postroad.errors import CommandError, InstallError
 from postroad.render import certificate, listeners, networks, outbound, plan, users, webhooks
 from postroad.render import keys as dkim
 from postroad.render.files import files
-from postroad.render.paths import CURRENT, LOG_SOCKET, QUEUE, RUN, STATE, SUPPRESSED
+from postroad.render.paths import BRAKED, CURRENT, LOG_SOCKET, QUEUE, REDACTION_KEY, RUN, STATE, SUPPRESSED
 
 SENDMAIL = "/usr/sbin/sendmail"
 SHARED = f"{RUN} can be written by every user of this container: let nothing else run in it"
@@ -69,6 +70,10 @@ def install(config: Config) -> list[str]:
             raise InstallError(f"{folder} ({purpose}) can't be written by uid {os.getuid()}: mount one that can")
     if config.suppresses and not SUPPRESSED.with_suffix(".db").exists():
         system.write_database(SUPPRESSED.with_suffix(".db"), {})
+    if config.brakes and not BRAKED.exists():  # a session that finds none does not look again
+        system.write(BRAKED, "")
+    if config.log.redact == "hash" and not REDACTION_KEY.exists():
+        system.write(REDACTION_KEY, secrets.token_bytes(32))
     material = _gather(config)
     number = max((_number(folder) for folder in RUN.glob("gen-*")), default=0) + 1
     generation = RUN / f"gen-{number}"
@@ -232,6 +237,7 @@ def make_plan(config: Config, material: Material, around: networks.Surroundings)
         processes=tuple(processes),
         grace=config.delivery.shutdown_grace.total_seconds(),
         log_format=config.log.format,
+        redact=config.log.redact,
         message_size=config.limits.message_size,
         journal=config.events.enabled,
         policy=policy(config, around),
@@ -258,15 +264,23 @@ def recorder(config: Config) -> dict[str, object]:
     Raises:
         InstallError: a webhook's secret is unfit.
     """
-    suppression = config.suppression
+    suppression, brake = config.suppression, config.events.brake
     return {
         "keep": config.events.keep.total_seconds(),
         "max_size": config.events.max_size,
         "suppress": suppression.keep.total_seconds() if config.suppresses else None,
         "http": host_and_port(config.http.listen) if config.http.listen else None,
+        "scope": suppression.scope,
+        "soft": {"count": suppression.soft.count, "within": suppression.soft.within.total_seconds()},
         "never": [entry.lower() for entry in suppression.never],
         "hostname": config.hostname,
         "webhooks": webhooks.settings(config),
+        "rates": {
+            "brake": brake.bounce_rate,
+            "warn": brake.warn_rate,
+            "window": brake.window.total_seconds(),
+            "minimum": brake.minimum,
+        },
     }
 
 

@@ -14,6 +14,12 @@ EVENTS = STATE / "events"
 SUPPRESSED = STATE / "suppressed"
 """The addresses that get no more mail, for sendmail's rules: a map, ``suppressed.db``."""
 
+BRAKED = STATE / "braked"
+"""The sender domains of which too much bounces, for sendmail's rules: a line each."""
+
+REDACTION_KEY = STATE / "redaction.key"
+"""The key of the digests that stand for addresses in the log."""
+
 QUEUE = Path("/var/spool/mqueue")
 """A volume: sendmail's queue."""
 

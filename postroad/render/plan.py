@@ -37,6 +37,7 @@ class Plan:
         processes: each is started when the one before it is ready, and stopped in the opposite order.
         grace: seconds between SIGTERM and the end of the last process.
         log_format: ``json`` or ``text``.
+        redact: ``none``, ``domain`` or ``hash``: what is printed of addresses.
         message_size: sendmail's MaxMessageSize, in octets.
         journal: whether events are kept for the event store.
         policy: in a line, who may send: for the log.
@@ -49,6 +50,7 @@ class Plan:
     processes: tuple[Process, ...]
     grace: float
     log_format: str
+    redact: str
     message_size: int
     journal: bool
     policy: str

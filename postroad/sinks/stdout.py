@@ -4,14 +4,16 @@ import json
 from typing import TextIO
 
 from postroad.events.model import Event
+from postroad.sinks.redact import Fields, Redactor
 
 
 class StdoutSink:
-    """Writes each event as a line of JSON or text and flushes it."""
+    """Writes each event as a line of JSON or text and flushes it; without addresses, where there is a ``redactor``."""
 
     def __init__(self, format: str, stream: TextIO) -> None:  # noqa: A002 - the configuration's name for it
         """Write to ``stream``; ``format`` is ``json`` or ``text``, and may be changed at any time."""
         self.format = format
+        self.redactor: Redactor | None = None
         self._stream = stream
 
     def handle(self, event: Event) -> None:
@@ -20,7 +22,10 @@ class StdoutSink:
         Raises:
             OSError: the stream can't be written.
         """
-        line = as_json(event) if self.format == "json" else as_text(event)
+        fields = event.to_dict()
+        if self.redactor:
+            fields = self.redactor.fields(fields)
+        line = json.dumps(fields) if self.format == "json" else _as_text(fields)
         self._stream.write(line + "\n")
         self._stream.flush()
 
@@ -32,7 +37,10 @@ def as_json(event: Event) -> str:
 
 def as_text(event: Event) -> str:
     """The event as ``time kind field=value ...``; a value with anything but plain characters in it is in quotes."""
-    fields = event.to_dict()
+    return _as_text(event.to_dict())
+
+
+def _as_text(fields: Fields) -> str:
     words = [str(fields.pop("time")), str(fields.pop("event"))]
     return " ".join([*words, *(f"{name}={_word(value)}" for name, value in fields.items())])
 

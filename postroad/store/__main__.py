@@ -18,10 +18,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from postroad import system
-from postroad.events.syslog import format_datagram
-from postroad.render.paths import CURRENT, EVENTS, FEED, LOG_SOCKET
+from postroad.errors import PostroadError
+from postroad.events import own
+from postroad.render.paths import CURRENT, EVENTS, FEED
 from postroad.sinks.journal import segments
-from postroad.store import database, http, outbox, reader, suppression, writer
+from postroad.store import brake, database, http, outbox, reader, suppression, writer
+from postroad.store.log import tell
 
 if TYPE_CHECKING:
     from postroad.store.senders import Sender
@@ -47,13 +49,14 @@ class Recorder:
         self._tidied = -math.inf
         self._unpublished = True
         self._senders: Sequence[Sender] = ()
+        self._rates = brake.Watch(self._engine, settings["rates"])
 
     def run(self) -> None:
         """Record until the process is ended."""
         while True:
             try:
                 self._record()
-            except (SQLAlchemyError, OSError) as error:
+            except (SQLAlchemyError, OSError, PostroadError) as error:
                 if not self._delay:
                     tell(
                         "err", f"the event store can't be written, events wait in the journal: {database.reason(error)}"
@@ -81,6 +84,7 @@ class Recorder:
             self._unpublished |= written.suppressed
             position = batch.position
             self._post(written.lost)
+            self._rates.note(batch.events)
         if time.monotonic() > self._tidied + TIDY:
             self._tidied = time.monotonic()
             writer.forget(self._engine, self._settings["keep"], self._settings["max_size"])
@@ -89,6 +93,10 @@ class Recorder:
         if self._unpublished:
             suppression.publish(self._engine)
             self._unpublished = False
+        for rate in self._rates.look():
+            window = self._settings["rates"]["window"]
+            line = own.bounce_rate(rate.state, rate.sender_domain, rate.bounced, rate.ended, window)
+            tell("warning", line, patience=1)
         done = [path for path in segments(EVENTS) if path.name < position.segment]
         if done:
             with self._engine.connect() as connection:  # what the journal forgets is on the disk
@@ -124,6 +132,7 @@ class Recorder:
                 feed.connect(str(FEED))
                 self._feed = feed
                 return  # something may have happened before
+            self._feed.settimeout(max(0.01, self._rates.wait(TIDY)))
             if not self._feed.recv(1 << 20):
                 raise ConnectionResetError
             time.sleep(GATHER)
@@ -139,24 +148,11 @@ class Recorder:
                 self._feed.close()
             self._feed = None
             time.sleep(GATHER)
-        if self._feed:
-            self._feed.settimeout(TIDY)
 
 
 def begin_anew() -> None:
     """Let this process be a new recorder."""
     os.execv(sys.executable, [sys.executable, "-m", "postroad.store"])  # noqa: S606
-
-
-def tell(level: str, message: str) -> None:
-    """Give the log a line; it is not waited for."""
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
-            log.setblocking(False)
-            log.connect(str(LOG_SOCKET))
-            log.send(format_datagram(level, message.replace("\n", " "))[:2000])
-    except OSError:
-        return
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ from postroad.errors import PostroadError
 from postroad.render.paths import EVENTS
 
 DATABASE = EVENTS / "events.db"
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration."""
 
 
@@ -78,5 +78,7 @@ def upgrade(engine: Engine) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
     with engine.begin() as connection:
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # or each statement would stand for itself
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 import postroad
 from postroad import queue
 from postroad.render.paths import HEALTH, QUEUE
-from postroad.store.schema import COUNTERS, OUTBOX, SUPPRESSIONS
+from postroad.store.schema import BRAKES, COUNTERS, OUTBOX, SUPPRESSIONS
 
 PROVIDERS = {
     "google": ("google.com", "googlemail.com"),
@@ -129,6 +129,8 @@ class Collector:
         """
         with self._engine.connect() as connection:
             rows = connection.execute(select(COUNTERS.c.name, COUNTERS.c.labels, COUNTERS.c.value)).all()
+            states = select(BRAKES.c.state, func.count()).group_by(BRAKES.c.state)
+            rates = {row[0]: row[1] for row in connection.execute(states)}
             dead = connection.execute(select(func.count()).select_from(SUPPRESSIONS)).scalar_one()
             waits = OUTBOX.c.due.is_not(None)
             outbox = connection.execute(
@@ -153,6 +155,10 @@ class Collector:
         yield GaugeMetricFamily("postroad_queue_messages", "Messages in the queue.", value=depth)
         yield GaugeMetricFamily("postroad_queue_oldest_seconds", "Age of the oldest message in the queue.", value=age)
         yield GaugeMetricFamily("postroad_suppressed_addresses", "Addresses on the suppression list.", value=dead)
+        domains = GaugeMetricFamily("postroad_bounce_rate_domains", "Sender domains above a rate.", labels=["state"])
+        for state in ("warning", "braked"):
+            domains.add_metric([state], rates.get(state, 0))
+        yield domains
         yield GaugeMetricFamily(
             "postroad_ready", "Whether the server is ready (1) or not (0).", value=health()[0] == "ready"
         )

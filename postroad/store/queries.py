@@ -14,6 +14,7 @@ COUNTED = ("accepted", "delivered", "deferred", "bounced", "rejected")
 GROUPS = {
     "sender-domain": EVENTS.c.sender_domain,
     "recipient-domain": EVENTS.c.recipient_domain,
+    "provider": EVENTS.c.provider,
     "class": EVENTS.c.reason,
     "hour": cast(EVENTS.c.time / 3600, Integer) * 3600,
 }

@@ -18,6 +18,7 @@ EVENTS = Table(
     Column("recipient_domain", Text),
     Column("reason", String(32)),  # the class of a failure
     Column("hard", Boolean),
+    Column("provider", String(16)),  # who receives, where an attempt was made
     Column("data", Text, nullable=False),  # the event as it was published: JSON
     Index("events_time", "time"),
     Index("events_queue_id", "queue_id"),
@@ -30,10 +31,22 @@ SUPPRESSIONS = Table(
     "suppressions",
     METADATA,
     Column("recipient", String(320), primary_key=True),
+    Column("sender_domain", String(255), primary_key=True),  # empty: all
     Column("reason", String(32), nullable=False),
     Column("added", Float, nullable=False),
     Column("expires", Float),
     Column("detail", Text),
+)
+
+BRAKES = Table(
+    "brakes",
+    METADATA,
+    Column("sender_domain", Text, primary_key=True),
+    Column("state", String(16), nullable=False),  # normal, warning or braked
+    Column("since", Float, nullable=False),
+    Column("bounced", Integer, nullable=False),  # when the state began
+    Column("ended", Integer, nullable=False),
+    Column("counted_from", Float),  # what ended before was forgiven by a person
 )
 
 COUNTERS = Table(

@@ -9,14 +9,16 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
 
 from postroad.events.classify import classify
+from postroad.render import words
 from postroad.store import metrics, outbox, suppression
 from postroad.store.reader import Batch, Position
 from postroad.store.schema import EVENTS, POSITION
 
 FAILURES = frozenset({"bounced", "deferred"})
+ATTEMPTS = FAILURES | {"delivered"}
 ABOUT = ("message_id", "sender")
-SUPPRESSED = "is suppressed ("
-"""What the rule in ``sendmail.mc`` says at RCPT."""
+REFUSALS = {words.SUPPRESSED: "suppressed", words.BRAKED: "braked"}
+"""The classes of our own refusals, by what the rules in ``sendmail.mc`` say."""
 
 
 def position(connection: Connection) -> Position:
@@ -48,8 +50,12 @@ def write(engine: Engine, batch: Batch, settings: Mapping[str, Any]) -> Written:
             stored = [row.stored for row in rows]
             ids = connection.scalars(insert(EVENTS).returning(EVENTS.c.id, sort_by_parameter_order=True), stored).all()
             lost = outbox.put(connection, ids, stored, settings["webhooks"])
+        failed = [row.stored | {"detail": row.said} for row in rows if row.stored["kind"] in FAILURES]
         dead = [row.stored | {"detail": row.said} for row in rows if row.mailbox]
-        found = suppression.of_bounces(dead, settings) if settings["suppress"] else []
+        found: list[suppression.Entry] = []
+        if settings["suppress"]:
+            weary = suppression.too_often(connection, failed, settings)
+            found = suppression.of_bounces([*weary, *dead], settings)
         suppression.add(connection, found)
         metrics.add(connection, metrics.count(row.event for row in rows))
         place = {"segment": batch.position.segment, "offset": batch.position.offset}
@@ -92,11 +98,15 @@ def _row(event: dict[str, Any]) -> _Row:
         "recipient_domain": _domain(recipient),
         "reason": None,
         "hard": None,
+        "provider": metrics.provider(event.get("relay_host")) if kind in ATTEMPTS else None,
     }
     mailbox = False
-    if kind == "rejected" and SUPPRESSED in str(event.get("reply")):
-        row["reason"] = "suppressed"
-        event = event | {"class": "suppressed"}
+    if kind == "rejected":
+        said = str(event.get("reply"))
+        ours = next((name for text, name in REFUSALS.items() if text in said), None)
+        if ours:
+            row["reason"] = ours
+            event = event | {"class": ours}
     if kind in FAILURES:
         found = classify(
             kind, event.get("dsn"), event.get("reply"), event.get("status"), relay_host=event.get("relay_host")

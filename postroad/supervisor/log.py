@@ -18,12 +18,13 @@ from postroad.events.ledger import SETTLE
 from postroad.events.model import Event, Notice
 from postroad.events.parse import Parser
 from postroad.events.syslog import LogSocket
-from postroad.render.paths import AUTH_REFUSED, EVENTS
+from postroad.render.paths import AUTH_REFUSED, EVENTS, REDACTION_KEY
 from postroad.render.plan import Plan
 from postroad.sinks import Dispatcher
 from postroad.sinks.auth import AuthSink
 from postroad.sinks.feed import FeedSink
 from postroad.sinks.journal import JournalSink
+from postroad.sinks.redact import Redactor
 from postroad.sinks.stdout import StdoutSink
 
 
@@ -52,9 +53,19 @@ class LogThread:
     def follow(self, wanted: Plan) -> None:
         """From now on, read what these daemons write, and write as this plan says."""
         self._stdout.format = wanted.log_format
+        self._stdout.redactor = None if wanted.redact == "none" else Redactor(wanted.redact, self._key(wanted.redact))
         self._parser.milter = any(process.socket for process in wanted.processes)
         self._parser.message_size = wanted.message_size
         self._journal.enabled = wanted.journal
+
+    def _key(self, mode: str) -> bytes:
+        if mode != "hash":
+            return b""
+        try:
+            return REDACTION_KEY.read_bytes()
+        except OSError as error:
+            self._tell("error", f"log.redact: {REDACTION_KEY} can't be read: {error.strerror}; addresses leave nothing")
+            return b""
 
     def emit(self, event: Event) -> None:
         """Write an event of the supervisor's own, in its turn."""

@@ -115,10 +115,10 @@ def test_nothing_is_kept_where_events_are_off(start_relay: Relays) -> None:
     assert "events.enabled" in text
 
 
-def refused(relay: PostroadContainer, recipient: str) -> tuple[int, str]:
+def refused(relay: PostroadContainer, recipient: str, sender: str = "app@sender.example") -> tuple[int, str]:
     with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
         smtp.ehlo()
-        smtp.mail("app@sender.example")
+        smtp.mail(sender)
         code, text = smtp.rcpt(recipient)
         return code, text.decode()
 
@@ -191,3 +191,36 @@ def test_a_list_that_can_t_be_read_lets_nothing_through(start_relay: Relays) -> 
     relay = start_relay()
     relay.shell("rm /var/lib/postroad/suppressed.db")
     assert refused(relay, "user@rcpt.example")[0] == 451
+
+
+def test_a_list_for_each_sender_domain_and_full_mailboxes(start_relay: Relays) -> None:
+    relay = start_relay(
+        domains=["sender.example", "two.sender.example"],
+        suppression={"scope": "sender_domain", "soft": {"count": 2}},
+        rewrite={"masquerade_domains": ["two.sender.example"], "masquerade_as": "sender.example"},
+    )
+    to = ["unknown-5@rcpt.example", "full-5@rcpt.example"]
+    send(relay, letter(), to_addrs=to, from_addr="app@two.sender.example")
+    send(relay, letter(), to_addrs=to[1:], from_addr="app@two.sender.example")
+    wait_for(lambda: len(json.loads(relay.command("suppress", "list", "--json"))["suppressions"]) == 2)
+    found = json.loads(relay.command("suppress", "list", "--json"))["suppressions"]
+    assert {(each["recipient"], each["reason"], each["sender_domain"]) for each in found} == {
+        (to[0], "userunknown", "two.sender.example"), (to[1], "mailboxfull", "two.sender.example"),
+    }  # fmt: skip
+    for recipient in to:
+        assert refused(relay, recipient, "App@Two.Sender.example")[0] == 550
+        assert refused(relay, recipient)[0] == 250
+        assert refused(relay, recipient, "")[0] == 250
+    relay.command("suppress", "add", to[0], "--domain", "Sender.example")
+    assert "(manual)" in refused(relay, to[0])[1]
+    exported = relay.command("suppress", "export")
+    assert "1 removed" in relay.command("suppress", "remove", to[0], "--domain", "two.sender.example")
+    assert refused(relay, to[0], "app@two.sender.example")[0] == 250
+    assert refused(relay, to[0])[0] == 550
+    relay.shell(f"printf '{exported}' > /tmp/list.csv")
+    assert "1 of 3 added" in relay.command("suppress", "import", "/tmp/list.csv")
+    assert refused(relay, to[0], "app@two.sender.example")[0] == 550
+    assert "2 removed" in relay.command("suppress", "remove", to[0])
+    assert refused(relay, to[0])[0] == refused(relay, to[0], "app@two.sender.example")[0] == 250
+    rows = json.loads(relay.command("stats", "--by", "provider", "--json"))["groups"]
+    assert {row["provider"]: row["bounced"] for row in rows} == {"other": 1, None: 0}

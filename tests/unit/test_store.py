@@ -12,7 +12,13 @@ from postroad.store import database, queries, writer
 from postroad.store.reader import Batch, Position, read
 from postroad.store.schema import EVENTS, METADATA
 
-SETTINGS = {"suppress": 3600.0, "never": [], "webhooks": []}
+SETTINGS = {
+    "suppress": 3600.0,
+    "never": [],
+    "scope": "all",
+    "soft": {"count": None, "within": 1.0},
+    "webhooks": [],
+}
 
 
 @pytest.fixture

@@ -1,0 +1,7 @@
+"""What sendmail's rules say, by which the event store knows them again. Standard library only."""
+
+SUPPRESSED = "this address is suppressed"
+"""At RCPT, to a recipient on the suppression list."""
+
+BRAKED = "is taken for now, too much of it bounces"
+"""At MAIL, to a sender domain that is braked."""

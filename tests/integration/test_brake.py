@@ -1,0 +1,118 @@
+"""A sender domain of which too much bounces: warned of, braked, released."""
+
+import json
+import smtplib
+from collections.abc import Callable
+from typing import Any
+
+from postroad.testing import PostroadContainer
+from tests.integration.conftest import Relays, letter, wait_until
+from tests.integration.test_http import metrics
+from tests.internet.host import Host
+
+DOMAINS = ["sender.example", "other.sender.example"]
+SEND = """
+import json, smtplib, sys
+with smtplib.SMTP(sys.argv[1], 25, timeout=20) as smtp:
+    print(json.dumps(smtp.sendmail(sys.argv[2], json.loads(sys.argv[3]), sys.argv[4])))
+"""
+ASK = """
+import json, smtplib, sys
+with smtplib.SMTP(sys.argv[1], 25, timeout=20) as smtp:
+    smtp.ehlo()
+    code, text = smtp.mail(sys.argv[2])
+    print(json.dumps([code, text.decode()]))
+"""
+
+
+def send(app: Host, relay: PostroadContainer, to: list[str]) -> None:
+    app.run("python3", "-c", SEND, relay.address, "app@sender.example", json.dumps(to), letter().as_string())
+
+
+def ask(app: Host, relay: PostroadContainer, sender: str) -> tuple[int, str]:
+    """What MAIL is answered to a neighbour."""
+    code, text = json.loads(app.run("python3", "-c", ASK, relay.address, sender))
+    return code, text
+
+
+def rates(relay: PostroadContainer) -> list[dict[str, Any]]:
+    return [event for event in relay.events() if event["event"] == "bounce_rate"]
+
+
+def wait_for_state(relay: PostroadContainer, state: str) -> dict[str, Any]:
+    wait_until(lambda: [event for event in rates(relay) if event["state"] == state], timeout=30)
+    return rates(relay)[-1]
+
+
+def test_a_domain_is_braked_for_neighbours_until_it_is_released(
+    start_relay: Relays, app: Host, volumes: Callable[[str], str]
+) -> None:
+    config: dict[str, Any] = {
+        "domains": DOMAINS,
+        "clients": {"trust_gateway": False},
+        "events": {"brake": {"bounce_rate": "30%", "minimum": 5}},
+        "state": volumes("state"),
+    }
+    relay = start_relay(**config)
+    assert ask(app, relay, "app@sender.example")[0] == 250
+    send(app, relay, [f"user-{i}@rcpt.example" for i in range(4)] + ["unknown-brake-0@rcpt.example"])
+    warning = wait_for_state(relay, "warning")
+    assert (warning["sender_domain"], warning["bounced"], warning["ended"]) == ("sender.example", 1, 5)
+    assert ask(app, relay, "app@sender.example")[0] == 250
+    send(app, relay, ["unknown-brake-1@rcpt.example", "unknown-brake-2@rcpt.example"])
+    assert wait_for_state(relay, "braked")["bounce_rate"] == round(3 / 7, 4)
+
+    code, text = ask(app, relay, "App@Sender.Example")
+    assert code == 451
+    assert text.startswith("4.7.1 ")
+    assert "from sender.example is taken for now" in text.lower()
+    assert "3 of 7 (events.brake); postroad brake release" in text
+    assert ask(app, relay, "")[0] == 250
+    assert ask(app, relay, "app@other.sender.example")[0] == 250
+    with smtplib.SMTP(relay.host, relay.port, timeout=20) as stranger:
+        stranger.ehlo()
+        assert stranger.mail("app@sender.example")[0] == 250
+        assert stranger.rcpt("user@rcpt.example")[0] == 550
+    wait_until(lambda: metrics(relay)["postroad_rejects_total,braked"] == 1)
+    assert metrics(relay)["postroad_bounce_rate_domains,braked"] == 1
+
+    relay.get_wrapped_container().stop(timeout=20)
+    again = start_relay(**config)
+    assert ask(app, again, "app@sender.example")[0] == 451
+    (listed,) = json.loads(again.command("brake", "list", "--json"))["domains"]
+    assert (listed["sender_domain"], listed["state"], listed["bounced"], listed["ended"]) == (
+        "sender.example", "braked", 3, 7,
+    )  # fmt: skip
+    assert "sender.example" in again.command("brake", "list")
+    assert not rates(again)
+
+    assert again.shell("postroad brake release other.example")[0] == 1
+    assert "counted anew" in again.command("brake", "release", "sender.example")
+    assert ask(app, again, "app@sender.example")[0] == 250
+    wait_for_state(again, "released")
+    send(app, again, ["user@rcpt.example"])
+    wait_until(lambda: metrics(again)["postroad_bounce_rate_domains,braked"] == 0)
+    assert again.shell("cat /var/lib/postroad/braked") == (0, "")
+
+
+def test_without_a_rate_there_is_a_warning_alone(start_relay: Relays) -> None:
+    relay = start_relay(events={"brake": {"minimum": 1}})
+    with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
+        smtp.sendmail("app@sender.example", "unknown-brake-3@rcpt.example", letter().as_string())
+        wait_for_state(relay, "warning")
+        smtp.sendmail("app@sender.example", "user@rcpt.example", letter().as_string())
+    assert [event["state"] for event in rates(relay)] == ["warning"]
+
+
+def test_the_brake_grips_in_a_session_that_is_open(start_relay: Relays) -> None:
+    brake = {"bounce_rate": "60%", "warn_rate": None, "minimum": 2, "window": "1h"}
+    relay = start_relay(events={"brake": brake})
+    with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
+        to = ["unknown-brake-4@rcpt.example", "unknown-brake-5@rcpt.example", "tempfail-brake@rcpt.example"]
+        smtp.sendmail("app@sender.example", to, letter().as_string())
+        wait_for_state(relay, "braked")
+        smtp.ehlo()
+        assert smtp.mail("app@sender.example")[0] == 451
+        smtp.rset()
+        # what waits in the queue is delivered all the same
+        assert smtp.mail("")[0] == 250
