@@ -4,6 +4,7 @@ A generation is a folder ``/run/postroad/gen-N``; the link ``/run/postroad/curre
 leaves the link as it was, and with it the system that runs.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -20,7 +21,7 @@ from postroad.errors import CommandError, InstallError
 from postroad.render import certificate, networks, outbound, plan, users
 from postroad.render import keys as dkim
 from postroad.render.files import files
-from postroad.render.paths import CURRENT, LOG_SOCKET, QUEUE, RUN, STATE, SUPPRESSED
+from postroad.render.paths import CURRENT, LOG_SOCKET, MTA_STS, QUEUE, RUN, STATE, SUPPRESSED
 
 SENDMAIL = "/usr/sbin/sendmail"
 SHARED = f"{RUN} can be written by every user of this container: let nothing else run in it"
@@ -187,6 +188,17 @@ def make_plan(config: Config, material: Material, around: networks.Surroundings)
                 reload="SIGUSR1",
             )
         )
+    if config.delivery.tls.mta_sts:
+        processes.append(
+            plan.Process(
+                name="mta-sts",
+                argv=(sys.executable, "-m", "postroad.mta_sts"),
+                env=_python_environment() | _authorities(material),
+                socket=str(MTA_STS),
+                ports=(),
+                reload="SIGCONT",  # nothing to read anew: other authorities are another environment
+            )
+        )
     processes.append(
         plan.Process(
             name="sendmail",
@@ -209,7 +221,7 @@ def make_plan(config: Config, material: Material, around: networks.Surroundings)
             plan.Process(
                 name="recorder",
                 argv=(sys.executable, "-m", "postroad.store"),
-                env={"PATH": "/usr/bin", "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1"},
+                env=_python_environment(),
                 socket="",
                 ports=(),
                 reload="SIGHUP",
@@ -238,6 +250,18 @@ def _environment(config: Config) -> dict[str, str]:
         "POSTROAD_FQDN": config.hostname,
         "POSTROAD_LOG_SOCKET": str(LOG_SOCKET),
     }
+
+
+def _python_environment() -> dict[str, str]:
+    return {"PATH": "/usr/bin", "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _authorities(material: Material) -> dict[str, str]:
+    """``delivery.tls.ca_file`` as OpenSSL finds it by itself, besides the system's folder, and what tells a change."""
+    if not material.authorities:
+        return {}
+    digest = hashlib.sha256(material.authorities.encode()).hexdigest()
+    return {"SSL_CERT_FILE": str(CURRENT / "ca.pem"), "POSTROAD_AUTHORITIES": digest}
 
 
 def recorder(config: Config) -> dict[str, object]:

@@ -17,7 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from postroad import system
-from postroad.events.syslog import format_datagram
+from postroad.events import syslog
 from postroad.render.paths import CURRENT, EVENTS, FEED, LOG_SOCKET
 from postroad.sinks.journal import segments
 from postroad.store import database, http, reader, suppression, writer
@@ -131,13 +131,7 @@ def begin_anew() -> None:
 
 def tell(level: str, message: str) -> None:
     """Give the log a line; it is not waited for."""
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
-            log.setblocking(False)
-            log.connect(str(LOG_SOCKET))
-            log.send(format_datagram(level, message.replace("\n", " "))[:2000])
-    except OSError:
-        return
+    syslog.tell(LOG_SOCKET, level, message)
 
 
 def main() -> int:

@@ -87,7 +87,7 @@ def count(events: Iterable[Mapping[str, Any]]) -> Counter[Key]:
             ] += 1
         elif kind == "auth":
             grown["auth", "yes" if event.get("success") else "no"] += 1
-        elif kind == "stopped" and event.get("program") in {"sendmail", "opendkim", "recorder"}:
+        elif kind == "stopped" and event.get("program") in {"sendmail", "opendkim", "recorder", "mta-sts"}:
             grown["child_restarts", event["program"]] += "killed by" in event.get(
                 "status", ""
             ) or "exit code" in event.get("status", "")

@@ -52,7 +52,7 @@ class LogThread:
     def follow(self, wanted: Plan) -> None:
         """From now on, read what these daemons write, and write as this plan says."""
         self._stdout.format = wanted.log_format
-        self._parser.milter = any(process.socket for process in wanted.processes)
+        self._parser.milter = any(process.name == "opendkim" for process in wanted.processes)
         self._parser.message_size = wanted.message_size
         self._journal.enabled = wanted.journal
 
