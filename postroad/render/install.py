@@ -277,7 +277,7 @@ def recorder(config: Config) -> dict[str, object]:
 
 
 def policy(config: Config, around: networks.Surroundings) -> str:
-    """Who may send through this relay, in one line."""
+    """Who may send through this relay, and whether its mail keeps to MTA-STS, in one line."""
     trusted = [str(network) for network in networks.trusted(config.clients.networks, around)]
     gateways = [] if config.clients.trust_gateway else [str(router) for router in around.gateways]
     without = f" (not the gateways {', '.join(gateways)})" if gateways and trusted else ""
@@ -286,4 +286,5 @@ def policy(config: Config, around: networks.Surroundings) -> str:
         without += f" (nor for the overlay {overlays}, which may be Swarm's ingress, unless clients.networks names it)"
     senders = ", ".join(domain.name + (" and subdomains" if domain.subdomains else "") for domain in config.domains)
     names = f" and for users {', '.join(user.name for user in config.clients.users)}" if config.clients.users else ""
-    return f"relaying for {', '.join(['this container', *trusted])}{without}{names}; senders in {senders}"
+    sts = "; keeping to recipients' MTA-STS policies" if config.delivery.tls.mta_sts else ""
+    return f"relaying for {', '.join(['this container', *trusted])}{without}{names}; senders in {senders}{sts}"

@@ -135,6 +135,10 @@ def check(relay: PostroadContainer, internet: Internet, recipient: str, end: str
     assert not internet.messages(recipient)
 
 
+def test_it_shows_that_it_is_on(relay: PostroadContainer) -> None:
+    assert "keeping to recipients' MTA-STS policies" in relay.command("check")
+
+
 def test_the_server_is_asked_for_by_its_name(relay: PostroadContainer, internet: Internet, watch: Watch) -> None:
     publish_mx(internet, {"named": "watch"})
     relay.follow(send(relay, letter(To="a@named.sts.example")))
