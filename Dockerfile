@@ -21,7 +21,9 @@ RUN --mount=type=secret,id=ca_bundle \
     && /uv/bin/pip install --quiet --no-cache-dir --require-hashes --requirement uv.txt \
     && UV_PROJECT_ENVIRONMENT=/out/opt/postroad/venv UV_PYTHON=/usr/bin/python3 UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy \
         /uv/bin/uv sync --frozen --no-dev --no-install-project --no-cache --quiet \
-    && rm -f /out/opt/postroad/venv/.lock
+    && rm -f /out/opt/postroad/venv/.lock \
+    # two thirds of the wheels' libraries are for debuggers
+    && find /out/opt/postroad/venv -name '*.so' -exec strip --strip-unneeded {} +
 COPY postroad /out/opt/postroad/postroad
 COPY templates /out/opt/postroad/templates
 COPY entrypoint.py /out/opt/postroad/

@@ -116,9 +116,20 @@ class OutboundTls(Section):
         default_factory=lambda: FrozenMap({}),
         description="Policies of recipients' domains, `.example.com` for all below it; the longest that fits wins.",
     )
+    mta_sts: bool = Field(
+        False,
+        description="Whether domains that are not in `domains` get what their MTA-STS policies ask for, besides"
+        " `policy`. While policies can't be looked up, mail waits.",
+    )
     ca_file: AbsolutePath | None = Field(
         None, description="Certificates (PEM) of authorities to trust besides the system's."
     )
+
+    @model_validator(mode="after")
+    def _used(self) -> Self:
+        if self.mta_sts and self.policy == "dane-only":
+            refuse("mta_sts: false with policy: dane-only, as DANE goes first", at=("mta_sts",), found="true")
+        return self
 
     @field_validator("domains", mode="before")
     @classmethod

@@ -78,6 +78,7 @@ OWNED_FEATURES = {
     "relay_entire_domain": f"{_OWN_RELAYING}whoever has a reverse DNS name in the domain",
     "relay_local_from": f"{_OWN_RELAYING}whoever writes the right sender",
     "relay_mail_from": f"{_OWN_RELAYING}whoever writes the right sender",
+    "sts": "the key delivery.tls.mta_sts instead",
     "msp": "no such entry: this feature makes a submission program, which does not listen",
     "nullclient": "no such entry: this feature replaces the whole configuration",
 } | dict.fromkeys(

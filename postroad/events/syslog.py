@@ -57,6 +57,17 @@ def format_datagram(level: str, text: str) -> bytes:
     return f"<{MAIL << 3 | LEVELS.index(level)}>postroad[{os.getpid()}]: {text}".encode()
 
 
+def tell(path: Path, level: str, message: str, patience: float = 0.0) -> None:
+    """Give the log socket at ``path`` such a line; one that does not read is waited for so many seconds, then it is lost."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+            log.settimeout(patience)
+            log.connect(str(path))
+            log.send(format_datagram(level, message.replace("\n", " "))[:2000])
+    except OSError:
+        return
+
+
 class LogSocket:
     """The bound socket; it must exist before the programs start, or they log to nobody.
 

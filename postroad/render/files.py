@@ -112,7 +112,9 @@ def files(
         "signed": ",".join(SIGNED),
         "ways": outbound.ways(config.delivery),
         "routes": outbound.routes(config.delivery),
-        "strict": config.delivery.tls.policy != "opportunistic" or bool(config.delivery.tls.domains),
+        "strict": config.delivery.tls.policy != "opportunistic"
+        or bool(config.delivery.tls.domains)
+        or config.delivery.tls.mta_sts,
         "tls_policies": outbound.policies(config.delivery.tls),
         "warn_after": format_duration(queue.warn_after) if queue.warn_after else "",
         "give_up_after": format_duration(queue.give_up_after),

@@ -4,6 +4,7 @@ A generation is a folder ``/run/postroad/gen-N``; the link ``/run/postroad/curre
 leaves the link as it was, and with it the system that runs.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -21,7 +22,17 @@ from postroad.errors import CommandError, InstallError
 from postroad.render import certificate, listeners, networks, outbound, plan, users, webhooks
 from postroad.render import keys as dkim
 from postroad.render.files import files
-from postroad.render.paths import BRAKED, CURRENT, LOG_SOCKET, QUEUE, REDACTION_KEY, RUN, STATE, SUPPRESSED
+from postroad.render.paths import (
+    BRAKED,
+    CURRENT,
+    LOG_SOCKET,
+    MTA_STS,
+    QUEUE,
+    REDACTION_KEY,
+    RUN,
+    STATE,
+    SUPPRESSED,
+)
 
 SENDMAIL = "/usr/sbin/sendmail"
 SHARED = f"{RUN} can be written by every user of this container: let nothing else run in it"
@@ -193,6 +204,17 @@ def make_plan(config: Config, material: Material, around: networks.Surroundings)
                 reload="SIGUSR1",
             )
         )
+    if config.delivery.tls.mta_sts:
+        processes.append(
+            plan.Process(
+                name="mta-sts",
+                argv=(sys.executable, "-m", "postroad.mta_sts"),
+                env=_python_environment() | _authorities(material),
+                socket=str(MTA_STS),
+                ports=(),
+                reload="SIGCONT",  # nothing to read anew: other authorities are another environment
+            )
+        )
     processes.append(
         plan.Process(
             name="sendmail",
@@ -226,7 +248,7 @@ def make_plan(config: Config, material: Material, around: networks.Surroundings)
             plan.Process(
                 name="recorder",
                 argv=(sys.executable, "-m", "postroad.store"),
-                env={"PATH": "/usr/bin", "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1"},
+                env=_python_environment(),
                 socket="",
                 ports=(),
                 reload="SIGHUP",
@@ -258,6 +280,18 @@ def _environment(config: Config) -> dict[str, str]:
     }
 
 
+def _python_environment() -> dict[str, str]:
+    return {"PATH": "/usr/bin", "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _authorities(material: Material) -> dict[str, str]:
+    """``delivery.tls.ca_file`` as OpenSSL finds it by itself, besides the system's folder, and what tells a change."""
+    if not material.authorities:
+        return {}
+    digest = hashlib.sha256(material.authorities.encode()).hexdigest()
+    return {"SSL_CERT_FILE": str(CURRENT / "ca.pem"), "POSTROAD_AUTHORITIES": digest}
+
+
 def recorder(config: Config) -> dict[str, object]:
     """What the recorder of events needs to know; secret.
 
@@ -285,7 +319,7 @@ def recorder(config: Config) -> dict[str, object]:
 
 
 def policy(config: Config, around: networks.Surroundings) -> str:
-    """Who may send through this relay, in one line."""
+    """Who may send through this relay, and whether its mail keeps to MTA-STS, in one line."""
     trusted = [str(network) for network in networks.trusted(config.clients.networks, around)]
     gateways = [] if config.clients.trust_gateway else [str(router) for router in around.gateways]
     without = f" (not the gateways {', '.join(gateways)})" if gateways and trusted else ""
@@ -294,4 +328,5 @@ def policy(config: Config, around: networks.Surroundings) -> str:
         without += f" (nor for the overlay {overlays}, which may be Swarm's ingress, unless clients.networks names it)"
     senders = ", ".join(domain.name + (" and subdomains" if domain.subdomains else "") for domain in config.domains)
     names = f" and for users {', '.join(user.name for user in config.clients.users)}" if config.clients.users else ""
-    return f"relaying for {', '.join(['this container', *trusted])}{without}{names}; senders in {senders}"
+    sts = "; keeping to recipients' MTA-STS policies" if config.delivery.tls.mta_sts else ""
+    return f"relaying for {', '.join(['this container', *trusted])}{without}{names}; senders in {senders}{sts}"

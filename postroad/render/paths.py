@@ -40,5 +40,11 @@ ACCEPTANCE = RUN / "acceptance"
 RATES = RUN / "rates"
 """Where sendmail asks how many messages a client has sent."""
 
+MTA_STS = RUN / "mta-sts"
+"""Where sendmail asks for the MTA-STS policies of domains."""
+
+MTA_STS_POLICIES = STATE / "mta-sts.db"
+"""The policies that are known. A volume: who can hold back a policy must not gain by a restart."""
+
 HEALTH = RUN / "health"
 """The supervisor's state and its daemons' process ids, for the image's health check."""

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from docker.errors import APIError
@@ -89,6 +90,10 @@ class Watch(Host):
         lines = self.run("cat", "/run/watch/log").decode().splitlines()
         return [line.partition(" ")[2] for line in lines if line.startswith(f"{port} ")]
 
+    def server_names(self) -> set[str]:
+        """The names that clients asked for in their TLS handshakes (SNI)."""
+        return set(self.run("sh", "-c", "cat /run/watch/names || true").decode().splitlines())
+
     def forget(self) -> None:
         """Begin the record anew."""
         self.run("truncate", "--size=0", "/run/watch/log")
@@ -104,6 +109,18 @@ class Hooks(Host):
         """What came for a path so far: ``number`` of the request with this id, ``headers``, ``body``."""
         found = [json.loads(line) for line in self.run("sh", "-c", "cat /run/hooks/log || true").decode().splitlines()]
         return [each for each in found if each["path"] == path]
+
+
+class Policies(Host):
+    """The MTA-STS policy hosts of all domains: HTTPS under any name."""
+
+    role = "policies"
+    port = 443
+
+    def keep(self, files: Mapping[str, str]) -> None:
+        """Write these files, by name: see ``image/policies``."""
+        script = 'cd /run/policies && while [ $# -gt 0 ]; do printf %s "$2" >"$1" && shift 2; done'
+        self.run("sh", "-c", script, "-", *chain.from_iterable(files.items()))
 
 
 class Mx(Host):

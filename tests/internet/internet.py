@@ -17,6 +17,7 @@ import secrets
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +27,7 @@ import docker
 from docker.errors import NotFound
 from docker.types import EndpointConfig, IPAMConfig, IPAMPool
 
-from tests.internet.host import Dns, Hooks, Host, Mx, Resolver, Watch
+from tests.internet.host import Dns, Hooks, Host, Mx, Policies, Resolver, Watch
 from tests.internet.received import ReceivedMessage
 
 IMAGE = os.environ.get("POSTROAD_INTERNET_IMAGE", "postroad-internet")  # two source trees may share one engine
@@ -41,6 +42,19 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 def build_image() -> None:
     """Build the image of all roles; quick when nothing changed."""
     subprocess.run(["docker", "build", "--quiet", "--tag", IMAGE, Path(__file__).parent], check=True)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A domain's MTA-STS policy: enforce, testing or none; patterns of its MX hosts' names; the policy host's certificate.
+
+    The certificate is good, expired, self-signed or wrong-name.
+    """
+
+    domain: str
+    mode: str
+    mx: Sequence[str]
+    certificate: str = "good"
 
 
 class Internet:
@@ -218,6 +232,22 @@ class Internet:
         keys += [keys[0].replace(zones[0], zone) for zone in bogus]
         return self._add_host(Resolver, DNS_SERVER=self.dns.address, ANCHORS="\n".join(keys))
 
+    def add_policies(self) -> Policies:
+        """Start a server for MTA-STS policies, which ``publish_policies`` gives it."""
+        return self._add_host(Policies)
+
+    def publish_policies(self, host: Policies, *policies: Policy) -> None:
+        """Publish MTA-STS policies (RFC 8461) by this host; their domains' zones must be there."""
+        files, records = {}, []
+        for policy in policies:
+            lines = ["version: STSv1", f"mode: {policy.mode}", *(f"mx: {name}" for name in policy.mx), "max_age: 86400"]
+            files[f"{policy.domain}.txt"] = "\r\n".join([*lines, ""])
+            files[f"{policy.domain}.certificate"] = policy.certificate
+            records.append(_record_set(f"mta-sts.{policy.domain}", "A", host.address))
+            records.append(_record_set(f"_mta-sts.{policy.domain}", "TXT", f"v=STSv1; id={secrets.token_hex(8)};"))
+        host.keep(files)
+        self._update(*records)
+
     def add_app(self) -> Host:
         """Start a container that does nothing, with Python, to run senders in."""
         return self._add_host(Host)
@@ -237,6 +267,10 @@ class Internet:
             RuntimeError: the name is in no zone added so far, or nsupdate can't read a value.
         """
         self._update(_record_set(name, rtype, *values, ttl=ttl))
+
+    def publish_all(self, rtype: str, records: Mapping[str, Sequence[str]]) -> None:
+        """``publish`` for many names, to their values, at once."""
+        self._update(*(_record_set(name, rtype, *values) for name, values in records.items()))
 
     def unpublish(self, name: str, rtype: str) -> None:
         self.publish(name, rtype)

@@ -76,7 +76,7 @@ def test_a_define_takes_sendmail_macros(text: str) -> None:
         "`redirect'",
         "greet_pause, `5000'",
         "dnsbl,`dnsbl.example', `\"550 no\"'",
-        "sts , , x",
+        "relay_hosts_only , , x",
         "ratecontrol, `nodelay', `terminate'",
     ],
 )

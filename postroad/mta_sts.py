@@ -1,0 +1,76 @@
+"""``python -m postroad.mta_sts``: looks up MTA-STS policies (RFC 8461) for sendmail's rules, which ask by socketmap.
+
+postfix-mta-sts-resolver does it: this gives it Postroad's paths, and its log lines to the log socket. Policies come
+over HTTPS from hosts with a valid certificate; ``SSL_CERT_FILE`` names the authorities besides the system's.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sqlite3
+import sys
+from typing import Any
+
+from postfix_mta_sts_resolver.proactive_fetcher import STSProactiveFetcher
+from postfix_mta_sts_resolver.responder import STSSocketmapResponder
+from postfix_mta_sts_resolver.utils import create_cache, populate_cfg_defaults
+
+from postroad.events.syslog import LEVELS, tell
+from postroad.render.paths import LOG_SOCKET, MTA_STS, MTA_STS_POLICIES
+
+SETTINGS: dict[str, Any] = {
+    "path": str(MTA_STS),
+    "mode": 0o600,
+    # two: a policy that is written does not hold up those that are read
+    "cache": {"type": "sqlite", "options": {"filename": str(MTA_STS_POLICIES), "threads": 2}},
+    # the rules see to SNI themselves
+    "default_zone": {"require_sni": False},
+    # once a day: a policy does not run out because nobody wrote to its domain (RFC 8461, section 10.2)
+    "proactive_policy_fetching": {"enabled": True},
+}
+"""What mta-sts-daemon.yml(5) describes."""
+
+
+class LogHandler(logging.Handler):
+    """Gives the log socket what the library has to say."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a line."""
+        level = record.levelname.lower()
+        tell(LOG_SOCKET, level if level in LEVELS else "err", f"mta-sts: {record.getMessage()}")
+
+
+async def serve() -> None:
+    """Answer, until the process is ended.
+
+    Raises:
+        OSError: the socket can't be listened on.
+        sqlite3.Error: the policies can't be read.
+    """
+    settings, loop = populate_cfg_defaults(SETTINGS), asyncio.get_running_loop()
+    cache = create_cache(settings["cache"]["type"], settings["cache"]["options"])
+    await cache.setup()
+    await STSProactiveFetcher(settings, loop, cache).start()
+    await STSSocketmapResponder(settings, loop, cache).start()
+    await loop.create_future()
+
+
+def main() -> int:
+    """Serve; end at SIGTERM, or with exit code 1 where that can't be."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))  # a transaction that is cut off is made again
+    os.umask(0o077)
+    logging.basicConfig(level=logging.WARNING, handlers=[LogHandler()])
+    try:
+        asyncio.run(serve())
+    except sqlite3.Error as error:
+        why = f"{MTA_STS_POLICIES} can't be read ({error}): remove it, and policies are fetched anew"
+    except OSError as error:
+        why = f"{MTA_STS} can't be listened on: {error.strerror}"
+    tell(LOG_SOCKET, "err", f"mta-sts: {why}")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
