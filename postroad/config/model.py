@@ -22,6 +22,7 @@ from postroad.config.delivery import MOST_SMARTHOSTS, OutboundTls, Route, Smarth
 from postroad.config.mc import check_define_name, check_define_value, check_feature, check_raw
 from postroad.config.names import (
     Address,
+    DatabaseUrl,
     DomainName,
     EgressName,
     Host,
@@ -405,6 +406,15 @@ class Events(Section):
     enabled: bool = Field(True, description="Whether events are kept.")
     keep: Duration = Field(timedelta(days=30), description="How long.")
     max_size: Size = Field(2**30, description="Largest size of what is kept; the oldest goes first.")
+    store: DatabaseUrl | None = Field(
+        None,
+        description="A PostgreSQL database to keep them in, without its password, and with libpq's parameters, such as"
+        " `sslmode`. Not set: SQLite, on the state volume.",
+        examples=["postgresql://postroad@db.example.com/postroad?sslmode=verify-full&sslrootcert=system"],
+    )
+    store_password_file: AbsolutePath | None = Field(
+        None, description="File that holds the database's password, such as a secret's."
+    )
 
     @field_validator("max_size")
     @classmethod
@@ -412,6 +422,12 @@ class Events(Section):
         if value < 2**20:
             refuse("at least 1MiB")
         return value
+
+    @model_validator(mode="after")
+    def _whose_password(self) -> Self:
+        if self.store_password_file and not self.store:
+            refuse("store_password_file only with store", at=("store_password_file",), found="it alone")
+        return self
 
 
 class Http(Section):

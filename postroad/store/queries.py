@@ -15,7 +15,7 @@ GROUPS = {
     "sender-domain": EVENTS.c.sender_domain,
     "recipient-domain": EVENTS.c.recipient_domain,
     "class": EVENTS.c.reason,
-    "hour": cast(EVENTS.c.time / 3600, Integer) * 3600,
+    "hour": cast(func.floor(EVENTS.c.time / 3600), Integer) * 3600,
 }
 
 
