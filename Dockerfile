@@ -46,7 +46,8 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
         ca-certificates libpython3.13-stdlib m4 openssl python3.13-minimal \
         libdb5.3t64 libldap2 liblockfile1 libnsl2 libsasl2-2 libsasl2-modules libsasl2-modules-db libssl3t64 libwrap0 \
-        dns-root-data liblua5.3-0 libmemcached11t64 libmilter1.0.1 libopendbx1t64 libopendkim11 librbl1 libunbound8 libvbr2 \
+        dns-root-data liblua5.3-0 libmemcached11t64 libmilter1.0.1 libopendbx1t64 libopendkim11 \
+        librbl1 libunbound8 libvbr2 libpq5 \
     && mkdir /tmp/debs /var/lib/dpkg/status.d \
     && cd /tmp/debs && apt-get download sendmail-bin sendmail-cf opendkim \
     && for deb in *.deb; do \

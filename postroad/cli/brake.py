@@ -45,7 +45,7 @@ def list_(as_json: bool) -> None:
 def release(domains: tuple[str, ...]) -> int:
     """Accept mail from these domains again, and count their bounces anew. Exit code 1: none of them was braked."""
     engine = database.existing()
-    with database.told("written"), engine.begin() as connection:
+    with database.told("written"), database.writing(engine) as connection:
         found = brake.release(connection, domains)
     brake.publish(engine)
     for rate in found:

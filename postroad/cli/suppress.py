@@ -99,7 +99,7 @@ def _entries() -> list[Entry]:
 
 def _change(change: Any, told: str) -> int:
     engine: Engine = database.existing()
-    with database.told("written"), engine.begin() as connection:
+    with database.told("written"), database.writing(engine) as connection:
         number: int = change(connection)
     total = suppression.publish(engine)
     click.echo(f"{told.format(number)}; {total} addresses are suppressed")
@@ -118,10 +118,11 @@ def _seconds(text: str | None) -> float | None:
 
 
 def _address(text: str) -> str:
-    local, at, domain = text.strip().rpartition("@")
-    if not (local and at and domain) or not text.strip().isascii() or any(char.isspace() for char in text.strip()):
-        raise PostroadError(f"not an address: {text!r} (accepted: user@example.com)")
-    return text.strip().lower()
+    address = text.strip()
+    local, at, domain = address.rpartition("@")
+    if not (local and at and domain) or not suppression.is_plain(address):
+        raise PostroadError(f"not an address: {text[:400]!r} (accepted: user@example.com)")
+    return address.lower()
 
 
 def _domain(text: str | None) -> str:

@@ -79,7 +79,7 @@ def replay(ids: tuple[str, ...], everything: bool, name: str | None) -> int:
     if bool(ids) == everything:
         raise click.UsageError("give IDs of dead letters, or --all")
     engine = database.existing()
-    with database.told("written"), engine.begin() as connection:
+    with database.told("written"), database.writing(engine) as connection:
         number = outbox.replay(connection, None if everything else ids, name)
     click.echo(f"{number} dead letters wait to be posted again")
     return 0 if number else 1

@@ -22,6 +22,7 @@ from postroad.config.delivery import MOST_SMARTHOSTS, OutboundTls, Route, Smarth
 from postroad.config.mc import check_define_name, check_define_value, check_feature, check_raw
 from postroad.config.names import (
     Address,
+    DatabaseUrl,
     DomainName,
     EgressName,
     Host,
@@ -440,6 +441,15 @@ class Events(Section):
     enabled: bool = Field(True, description="Whether events are kept.")
     keep: Duration = Field(timedelta(days=30), description="How long.")
     max_size: Size = Field(2**30, description="Largest size of what is kept; the oldest goes first.")
+    store: DatabaseUrl | None = Field(
+        None,
+        description="A PostgreSQL database to keep them in, without its password, and with libpq's parameters, such as"
+        " `sslmode`. Not set: SQLite, on the state volume.",
+        examples=["postgresql://postroad@db.example.com/postroad?sslmode=verify-full&sslrootcert=system"],
+    )
+    store_password_file: AbsolutePath | None = Field(
+        None, description="File that holds the database's password, such as a secret's."
+    )
     webhooks: tuple[Webhook, ...] = Field((), max_length=20, description="Who gets events as they happen.")
     brake: Brake = Field(default_factory=Brake)
 
@@ -461,6 +471,8 @@ class Events(Section):
         if self.brake.window > self.keep:
             found = format_duration(self.brake.window)
             refuse(f"at most events.keep, which is {format_duration(self.keep)}", at=("brake", "window"), found=found)
+        if self.store_password_file and not self.store:
+            refuse("store_password_file only with store", at=("store_password_file",), found="it alone")
         return self
 
 

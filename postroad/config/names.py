@@ -4,6 +4,7 @@ import ipaddress
 import re
 import unicodedata
 from typing import Annotated
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, WithJsonSchema
 
@@ -187,6 +188,37 @@ def _pattern(value: str) -> str:
 
 _NAME_PATTERN = r"^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$"
 
+LIBPQ = (
+    *("application_name", "channel_binding", "connect_timeout", "gssencmode", "keepalives_count", "keepalives_idle"),
+    *("keepalives_interval", "options", "sslcert", "sslcrl", "sslkey", "sslmode", "sslrootcert"),
+    *("target_session_attrs", "tcp_user_timeout"),
+)
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+
+
+def _database_url(value: str) -> str:
+    # what is found is never shown: there may be a password in it
+    accepted = "a URL such as postgresql://user@host/database?sslmode=verify-full"
+    try:
+        parts = urlsplit(value)
+        parameters = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        whole = parts.scheme == "postgresql" and parts.username and parts.hostname and parts.port != 0
+    except ValueError:
+        refuse(accepted, found="something else")
+    if parts.password is not None or parts.netloc.count("@") > 1:
+        refuse("a URL without a password: it stands in the file that store_password_file names", found="one with it")
+    if not whole or not re.fullmatch("/[^/]+", parts.path) or parts.fragment:
+        refuse(accepted, found="something else")
+    names = [name for name, _ in parameters]
+    if unknown := sorted({*names} - {*LIBPQ}):
+        refuse(f"parameters of {', '.join(LIBPQ)}", found=f"the parameter {unknown[0][:40]!r}")
+    if len({*names}) < len(names):
+        refuse("each parameter once", found="one twice")
+    if dict(parameters).get("sslmode", "prefer") not in SSL_MODES:
+        refuse(f"sslmode of {', '.join(SSL_MODES)}", found="another")
+    return value
+
+
 Hostname = Annotated[
     str,
     AfterValidator(_hostname),
@@ -280,6 +312,15 @@ ServerName = Annotated[
     WithJsonSchema({"$comment": "host name or address", "type": "string", "maxLength": 253}),
 ]
 """A server to connect to: a name, with or without a dot, in lower case, or an IP address."""
+
+DatabaseUrl = Annotated[
+    str,
+    AfterValidator(_database_url),
+    WithJsonSchema(
+        {"$comment": "PostgreSQL URL", "type": "string", "pattern": r"^postgresql://[^:@/]+@[^@/]+/[^/?]+([?].*)?$"}
+    ),
+]
+"""A PostgreSQL database: a URL without a password, with parameters of libpq's."""
 
 DomainPattern = Annotated[
     str,

@@ -58,7 +58,7 @@ def format_datagram(level: str, text: str) -> bytes:
 
 
 def tell(path: Path, level: str, message: str, patience: float = 0.0) -> None:
-    """Give the log socket at ``path`` such a line; one that does not read is waited for so many seconds, then it is lost."""
+    """Give the log socket at ``path`` such a line; it may be lost: a full one is waited for so many seconds."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
             log.settimeout(patience)

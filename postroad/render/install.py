@@ -127,7 +127,7 @@ def _gather(config: Config) -> Material:
     files += [config.tls.certificate_file, config.tls.key_file]
     files += [domain.dkim.key_file for domain in config.named_domains]
     files += [config.delivery.tls.ca_file, *(way.smarthost.password_file for way in outbound.ways(config.delivery))]
-    files += webhooks.files(config)
+    files += [*webhooks.files(config), config.events.store_password_file]
     watched = {str(path): system.status(str(path)) for path in files if path}  # before they are read
     keys = dkim.wanted(config, STATE)
     return Material(
@@ -293,13 +293,15 @@ def _authorities(material: Material) -> dict[str, str]:
 
 
 def recorder(config: Config) -> dict[str, object]:
-    """What the recorder of events needs to know; secret.
+    """What the recorder of events, and the commands that read them, need to know; secret.
 
     Raises:
-        InstallError: a webhook's secret is unfit.
+        InstallError: a webhook's secret is unfit, or the password of the event store can't be read.
     """
     suppression, brake = config.suppression, config.events.brake
+    url, file = config.events.store, config.events.store_password_file
     return {
+        "store": {"url": url, "password": outbound.password("events.store", file) if file else None} if url else None,
         "keep": config.events.keep.total_seconds(),
         "max_size": config.events.max_size,
         "suppress": suppression.keep.total_seconds() if config.suppresses else None,

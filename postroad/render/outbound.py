@@ -99,7 +99,7 @@ def credentials(config: Config) -> dict[bytes, bytes]:
     for way in ways(config.delivery):
         user, path = way.smarthost.username, way.smarthost.password_file
         if user is not None and path is not None:
-            words = [_word("U", user), _word("I", user), _word("P", _password(way.smarthost.host, path))]
+            words = [_word("U", user), _word("I", user), _word("P", password(way.smarthost.host, path))]
             table[f"[smarthost.{way.number}]".encode()] = " ".join([*words, '"M:CRAM-MD5 PLAIN LOGIN"']).encode()
     return table
 
@@ -109,7 +109,12 @@ def _word(key: str, value: str) -> str:
     return f'"{key}={base64.b64encode(value.encode()).decode()}"'
 
 
-def _password(host: str, path: Path) -> str:
+def password(host: str, path: Path) -> str:
+    """The password for a server, from its file.
+
+    Raises:
+        InstallError: it can't be read, or is none.
+    """
     where = f"the password for {host}, {path}"
     try:
         with path.open("rb") as file:

@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from postroad import system
@@ -34,18 +33,22 @@ GATHER = 0.2
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
 TIDY = 600.0
 """Seconds between two looks at what is too old or too much."""
+PATIENCE = 120.0
+"""Seconds that a database server may take for one thing: a frozen one keeps its connections, so nothing else tells."""
 
 
 class Recorder:
     """Reads when the feed says that something happened, and now and then."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        """Keep events as these say: ``keep`` in seconds, ``max_size`` in octets, and ``writer.write``'s."""
+        """Keep events as these say: ``store``, ``keep`` in seconds, ``max_size`` in octets, and ``writer.write``'s."""
         self._settings = settings
-        self._engine = database.connect()
+        self._engine = database.opened(settings)
+        self._shared = database.is_server(self._engine)
+        self._journal = 1
         self._feed: socket.socket | None = None
         self._delay = 0.0
-        self._upgraded = False
+        self._upgraded = self._served = False
         self._tidied = -math.inf
         self._unpublished = True
         self._senders: Sequence[Sender] = ()
@@ -53,43 +56,69 @@ class Recorder:
 
     def run(self) -> None:
         """Record until the process is ended."""
+        if self._shared:
+            signal.signal(signal.SIGALRM, lambda *_: self._give_up())
         while True:
             try:
                 self._record()
             except (SQLAlchemyError, OSError, PostroadError) as error:
+                self._allow(0)
+                self._serve()  # health is asked for without the database, too
                 if not self._delay:
-                    tell(
-                        "err", f"the event store can't be written, events wait in the journal: {database.reason(error)}"
-                    )
+                    tell("err", self._complaint(database.reason(error)))
                 self._delay = min(max(FIRST_DELAY, self._delay * 2), LONGEST_DELAY)
                 time.sleep(self._delay)
                 continue
-            if self._delay:
-                tell("info", "the event store is written again")
-                self._delay = 0.0
+            self._recovered()
             self._await()
 
+    def _recovered(self) -> None:
+        if self._delay:
+            tell("info", "the event store is written again")
+            self._delay = 0.0
+
+    def _complaint(self, why: str) -> str:
+        where = f" at {database.place(self._engine)}" if self._shared else ""
+        return f"the event store{where} can't be written, events wait in the journal: {' '.join(why.split())}"
+
+    def _allow(self, seconds: float) -> None:
+        """Give a database server so long for what comes now."""
+        if self._shared:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    def _give_up(self) -> None:
+        tell("err", self._complaint(f"the server has not answered for {PATIENCE:g} s, it is asked anew"))
+        begin_anew()
+
     def _record(self) -> None:
+        self._allow(PATIENCE)
         if not self._upgraded:
             EVENTS.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not database.is_current(self._engine):
+                self._allow(0)  # a migration may take long
                 database.upgrade(self._engine)
+                self._recovered()
                 begin_anew()  # without Alembic in memory
+            self._journal = database.journal(self._engine)
             self._upgraded = True
+            self._start_senders()
             self._serve()
         with self._engine.connect() as connection:
-            position = writer.position(connection)
+            position = writer.position(connection, self._journal)
         for batch in reader.read(EVENTS, position, BATCH):
-            written = writer.write(self._engine, batch, self._settings)
+            self._allow(PATIENCE)
+            written = writer.write(self._engine, batch, self._settings, self._journal)
             self._unpublished |= written.suppressed
             position = batch.position
             self._post(written.lost)
             self._rates.note(batch.events)
+        self._allow(PATIENCE)
         if time.monotonic() > self._tidied + TIDY:
             self._tidied = time.monotonic()
             writer.forget(self._engine, self._settings["keep"], self._settings["max_size"])
             self._unpublished |= suppression.forget(self._engine) > 0
             self._post(outbox.tidy(self._engine))
+            self._unpublished |= self._shared  # others may have changed the list
         if self._unpublished:
             suppression.publish(self._engine)
             self._unpublished = False
@@ -100,9 +129,10 @@ class Recorder:
         done = [path for path in segments(EVENTS) if path.name < position.segment]
         if done:
             with self._engine.connect() as connection:  # what the journal forgets is on the disk
-                connection.execute(text("PRAGMA wal_checkpoint(FULL)"))
+                database.settle(connection)
             for path in done:
                 system.remove(path)
+        self._allow(0)
 
     def _post(self, lost: Mapping[str, int]) -> None:
         """Let the webhooks' threads look at what is new; say what there was no room for."""
@@ -111,12 +141,15 @@ class Recorder:
         for sender in self._senders:
             sender.wake()
 
-    def _serve(self) -> None:
+    def _start_senders(self) -> None:
         if self._settings["webhooks"]:
             from postroad.store import senders  # noqa: PLC0415 - not in memory where nothing is posted
 
             self._senders = senders.start(self._engine, self._settings["webhooks"], self._settings["hostname"], tell)
-        if self._settings["http"]:
+
+    def _serve(self) -> None:
+        if self._settings["http"] and not self._served:
+            self._served = True
             host, port = self._settings["http"]
             try:
                 http.serve(host, port, self._engine)
@@ -152,6 +185,7 @@ class Recorder:
 
 def begin_anew() -> None:
     """Let this process be a new recorder."""
+    signal.setitimer(signal.ITIMER_REAL, 0)  # a timer outlives the program that set it
     os.execv(sys.executable, [sys.executable, "-m", "postroad.store"])  # noqa: S606
 
 

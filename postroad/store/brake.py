@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, and_, case, delete, func, insert, sel
 
 from postroad import system
 from postroad.render.paths import BRAKED
+from postroad.store import database
 from postroad.store.schema import BRAKES, EVENTS
 
 NORMAL, WARNING, BRAKE, RELEASED = "normal", "warning", "braked", "released"
@@ -159,7 +160,7 @@ class Watch:
             return []
         began = time.monotonic()
         self._asked = False
-        with self._engine.begin() as connection:
+        with database.writing(self._engine) as connection:
             changed = look(connection, self._settings, time.time())
             self._active = bool(rates(connection))
         self._looked = time.monotonic()

@@ -1,23 +1,50 @@
-"""The database: SQLite on the state volume, in WAL mode, so that commands read while the recorder writes."""
+"""The database, and all in which SQLite and PostgreSQL differ.
 
-from collections.abc import Iterator
+SQLite lies on the state volume, in WAL mode, so that commands read while the recorder writes. PostgreSQL is where
+``events.store`` says, and its driver is loaded only then.
+"""
+
+import json
+import secrets
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, inspect, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, inspect, make_url, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from postroad import system
 from postroad.errors import PostroadError
-from postroad.render.paths import EVENTS
+from postroad.render.paths import CURRENT, EVENTS
+from postroad.store.schema import EVENTS as TABLE
 
 DATABASE = EVENTS / "events.db"
+JOURNAL_ID = EVENTS / "journal-id"
 REVISION = "0003"
 """The newest migration."""
+VERSIONS = Path(__file__).with_name("migrations") / "versions"
+SERVER_PATIENCE: Mapping[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds
+    "application_name": "postroad",
+}
+"""libpq's parameters: a server that is gone is noticed within a minute; what stands in the URL goes first."""
+WRITERS = 0x706F7374
+"""The advisory lock that writers hold, one after the other: relays that share a database, and the commands."""
+SAMPLE, OVERHEAD = 1000, 300
+"""How many rows tell the size of all, and what one takes in its page and in the indexes, in octets."""
+
+
+class NewerDatabaseError(PostroadError):
+    """The tables were made by a newer Postroad."""
 
 
 def connect(path: Path = DATABASE) -> Engine:
-    """An engine for the database at ``path``; nothing is opened yet."""
+    """An engine for the SQLite database at ``path``; nothing is opened yet."""
     engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 5})
 
     @event.listens_for(engine, "connect")
@@ -29,20 +56,50 @@ def connect(path: Path = DATABASE) -> Engine:
     return engine
 
 
+def connect_server(url: str, password: str | None) -> Engine:
+    """An engine for the PostgreSQL database at ``url``, which holds no password; nothing is opened yet."""
+    full: URL = make_url(url).set(drivername="postgresql+psycopg", password=password)
+    arguments = {name: value for name, value in SERVER_PATIENCE.items() if name not in full.query}
+    # pre-ping: a server that was restarted has closed what the pool holds
+    return create_engine(full, connect_args=arguments, pool_pre_ping=True, pool_size=2, max_overflow=2, pool_timeout=5)
+
+
+def opened(settings: Mapping[str, Any]) -> Engine:
+    """An engine for the database that ``recorder.json`` names."""
+    store = settings.get("store")
+    return connect_server(store["url"], store["password"]) if store else connect()
+
+
 def existing() -> Engine:
     """An engine for the running server's database.
 
     Raises:
         PostroadError: there is none.
     """
-    if not DATABASE.exists():
+    written = CURRENT / "recorder.json"
+    settings = json.loads(written.read_text()) if written.exists() else {}
+    if not settings.get("store") and not DATABASE.exists():
         raise PostroadError(f"no events are kept in {EVENTS}: events.enabled is false, or the server has not run yet")
-    return connect()
+    return opened(settings)
+
+
+def is_server(engine: Engine | Connection) -> bool:
+    """Whether this is PostgreSQL: it may be slow or gone, and others may write to it."""
+    return engine.dialect.name == "postgresql"
+
+
+def place(engine: Engine) -> str:
+    """Where the database is, for a message: the file, or the URL without its password."""
+    if not is_server(engine):
+        return str(engine.url.database)
+    url = engine.url
+    return str(URL.create("postgresql", url.username, None, url.host, url.port, url.database))
 
 
 def reason(error: Exception) -> str:
-    """What the database itself said, where SQLAlchemy wraps it."""
-    return str(getattr(error, "orig", None) or error)
+    """What the database itself said, where SQLAlchemy wraps it; a server's without the statement and its values."""
+    said = getattr(error, "orig", None) or error
+    return str(getattr(getattr(said, "diag", None), "message_primary", None) or said)
 
 
 @contextmanager
@@ -58,27 +115,77 @@ def told(what: str) -> Iterator[None]:
         raise PostroadError(f"the event store can't be {what}: {reason(error)}") from error
 
 
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that writes. Writers go one after the other, as SQLite has it by itself."""
+    with engine.begin() as connection:
+        if is_server(engine):
+            connection.execute(select(func.pg_advisory_xact_lock(WRITERS)))
+        yield connection
+
+
+def journal(engine: Engine) -> int:
+    """Which row of ``position`` is this state volume's journal's: relays may share a server's database.
+
+    Raises:
+        OSError, InstallError: the state volume can't be read or written.
+    """
+    if not is_server(engine):
+        return 1
+    if not JOURNAL_ID.exists():
+        system.write(JOURNAL_ID, f"{secrets.randbelow(2**31 - 2) + 2}\n")
+    return int(JOURNAL_ID.read_text())
+
+
+def settle(connection: Connection) -> None:
+    """Let all that was committed be on the disk; a server sees to that itself."""
+    if not is_server(connection):
+        connection.execute(text("PRAGMA wal_checkpoint(FULL)"))
+
+
+def size(connection: Connection) -> int:
+    """Octets that the events take; what removed ones left free is not counted.
+
+    A server's file does not shrink, so there it is estimated from the number of rows and the size of the newest.
+    """
+    if not is_server(connection):
+        pages = connection.execute(
+            text("SELECT page_count - freelist_count FROM pragma_page_count, pragma_freelist_count")
+        )
+        return int(pages.scalar_one()) * int(connection.execute(text("PRAGMA page_size")).scalar_one())
+    number = connection.execute(select(func.count()).select_from(TABLE)).scalar_one()
+    newest = select(func.pg_column_size(text("events.*")).label("octets")).select_from(TABLE)
+    sample = newest.order_by(TABLE.c.id.desc()).limit(SAMPLE).subquery()
+    return int(number * (float(connection.execute(select(func.avg(sample.c.octets))).scalar() or 0) + OVERHEAD))
+
+
 def is_current(engine: Engine) -> bool:
-    """Whether the tables are those of this Postroad."""
+    """Whether the tables are those of this Postroad.
+
+    Raises:
+        NewerDatabaseError: they are a newer one's.
+    """
     with engine.connect() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return False
-        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == REVISION
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if found and not any(VERSIONS.glob(f"{found}_*.py")):
+        raise NewerDatabaseError(
+            f"{place(engine)} was made by a newer Postroad (its tables are {found}, these are {REVISION}): run that"
+            " version or a newer one, or let events begin anew in another database"
+        )
+    return found == REVISION
 
 
 def upgrade(engine: Engine) -> None:
-    """Bring the tables up to date.
-
-    Raises:
-        alembic.util.CommandError: they are a newer Postroad's.
-    """
+    """Bring the tables up to date."""
     from alembic import command  # noqa: PLC0415 - needed once, and large
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
-    with engine.begin() as connection:
-        if connection.dialect.name == "sqlite":
+    config.set_main_option("script_location", str(VERSIONS.parent))
+    with writing(engine) as connection:
+        if not is_server(connection):
             connection.exec_driver_sql("BEGIN IMMEDIATE")  # or each statement would stand for itself
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

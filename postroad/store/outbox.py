@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, func, insert, select, true, update
 
-from postroad.store import metrics
+from postroad.store import database, metrics
 from postroad.store.envelope import wants
 from postroad.store.schema import EVENTS, OUTBOX
 
@@ -129,7 +129,7 @@ def _entries(connection: Connection, where: Any, order: Sequence[Any], most: int
 
 def delivered(engine: Engine, entry: Entry) -> None:
     """The webhook took it."""
-    with engine.begin() as connection:
+    with database.writing(engine) as connection:
         connection.execute(delete(OUTBOX).where(OUTBOX.c.id == entry.id))
         metrics.add(connection, {("webhook_events", f"{entry.webhook},delivered"): 1})
 
@@ -148,7 +148,7 @@ def failed(engine: Engine, entry: Entry, error: str, give_up_after: float, retry
     last = entry.added + give_up_after
     over = now >= last
     later = min(now + delay(entry.attempts + 1, retry_after), last)
-    with engine.begin() as connection:
+    with database.writing(engine) as connection:
         connection.execute(
             update(OUTBOX)
             .where(OUTBOX.c.id == entry.id)
@@ -172,7 +172,7 @@ def delay(attempts: int, retry_after: float | None = None) -> float:
 def give_up(engine: Engine, webhook: str, give_up_after: float, error: str) -> int:
     """Make dead letters of what has waited too long for a webhook that takes nothing; return how many."""
     old = and_(OUTBOX.c.webhook == webhook, OUTBOX.c.due.is_not(None), OUTBOX.c.added < time.time() - give_up_after)
-    with engine.begin() as connection:
+    with database.writing(engine) as connection:
         values = {"due": None, "failed": time.time(), "error": func.coalesce(OUTBOX.c.error, error[:LONGEST_ERROR])}
         gone = connection.execute(update(OUTBOX).where(old).values(values)).rowcount
         metrics.add(connection, {("webhook_events", f"{webhook},dead"): gone} if gone else {})
@@ -195,7 +195,7 @@ def replay(connection: Connection, uids: Sequence[str] | None, webhook: str | No
 def tidy(engine: Engine) -> dict[str, int]:
     """Remove entries whose event the store has forgotten; return how many still waited, by webhook."""
     gone = ~exists().where(EVENTS.c.id == OUTBOX.c.event, EVENTS.c.time == OUTBOX.c.time)
-    with engine.begin() as connection:
+    with database.writing(engine) as connection:
         waited = (
             select(OUTBOX.c.webhook, func.count()).where(gone, OUTBOX.c.due.is_not(None)).group_by(OUTBOX.c.webhook)
         )

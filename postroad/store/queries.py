@@ -16,7 +16,7 @@ GROUPS = {
     "recipient-domain": EVENTS.c.recipient_domain,
     "provider": EVENTS.c.provider,
     "class": EVENTS.c.reason,
-    "hour": cast(EVENTS.c.time / 3600, Integer) * 3600,
+    "hour": cast(func.floor(EVENTS.c.time / 3600), Integer) * 3600,
 }
 
 

@@ -1,8 +1,36 @@
 """The tables, for SQLAlchemy. A change here is a migration; a test holds the two together."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
 
 METADATA = MetaData()
+LONGEST = 600
+"""Characters of what the world sends that are kept in a column of its own: PostgreSQL indexes 2,700 octets at most."""
+
+
+class Line(TypeDecorator[str]):
+    """Text of any content as every database takes it, without NUL and surrogates, and not longer than ``LONGEST``."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
+        """What is stored, or compared with what is."""
+        return None if value is None else value.replace("\0", "\ufffd").encode(errors="replace").decode()[:LONGEST]
+
 
 EVENTS = Table(
     "events",
@@ -11,11 +39,11 @@ EVENTS = Table(
     Column("time", Float, nullable=False),  # seconds since the epoch
     Column("kind", String(32), nullable=False),
     Column("queue_id", String(64)),
-    Column("message_id", Text),
-    Column("sender", Text),  # lower case, as are the next three
-    Column("recipient", Text),
-    Column("sender_domain", Text),
-    Column("recipient_domain", Text),
+    Column("message_id", Line),
+    Column("sender", Line),  # lower case, as are the next three
+    Column("recipient", Line),
+    Column("sender_domain", Line),
+    Column("recipient_domain", Line),
     Column("reason", String(32)),  # the class of a failure
     Column("hard", Boolean),
     Column("provider", String(16)),  # who receives, where an attempt was made
@@ -35,7 +63,7 @@ SUPPRESSIONS = Table(
     Column("reason", String(32), nullable=False),
     Column("added", Float, nullable=False),
     Column("expires", Float),
-    Column("detail", Text),
+    Column("detail", Line),
 )
 
 BRAKES = Table(
@@ -60,7 +88,7 @@ COUNTERS = Table(
 POSITION = Table(
     "position",
     METADATA,
-    Column("id", Integer, primary_key=True),  # one row, 1
+    Column("id", Integer, primary_key=True),  # the journal's: 1, or in a server's database a number of its own
     Column("segment", Text, nullable=False),  # the journal's, up to which all is in the store
     Column("offset", BigInteger, nullable=False),
 )

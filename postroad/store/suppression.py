@@ -9,9 +9,12 @@ from sqlalchemy import Connection, Engine, delete, func, insert, or_, select
 
 from postroad import system
 from postroad.render.paths import SUPPRESSED
+from postroad.store import database
 from postroad.store.schema import EVENTS, SUPPRESSIONS
 
 CHUNK = 500
+LONGEST = 320
+"""Characters of an address: 64, an @, and 255 (RFC 5321, 4.5.3.1)."""
 SOFT = ("mailboxfull", "suspend")
 """The soft failures that speak of the mailbox itself, and not of us, the message or the way to it."""
 ALL = ""
@@ -92,10 +95,12 @@ def of_bounces(rows: Iterable[Mapping[str, Any]], settings: Mapping[str, Any]) -
             row["sender_domain"] if by_domain else ALL,
         )
         for row in rows
+        for row in rows
         if row["recipient"]
         and row["recipient"] not in never
         and row["recipient_domain"] not in never
         and (row["sender_domain"] or not by_domain)  # a bounce of a bounce is nobody's
+        and is_plain(row["recipient"])
     ]
 
 
@@ -130,9 +135,14 @@ def too_often(
     return found
 
 
+def is_plain(address: str) -> bool:
+    """Whether sendmail may be asked to send to this address at all: ASCII without spaces, and not too long."""
+    return 0 < len(address) <= LONGEST and address.isascii() and address.isprintable() and " " not in address
+
+
 def forget(engine: Engine) -> int:
     """Remove what has expired; return how many."""
-    with engine.begin() as connection:
+    with database.writing(engine) as connection:
         return connection.execute(delete(SUPPRESSIONS).where(SUPPRESSIONS.c.expires <= time.time())).rowcount
 
 

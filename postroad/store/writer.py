@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
 from postroad.events.classify import classify
 from postroad.render import words
-from postroad.store import metrics, outbox, suppression
+from postroad.store import database, metrics, outbox, suppression
 from postroad.store.reader import Batch, Position
 from postroad.store.schema import EVENTS, POSITION
 
@@ -21,9 +21,9 @@ REFUSALS = {words.SUPPRESSED: "suppressed", words.BRAKED: "braked"}
 """The classes of our own refusals, by what the rules in ``sendmail.mc`` say."""
 
 
-def position(connection: Connection) -> Position:
+def position(connection: Connection, journal: int = 1) -> Position:
     """Up to where the journal is in the store."""
-    row = connection.execute(select(POSITION.c.segment, POSITION.c.offset)).first()
+    row = connection.execute(select(POSITION.c.segment, POSITION.c.offset).where(POSITION.c.id == journal)).first()
     return Position(*row) if row else Position()
 
 
@@ -34,7 +34,7 @@ class Written(NamedTuple):
     lost: dict[str, int]
 
 
-def write(engine: Engine, batch: Batch, settings: Mapping[str, Any]) -> Written:
+def write(engine: Engine, batch: Batch, settings: Mapping[str, Any], journal: int = 1) -> Written:
     """Put a batch into the store, whole or not at all.
 
     ``settings`` holds ``suppress``, the seconds that an address is suppressed for after its mailbox was found not to
@@ -43,7 +43,7 @@ def write(engine: Engine, batch: Batch, settings: Mapping[str, Any]) -> Written:
     Raises:
         sqlalchemy.exc.SQLAlchemyError: it can't be written.
     """
-    with engine.begin() as connection:
+    with database.writing(engine) as connection:
         rows = [_row(event) for event in _completed(connection, batch.events)]
         lost: dict[str, int] = {}
         if rows:
@@ -59,8 +59,8 @@ def write(engine: Engine, batch: Batch, settings: Mapping[str, Any]) -> Written:
         suppression.add(connection, found)
         metrics.add(connection, metrics.count(row.event for row in rows))
         place = {"segment": batch.position.segment, "offset": batch.position.offset}
-        if not connection.execute(update(POSITION).values(place)).rowcount:
-            connection.execute(insert(POSITION).values(id=1, **place))
+        if not connection.execute(update(POSITION).where(POSITION.c.id == journal).values(place)).rowcount:
+            connection.execute(insert(POSITION).values(id=journal, **place))
     return Written(bool(found), lost)
 
 
@@ -134,15 +134,11 @@ def _domain(address: str | None) -> str | None:
 def forget(engine: Engine, keep: float, max_size: int) -> int:
     """Remove events older than ``keep`` seconds, then the oldest ones above ``max_size`` octets; return how many."""
     gone = 0
-    with engine.begin() as connection:
+    with database.writing(engine) as connection:
         gone += connection.execute(delete(EVENTS).where(EVENTS.c.time < time.time() - keep)).rowcount
     while True:
-        with engine.begin() as connection:
-            pages = connection.execute(
-                text("SELECT page_count - freelist_count FROM pragma_page_count, pragma_freelist_count")
-            )
-            size = int(pages.scalar_one()) * int(connection.execute(text("PRAGMA page_size")).scalar_one())
+        with database.writing(engine) as connection:
             least, most = connection.execute(select(func.min(EVENTS.c.id), func.max(EVENTS.c.id))).one()
-            if size <= max_size or least is None:
+            if least is None or database.size(connection) <= max_size:
                 return gone
             gone += connection.execute(delete(EVENTS).where(EVENTS.c.id <= least + (most - least) // 10)).rowcount

@@ -21,7 +21,7 @@ os.environ.setdefault(
 )  # its image is in a registry; fixtures remove what they make
 
 from postroad.testing import PostroadContainer
-from tests.internet.host import Host
+from tests.internet.host import Host, Postgres
 from tests.internet.internet import TREE, Internet, build_image
 
 HOSTNAME = "mail.sender.example"
@@ -44,6 +44,12 @@ def internet() -> Iterator[Internet]:
 def app(internet: Internet) -> Host:
     """A container beside the relay, to run senders in: it is no gateway."""
     return internet.add_app()
+
+
+@pytest.fixture(scope="session")
+def postgres(internet: Internet) -> Postgres:
+    """A PostgreSQL server, ``db.store.example``."""
+    return internet.add_postgres("db.store.example")
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,15 @@
 import hashlib
 import json
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+import psycopg
 from docker.errors import APIError
 from docker.models.containers import Container
+from psycopg import sql
 
 
 class Host:
@@ -121,6 +124,33 @@ class Policies(Host):
         """Write these files, by name: see ``image/policies``."""
         script = 'cd /run/policies && while [ $# -gt 0 ]; do printf %s "$2" >"$1" && shift 2; done'
         self.run("sh", "-c", script, "-", *chain.from_iterable(files.items()))
+
+
+class Postgres(Host):
+    """A PostgreSQL server, by its address and by its name; the superuser ``postgres`` has the password ``superuser``."""
+
+    role = "postgres"
+    port = 5432
+
+    def start(self) -> None:
+        super().start()
+        deadline = time.monotonic() + 20
+        while True:  # the port is open a moment before
+            try:
+                return self._connect().close()
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+
+    def _connect(self) -> psycopg.Connection:
+        url = f"postgresql://postgres:superuser@{self.address}/postgres"
+        return psycopg.connect(url, autocommit=True, connect_timeout=5)
+
+    def add_database(self, name: str, password: str) -> None:
+        """Make a database, and a role of the same name that owns it."""
+        with self._connect() as connection:
+            for statement in ("CREATE ROLE {0} LOGIN PASSWORD {1}", "CREATE DATABASE {0} OWNER {0}"):
+                connection.execute(sql.SQL(statement).format(sql.Identifier(name), sql.Literal(password)))
 
 
 class Mx(Host):

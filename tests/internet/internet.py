@@ -27,7 +27,7 @@ import docker
 from docker.errors import NotFound
 from docker.types import EndpointConfig, IPAMConfig, IPAMPool
 
-from tests.internet.host import Dns, Hooks, Host, Mx, Policies, Resolver, Watch
+from tests.internet.host import Dns, Hooks, Host, Mx, Policies, Postgres, Resolver, Watch
 from tests.internet.received import ReceivedMessage
 
 IMAGE = os.environ.get("POSTROAD_INTERNET_IMAGE", "postroad-internet")  # two source trees may share one engine
@@ -212,6 +212,13 @@ class Internet:
     def add_watch(self, hostname: str, *, behaviour: str = "good") -> Watch:
         """Start and publish an SMTP server that writes down what it is told; ``behaviour`` is port 25's."""
         host = self._add_host(Watch, MX_HOSTNAME=hostname, MX_BEHAVIOUR=behaviour)
+        self.add_zone(hostname.partition(".")[2])
+        self.publish_host(hostname, *host.addresses)
+        return host
+
+    def add_postgres(self, hostname: str) -> Postgres:
+        """Start and publish a PostgreSQL server, whose certificate is for this name."""
+        host = self._add_host(Postgres, PG_HOSTNAME=hostname)
         self.add_zone(hostname.partition(".")[2])
         self.publish_host(hostname, *host.addresses)
         return host

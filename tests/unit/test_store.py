@@ -1,16 +1,17 @@
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, text
 
-from postroad.store import database, queries, writer
+from postroad.store import database, queries, suppression, writer
 from postroad.store.reader import Batch, Position, read
-from postroad.store.schema import EVENTS, METADATA
+from postroad.store.schema import COUNTERS, EVENTS, METADATA, SUPPRESSIONS
 
 SETTINGS = {
     "suppress": 3600.0,
@@ -142,3 +143,82 @@ def test_counts_and_the_rate_of_bounces(engine: Engine) -> None:
     }  # fmt: skip
     (hour,) = queries.counts(engine, 0, "hour")
     assert hour["hour"] == 1795514400
+
+
+def test_an_hour_ends_with_its_last_second(engine: Engine) -> None:
+    put(engine, [event | {"time": "2026-11-24T10:59:59.900Z"} for event in story("q1", "accepted")])
+    assert queries.counts(engine, 0, "hour")[0]["hour"] == 1795514400
+
+
+@pytest.mark.parametrize(
+    ("address", "plain"),
+    [
+        ("u@x.example", True),
+        ("nul\0@x.example", False),
+        ("\udc80@x.example", False),
+        ("\u20ac" * 5000 + "@x.example", False),
+    ],
+)
+def test_whatever_the_world_sends_is_kept(engine: Engine, address: str, plain: bool) -> None:
+    events = story("q1", "accepted", "bounced", recipient=address, sender=address, message_id=address, dsn="5.1.1")
+    put(engine, [event | {"reply": f"550 5.1.1 {address}: no such user"} for event in events])
+    assert number(engine) == 2
+    (found,) = queries.trace(engine, "q1", 10)
+    assert found.status == "bounced"
+    with engine.connect() as connection:
+        assert [row.recipient for row in connection.execute(select(SUPPRESSIONS))] == [address] * plain
+
+
+def test_an_address_is_on_the_list_once_and_as_last_said(engine: Engine) -> None:
+    addresses = [f"u{number}@x.example" for number in range(1200)]
+    for reason, fresh in (("userunknown", 1200), ("manual", 0)):
+        with database.writing(engine) as connection:
+            entries = [suppression.Entry(address, reason, 1.0, 2.0, None) for address in addresses]
+            assert suppression.add(connection, entries) == fresh
+    with database.writing(engine) as connection:
+        assert suppression.remove(connection, ["U1@x.example", "nobody@x.example"]) == 1
+        assert suppression.entries(connection) == []  # they have expired
+    assert suppression.forget(engine) == 1199
+
+
+def test_the_recorder_and_a_command_may_write_at_once(engine: Engine) -> None:
+    def add(reason: str) -> None:
+        entries = [suppression.Entry(f"u{number}@x.example", reason, 1.0, None, None) for number in range(50)]
+        for _ in range(10):
+            with database.writing(engine) as connection:
+                suppression.add(connection, entries)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(add, ("one", "two")))  # raises what they raised
+    with engine.connect() as connection:
+        assert len(suppression.entries(connection)) == 50
+
+
+def test_counters_grow_with_their_events(engine: Engine) -> None:
+    for number in range(3):
+        put(engine, story(f"q{number}", "accepted", "delivered", delay=number, relay_host="mx.google.com"))
+    with engine.connect() as connection:
+        kept = {(row.name, row.labels): row.value for row in connection.execute(select(COUNTERS))}
+    assert kept["accepted", ""] == 3
+    assert kept["deliveries", "delivered,,google"] == 3
+    assert kept["delay_sum", ""] == 3
+
+
+def test_two_journals_have_a_position_each(engine: Engine) -> None:
+    for journal, segment in ((2, "journal-9.jsonl"), (3, "journal-1.jsonl")):
+        writer.write(engine, Batch((), Position(segment, journal)), SETTINGS, journal)
+    with engine.connect() as connection:
+        assert writer.position(connection, 2) == Position("journal-9.jsonl", 2)
+        assert writer.position(connection, 3) == Position("journal-1.jsonl", 3)
+        assert writer.position(connection, 4) == Position()
+
+
+def test_a_newer_postroad_s_tables_are_left_alone(engine: Engine) -> None:
+    put(engine, story("q1", "accepted"))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(
+        database.NewerDatabaseError, match=r"newer Postroad \(its tables are 9999, these are \d{4}\): run"
+    ):
+        database.is_current(engine)
+    assert number(engine) == 1
