@@ -37,7 +37,7 @@ from postroad.config.names import (
 from postroad.config.networks import IPAddress, Network, PublicAddress, is_too_wide
 from postroad.config.section import FrozenMap, Section
 from postroad.config.values import AbsolutePath, Duration, Port, Size, WholeNumber, format_duration, refuse
-from postroad.config.webhooks import Webhook
+from postroad.config.webhooks import MOST_WEBHOOKS, Webhook
 
 
 class DomainDkim(Section):
@@ -406,7 +406,7 @@ class Events(Section):
     enabled: bool = Field(True, description="Whether events are kept.")
     keep: Duration = Field(timedelta(days=30), description="How long.")
     max_size: Size = Field(2**30, description="Largest size of what is kept; the oldest goes first.")
-    webhooks: tuple[Webhook, ...] = Field((), max_length=20, description="Who gets events as they happen.")
+    webhooks: tuple[Webhook, ...] = Field((), description="Who gets events as they happen.")
 
     @field_validator("max_size")
     @classmethod
@@ -417,6 +417,8 @@ class Events(Section):
 
     @model_validator(mode="after")
     def _posted_once_kept(self) -> Self:
+        if len(self.webhooks) > MOST_WEBHOOKS:
+            refuse(f"at most {MOST_WEBHOOKS}", at=("webhooks",), found=str(len(self.webhooks)))
         names = [hook.name for hook in self.webhooks]
         for i, name in enumerate(names):
             if name in names[:i]:
