@@ -38,7 +38,7 @@ from postroad.config.names import (
 from postroad.config.networks import IPAddress, Network, PublicAddress, is_too_wide
 from postroad.config.section import FrozenMap, Section
 from postroad.config.values import AbsolutePath, Duration, Port, Share, Size, WholeNumber, format_duration, refuse
-from postroad.config.webhooks import Webhook
+from postroad.config.webhooks import MOST_WEBHOOKS, Webhook
 
 
 class DomainDkim(Section):
@@ -450,7 +450,7 @@ class Events(Section):
     store_password_file: AbsolutePath | None = Field(
         None, description="File that holds the database's password, such as a secret's."
     )
-    webhooks: tuple[Webhook, ...] = Field((), max_length=20, description="Who gets events as they happen.")
+    webhooks: tuple[Webhook, ...] = Field((), description="Who gets events as they happen.")
     brake: Brake = Field(default_factory=Brake)
 
     @field_validator("max_size")
@@ -462,6 +462,8 @@ class Events(Section):
 
     @model_validator(mode="after")
     def _kept(self) -> Self:
+        if len(self.webhooks) > MOST_WEBHOOKS:
+            refuse(f"at most {MOST_WEBHOOKS}", at=("webhooks",), found=str(len(self.webhooks)))
         names = [hook.name for hook in self.webhooks]
         for i, name in enumerate(names):
             if name in names[:i]:

@@ -39,6 +39,7 @@ class Sender:
         self._receiver = Receiver(hook, source)
         self._tell = tell
         self._new = threading.Event()
+        self._open: list[tuple[Entry, Answer]] = []  # posted, and not yet written down
         self._failures = 0  # rounds in a row in which nothing was taken
         self._pool = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix=f"webhook-{self._name}")
 
@@ -71,6 +72,7 @@ class Sender:
         Raises:
             SQLAlchemyError: the store can't be read or written.
         """
+        self._settle()
         entries = outbox.due(self._engine, self._name, 1 if self._failures else CONNECTIONS)
         if not entries:
             return outbox.until_due(self._engine, self._name, POLL)
@@ -80,9 +82,15 @@ class Sender:
             self._receiver.abort()
             late = wait(late, 1).not_done  # one may have begun anew, on a new connection
         answers = [(entry, future.result()) for future, entry in waiting.items()]
-        for entry, answer in answers:
-            self._note(entry, answer)
+        self._open = list(answers)
+        self._settle()
         return self._judge([answer for _, answer in answers])
+
+    def _settle(self) -> None:
+        """Write down what came of the posts; while this can't be, nothing is posted, or the same would be again."""
+        while self._open:
+            self._note(*self._open[-1])
+            self._open.pop()
 
     def _note(self, entry: Entry, answer: Answer) -> None:
         if answer.taken:

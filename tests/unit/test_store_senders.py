@@ -129,6 +129,28 @@ def test_one_that_takes_for_ever_is_ended(engine: Engine, monkeypatch: pytest.Mo
     assert case.told
 
 
+def test_what_was_posted_is_not_posted_again_while_the_store_can_t_be_written(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = Case(engine)
+    receiver = case.receive(lambda _: TAKEN)
+    put(engine, *["delivered"] * 6)
+    write = outbox.delivered
+
+    def full(*_: object) -> None:
+        raise OperationalError("DELETE", {}, Exception("database or disk is full"))
+
+    monkeypatch.setattr(outbox, "delivered", full)
+    for _ in range(3):
+        with pytest.raises(OperationalError):
+            case.sender.round()
+    assert len(receiver.asked) == 4
+    monkeypatch.setattr(outbox, "delivered", write)
+    case.sender.round()
+    assert len(receiver.asked) == len(set(receiver.asked)) == 6
+    assert counters(engine) == {"app,delivered": 6}
+
+
 def test_new_events_are_posted_at_once_and_errors_are_survived(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
