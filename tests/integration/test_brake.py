@@ -25,6 +25,13 @@ with smtplib.SMTP(sys.argv[1], 25, timeout=20) as smtp:
 """
 
 
+STORED = """
+import sqlite3
+store = sqlite3.connect("file:/var/lib/postroad/events/events.db?mode=ro", uri=True)
+print(store.execute("SELECT count(*) FROM events WHERE kind = ?", ("bounce_rate",)).fetchone()[0])
+"""
+
+
 def send(app: Host, relay: PostroadContainer, to: list[str]) -> None:
     app.run("python3", "-c", SEND, relay.address, "app@sender.example", json.dumps(to), letter().as_string())
 
@@ -102,6 +109,7 @@ def test_without_a_rate_there_is_a_warning_alone(start_relay: Relays) -> None:
         wait_for_state(relay, "warning")
         smtp.sendmail("app@sender.example", "user@rcpt.example", letter().as_string())
     assert [event["state"] for event in rates(relay)] == ["warning"]
+    wait_until(lambda: relay.shell(f"python3 -c '{STORED}'") == (0, "1\n"))
 
 
 def test_the_brake_grips_in_a_session_that_is_open(start_relay: Relays) -> None:
