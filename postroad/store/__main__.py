@@ -122,16 +122,16 @@ class Recorder:
         if self._unpublished:
             suppression.publish(self._engine)
             self._unpublished = False
-        for rate in self._rates.look():
-            window = self._settings["rates"]["window"]
-            line = own.bounce_rate(rate.state, rate.sender_domain, rate.bounced, rate.ended, window)
-            tell("warning", line, patience=1)
         done = [path for path in segments(EVENTS) if path.name < position.segment]
         if done:
             with self._engine.connect() as connection:  # what the journal forgets is on the disk
                 database.settle(connection)
             for path in done:
                 system.remove(path)
+        for rate in self._rates.look():
+            window = self._settings["rates"]["window"]
+            line = own.bounce_rate(rate.state, rate.sender_domain, rate.bounced, rate.ended, window)
+            tell("warning", line, patience=1)
         self._allow(0)
 
     def _post(self, lost: Mapping[str, int]) -> None:

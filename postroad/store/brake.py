@@ -76,9 +76,12 @@ def _counted(connection: Connection, begin: float, domain: str | None = None) ->
     )
     if domain is not None:
         query = query.where(EVENTS.c.sender_domain == domain)
-    # a name that could not stand in a line of the map is nobody's domain
-    rows = [row for row in connection.execute(query) if row[0].isascii() and row[0].isprintable() and " " not in row[0]]
-    return {name: (int(bounced), int(ended)) for name, bounced, ended in rows}
+    return {name: (int(bounced), int(ended)) for name, bounced, ended in connection.execute(query) if _is_domain(name)}
+
+
+def _is_domain(name: str) -> bool:
+    """Whether it can stand in a line of the map. A sender without a domain has his name there."""
+    return "." in name and name.isascii() and name.isprintable() and " " not in name
 
 
 def _state(before: str, bounced: int, ended: int, settings: Mapping[str, Any]) -> str:

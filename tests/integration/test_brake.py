@@ -25,6 +25,13 @@ with smtplib.SMTP(sys.argv[1], 25, timeout=20) as smtp:
 """
 
 
+STORED = """
+import sqlite3
+store = sqlite3.connect("file:/var/lib/postroad/events/events.db?mode=ro", uri=True)
+print(store.execute("SELECT count(*) FROM events WHERE kind = ?", ("bounce_rate",)).fetchone()[0])
+"""
+
+
 def send(app: Host, relay: PostroadContainer, to: list[str]) -> None:
     app.run("python3", "-c", SEND, relay.address, "app@sender.example", json.dumps(to), letter().as_string())
 
@@ -102,17 +109,19 @@ def test_without_a_rate_there_is_a_warning_alone(start_relay: Relays) -> None:
         wait_for_state(relay, "warning")
         smtp.sendmail("app@sender.example", "user@rcpt.example", letter().as_string())
     assert [event["state"] for event in rates(relay)] == ["warning"]
+    wait_until(lambda: relay.shell(f"python3 -c '{STORED}'") == (0, "1\n"))
 
 
 def test_the_brake_grips_in_a_session_that_is_open(start_relay: Relays) -> None:
     brake = {"bounce_rate": "60%", "warn_rate": None, "minimum": 2, "window": "1h"}
-    relay = start_relay(events={"brake": brake})
+    rewrite = {"masquerade_domains": ["internal.example"], "masquerade_as": "sender.example"}
+    relay = start_relay(events={"brake": brake}, rewrite=rewrite)
     with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
         to = ["unknown-brake-4@rcpt.example", "unknown-brake-5@rcpt.example", "tempfail-brake@rcpt.example"]
-        smtp.sendmail("app@sender.example", to, letter().as_string())
-        wait_for_state(relay, "braked")
+        smtp.sendmail("app@web.internal.example", to, letter().as_string())
+        assert wait_for_state(relay, "braked")["sender_domain"] == "web.internal.example"
         smtp.ehlo()
-        assert smtp.mail("app@sender.example")[0] == 451
-        smtp.rset()
-        # what waits in the queue is delivered all the same
-        assert smtp.mail("")[0] == 250
+        assert smtp.mail("app@web.internal.example")[0] == 451  # as the app gives it
+        for other in ("app@sender.example", "app@db.internal.example", ""):
+            smtp.rset()
+            assert smtp.mail(other)[0] == 250
