@@ -41,7 +41,7 @@ def main(*, list_: bool, short: bool, only: Sequence[str], repetitions: int, rep
     # an end that cleans up, whoever asks for it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        result = _measure(console, _chosen(only, short=short), 1 if short else repetitions, parts=short or bool(only))
+        result = _measure(console, _chosen(only, short=short), 1 if short else repetitions, whole=not (short or only))
     except BenchError as error:
         console.print(f"bench: {error}", style="red", markup=False)
         sys.exit(1)
@@ -53,6 +53,8 @@ def main(*, list_: bool, short: bool, only: Sequence[str], repetitions: int, rep
     if not short and not only:
         write_docs(result)
         console.print("docs/performance.md, its plots and docs/performance.json have been written")
+    if result["failures"]:
+        sys.exit(1)
 
 
 def _chosen(only: Sequence[str], *, short: bool) -> list[Scenario]:
@@ -64,7 +66,7 @@ def _chosen(only: Sequence[str], *, short: bool) -> list[Scenario]:
     return [known[name] for name in only] or SCENARIOS
 
 
-def _measure(console: Console, scenarios: Sequence[Scenario], repetitions: int, *, parts: bool) -> dict[str, object]:
+def _measure(console: Console, scenarios: Sequence[Scenario], repetitions: int, *, whole: bool) -> dict[str, object]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("building images", total=None)
@@ -77,7 +79,7 @@ def _measure(console: Console, scenarios: Sequence[Scenario], repetitions: int, 
         build_images()
         with Lab() as lab:
             contenders = [contender for contender in CONTENDERS if lab.knows(contender)]
-            return Run(lab, contenders, scenarios, repetitions, tell, short=parts).measure()
+            return Run(lab, contenders, scenarios, repetitions, tell, whole=whole).measure()
 
 
 def _list() -> Table:

@@ -17,6 +17,7 @@ class Cgroup:
 
     Attributes:
         cpu: its CPU time.
+        processes: the numbers of those in it, as this host has them.
         used: bytes of memory that it is charged with, cached files included.
         stat: of what these are.
         cached: the field there of cached files that can go at once.
@@ -24,6 +25,7 @@ class Cgroup:
     """
 
     cpu: Path
+    processes: Path
     used: Path
     stat: Path
     cached: str
@@ -43,13 +45,15 @@ class Cgroup:
             paths.update(dict.fromkeys(controllers.split(","), path.lstrip("/")))
         if "cpuacct" in paths:
             memory = _ROOT / "memory" / paths["memory"]
-            cpu = _ROOT / "cpuacct" / paths["cpuacct"] / "cpuacct.usage"
+            cpu = _ROOT / "cpuacct" / paths["cpuacct"]
             used, most = memory / "memory.usage_in_bytes", memory / "memory.max_usage_in_bytes"
-            found = cls(cpu, used, memory / "memory.stat", "total_inactive_file", most)
+            found = cls(
+                cpu / "cpuacct.usage", cpu / "cgroup.procs", used, memory / "memory.stat", "total_inactive_file", most
+            )
         else:
             group = _ROOT / paths[""]
             used, most = group / "memory.current", group / "memory.peak"
-            found = cls(group / "cpu.stat", used, group / "memory.stat", "inactive_file", most)
+            found = cls(group / "cpu.stat", group / "cgroup.procs", used, group / "memory.stat", "inactive_file", most)
         if not found.used.exists():
             raise RuntimeError(f"{found.used} is not there: the benchmark needs a Docker engine on this very host")
         return found
@@ -58,6 +62,16 @@ class Cgroup:
         """CPU time of all its processes, gone ones too."""
         text = self.cpu.read_text()
         return int(text) / 1e9 if text.strip().isdecimal() else _fields(text)["usage_usec"] / 1e6
+
+    def cpu_by_process(self) -> dict[tuple[int, str], float]:
+        """CPU time in seconds of each process that is there now, by number and program."""
+        found = {}
+        for pid in map(int, self.processes.read_text().split()):
+            with contextlib.suppress(OSError):  # it has gone
+                name, _, fields = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(") ")
+                user, system = fields.split()[11:13]
+                found[pid, name] = (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+        return found
 
     def memory_bytes(self) -> int:
         """Memory in use, as ``docker stats`` has it: without cached files that can go at once."""

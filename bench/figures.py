@@ -106,6 +106,19 @@ def times(generated: Mapping[str, Any], received: Mapping[str, Any]) -> dict[str
     }
 
 
+def by_program(
+    before: Mapping[tuple[int, str], float], after: Mapping[tuple[int, str], float], total: float
+) -> dict[str, float]:
+    """What each program used between two looks at the processes that are there, out of a total.
+
+    What those used that had ended by the second look is under ``gone``.
+    """
+    used: dict[str, float] = {}
+    for (pid, name), seconds in after.items():
+        used[name] = used.get(name, 0.0) + seconds - before.get((pid, name), 0.0)
+    return {**used, "gone": max(0.0, total - sum(used.values()))}
+
+
 def count_calls(trace: str) -> dict[str, int]:
     """Count in strace's output what starts a process, threads apart, and what waits for the disk."""
     forks = [

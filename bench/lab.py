@@ -22,6 +22,7 @@ from docker.types import IPAMConfig, IPAMPool
 
 from bench.cgroup import Cgroup
 from bench.contenders import PEERS_IMAGE, RELAY_HOST, SELECTOR, Contender
+from bench.figures import LostError
 from bench.scenarios import BASE, DEAD, LIVE, SENDER_DOMAIN, Scenario
 from postroad.testing import HARDENED, TMPFS
 from tests.internet.internet import TREE
@@ -245,24 +246,32 @@ class Lab:
         if scenario.receivers == "mx-half-dead":
             words += ["--", *self._all_dead]
         process = subprocess.Popen(
-            ["docker", "exec", str(self.outside.name), "sink", *words],
+            ["docker", "exec", "--interactive", str(self.outside.name), "sink", *words],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         with process:
             try:
-                yield Receiver(process, timeout)
+                yield Receiver(process)
             finally:
-                if process.poll() is None:
-                    process.kill()
-                    self.outside.exec_run(["pkill", "-x", "sink"])
+                if process.stdin:
+                    process.stdin.close()  # ends those that still wait
 
     def generate(self, relay: Relay, run: str, scenario: Scenario, timeout: int) -> dict[str, Any]:
-        """Send a scenario's messages, and return what the generator says of them (``tools/generate.c``)."""
+        """Send a scenario's messages, and return what the generator says of them (``tools/generate.c``).
+
+        Raises:
+            LostError: it was not done after ``timeout`` seconds.
+        """
         numbers = [scenario.sessions, scenario.messages, scenario.size, int(scenario.reuse), scenario.rate]
         words = ["generate", relay.address, str(relay.contender.port), run, *map(str, numbers), *scenario.domains]
-        done: dict[str, Any] = json.loads(docker_command("exec", str(self.app.name), *words, timeout=timeout))
+        try:
+            said = docker_command("exec", str(self.app.name), "timeout", str(timeout), *words, timeout=timeout + 30)
+        except BenchError as error:
+            raise LostError(f"messages were not taken within {timeout} s: {error}") from error
+        done: dict[str, Any] = json.loads(said)
         return done
 
     @contextlib.contextmanager
@@ -296,22 +305,28 @@ class Lab:
 
 
 class Receiver:
-    """The receivers of one run."""
+    """The receivers of one run. They end when their time is over, or their standard input."""
 
-    def __init__(self, process: "subprocess.Popen[str]", timeout: int) -> None:
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
-        self._timeout = timeout
-        if not process.stdout or process.stdout.readline() != "ready\n":
-            _, said = process.communicate(timeout=10)
-            raise BenchError(f"the receivers did not start: {said}")
+        if self._read(line=True) != "ready\n":
+            raise BenchError(f"the receivers did not start: {self._complaint()}")
 
     def report(self) -> dict[str, Any]:
         """Wait for their end, and return what they say (``tools/sink.c``)."""
-        text, said = self._process.communicate(timeout=self._timeout + 15)
-        if self._process.returncode:
-            raise BenchError(f"the receivers ended with exit code {self._process.returncode}: {said}")
+        text = self._read()
+        if self._process.wait(timeout=15):
+            raise BenchError(f"the receivers ended with exit code {self._process.returncode}: {self._complaint()}")
         report: dict[str, Any] = json.loads(text)
         return report
+
+    def _read(self, *, line: bool = False) -> str:
+        # not communicate(), which would close their standard input
+        pipe = self._process.stdout
+        return "" if pipe is None else pipe.readline() if line else pipe.read()
+
+    def _complaint(self) -> str:
+        return self._process.stderr.read() if self._process.stderr else ""
 
 
 def _as_text(environment: dict[str, Any]) -> dict[str, str]:

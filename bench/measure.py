@@ -18,7 +18,7 @@ import dkim
 from bench import figures
 from bench.cgroup import PeakMemory, host_busy_seconds
 from bench.contenders import Contender
-from bench.lab import BenchError, Lab, Relay, docker_command
+from bench.lab import Lab, Relay, docker_command
 from bench.scenarios import BASE, Scenario
 from dev.sbom import stanzas
 
@@ -41,45 +41,47 @@ class Run:
         repetitions: int,
         progress: Progress,
         *,
-        short: bool = False,
+        whole: bool = True,
     ) -> None:
-        """Prepare it; ``short`` leaves out what is no scenario: rest and system calls."""
+        """Prepare it; ``whole``: with what is no scenario, rest and system calls."""
         self._lab = lab
         self._contenders = contenders
         self._scenarios = scenarios
         self._repetitions = repetitions
         self._progress = progress
-        self._short = short
+        self._whole = whole
         self._done = 0
-        extra = 0 if short else repetitions * len(contenders) + len(contenders)
+        extra = (repetitions + 1) * len(contenders) if whole else 0
         self._steps = len(scenarios) * repetitions * len(contenders) + extra
         self.rounds: list[dict[str, Any]] = []
+        self.failures: list[dict[str, Any]] = []
         self.rest: list[dict[str, Any]] = []
         self.calls: list[dict[str, Any]] = []
 
     def measure(self) -> dict[str, Any]:
-        """Do all of it.
+        """Do all of it; where a relay loses messages, that is in ``failures``, and the scenario has no figure of it.
 
         Raises:
-            BenchError: something did not work, or a relay lost messages.
+            BenchError: something did not work.
         """
         began = datetime.now(UTC)
-        if not self._short:
+        if self._whole:
             self._measure_rest()
         for scenario in self._scenarios:
             self._measure_scenario(scenario)
-        if not self._short:
+        if self._whole:
             for contender in self._contenders:
                 self._count_calls(contender)
         return {
             "began": began.isoformat(timespec="seconds"),
             "seconds": round((datetime.now(UTC) - began).total_seconds()),
-            "short": self._short,
+            "short": self._repetitions < 3,
             "repetitions": self._repetitions,
             "machine": _machine(),
             "contenders": [_describe(contender) for contender in self._contenders],
             "scenarios": [asdict(scenario) for scenario in self._scenarios],
             "rounds": self.rounds,
+            "failures": self.failures,
             "rest": self.rest,
             "calls": self.calls,
         }
@@ -91,24 +93,36 @@ class Run:
     def _measure_scenario(self, scenario: Scenario) -> None:
         if scenario.receivers == "mx-half-dead":
             # what went to the dead stays in a queue: a new relay for each round
-            for repetition, contender in self._turns():
-                self._step(f"{scenario.name}: {contender.name}, round {repetition + 1}")
+            for repetition, contender in self._turns(scenario):
                 with self._lab.started(contender, scenario) as relay:
-                    self._warm_up(relay, scenario)
-                    self._measure_round(relay, scenario, repetition)
+                    if self._try(self._warm_up, relay, scenario):
+                        self._try(self._measure_round, relay, scenario, repetition)
             return
         with self._all_started(scenario) as relays:
-            for relay in relays.values():
-                self._warm_up(relay, scenario)
-            for repetition, contender in self._turns():
-                self._step(f"{scenario.name}: {contender.name}, round {repetition + 1}")
-                self._measure_round(relays[contender.name], scenario, repetition)
+            fit = {relay.contender.name for relay in relays.values() if self._try(self._warm_up, relay, scenario)}
+            for repetition, contender in self._turns(scenario):
+                name = contender.name
+                if name in fit and not self._try(self._measure_round, relays[name], scenario, repetition):
+                    fit.remove(name)
 
-    def _turns(self) -> Iterator[tuple[int, Contender]]:
+    def _try(self, do: Callable[..., None], relay: Relay, scenario: Scenario, *more: int) -> bool:
+        """Do something with a relay; whether it lost nothing. Else that is noted, and it goes, with what it holds."""
+        try:
+            do(relay, scenario, *more)
+        except figures.LostError as error:
+            log = relay.container.logs(tail=15).decode(errors="replace").splitlines()
+            failed = {"scenario": scenario.name, "contender": relay.contender.name, "said": str(error), "log": log}
+            self.failures.append(failed)
+            relay.remove()
+            return False
+        return True
+
+    def _turns(self, scenario: Scenario) -> Iterator[tuple[int, Contender]]:
         """Everybody's turn in each repetition, somebody else first each time."""
         for repetition in range(self._repetitions):
             start = repetition % len(self._contenders)
             for contender in [*self._contenders[start:], *self._contenders[:start]]:
+                self._step(f"{scenario.name}: {contender.name}, round {repetition + 1}")
                 yield repetition, contender
 
     @contextlib.contextmanager
@@ -129,23 +143,25 @@ class Run:
         self._exchange(relay, replace(scenario, messages=messages, receivers=receivers, rate=0), "warming up")
 
     def _exchange(self, relay: Relay, scenario: Scenario, what: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Send a scenario's messages and see that they arrived; return what generator and sink said."""
+        """Send a scenario's messages and see that they arrived; return what generator and sink said.
+
+        Raises:
+            LostError: they did not, or not as they should; says ``what`` was under way.
+        """
         run = secrets.token_hex(6)
         arriving = scenario.arriving
+        with self._lab.receiving(run, scenario, len(arriving), _ROUND_SECONDS) as receiver:
+            generated = self._lab.generate(relay, run, scenario, _ROUND_SECONDS)
+            received = receiver.report()
+        signed = dkim.verify(received["sample"].encode(), dnsfunc=lambda *_, **__: self._lab.public_key())
         try:
-            with self._lab.receiving(run, scenario, len(arriving), _ROUND_SECONDS) as receiver:
-                generated = self._lab.generate(relay, run, scenario, _ROUND_SECONDS)
-                received = receiver.report()
-            signed = dkim.verify(received["sample"].encode(), dnsfunc=lambda *_, **__: self._lab.public_key())
             figures.check(generated, received, arriving, verified=signed)
         except figures.LostError as error:
-            log = relay.container.logs(tail=15).decode(errors="replace")
-            raise BenchError(
-                f"{scenario.name}, {relay.contender.name}, {what}: {error}. Its log ends:\n{log}"
-            ) from error
+            raise figures.LostError(f"{what}: {error}") from error
         return generated, received
 
     def _measure_round(self, relay: Relay, scenario: Scenario, repetition: int) -> None:
+        processes = relay.group.cpu_by_process()
         cpu, host, began = relay.group.cpu_seconds(), host_busy_seconds(), time.monotonic()
         tools = [self._lab.group(self._lab.app), self._lab.group(self._lab.outside)]
         tools_cpu = sum(group.cpu_seconds() for group in tools)
@@ -153,6 +169,7 @@ class Run:
             generated, received = self._exchange(relay, scenario, f"round {repetition + 1}")
         took = time.monotonic() - began
         cpu = relay.group.cpu_seconds() - cpu
+        programs = figures.by_program(processes, relay.group.cpu_by_process(), cpu)
         tools_cpu = sum(group.cpu_seconds() for group in tools) - tools_cpu
         others = host_busy_seconds() - host - cpu - tools_cpu
         self.rounds.append(
@@ -162,6 +179,7 @@ class Run:
                 "repetition": repetition,
                 **figures.times(generated, received),
                 "cpu_ms": cpu * 1000 / scenario.messages,
+                "cpu_ms_by_program": {name: used * 1000 / scenario.messages for name, used in programs.items()},
                 "memory": peak.bytes,
                 "memory_with_files": relay.group.most_bytes(),
                 "connections": received["connections"],
@@ -195,22 +213,24 @@ class Run:
     def _count_calls(self, contender: Contender) -> None:
         """Count forks and fsyncs, in a pass of its own, since counting is slow."""
         self._step(f"system calls: {contender.name}")
-        load = replace(BASE, messages=_TRACED_MESSAGES)
         with self._lab.started(contender, BASE) as relay:
-            self._warm_up(relay, BASE)
-            for reuse in (False, True):
-                for repetition in range(self._repetitions):
-                    with self._lab.traced(relay) as trace:
-                        self._exchange(relay, replace(load, reuse=reuse), "counting system calls")
-                    counted = figures.count_calls(trace.read_text(errors="replace"))
-                    self.calls.append(
-                        {
-                            "contender": contender.name,
-                            "repetition": repetition,
-                            "reuse": reuse,
-                            **{name: count / _TRACED_MESSAGES for name, count in counted.items()},
-                        }
-                    )
+            self._try(self._trace, relay, replace(BASE, messages=_TRACED_MESSAGES))
+
+    def _trace(self, relay: Relay, load: Scenario) -> None:
+        self._warm_up(relay, load)
+        for reuse in (False, True):
+            for repetition in range(self._repetitions):
+                with self._lab.traced(relay) as trace:
+                    self._exchange(relay, replace(load, reuse=reuse), "counting system calls")
+                counted = figures.count_calls(trace.read_text(errors="replace"))
+                self.calls.append(
+                    {
+                        "contender": relay.contender.name,
+                        "repetition": repetition,
+                        "reuse": reuse,
+                        **{name: count / _TRACED_MESSAGES for name, count in counted.items()},
+                    }
+                )
 
 
 def _describe(contender: Contender) -> dict[str, Any]:

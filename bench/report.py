@@ -44,6 +44,10 @@ def remarks(result: Result) -> list[str]:
             f"Preliminary: other programs used {others:.0%} of the machine in the median round (a quiet one: at most "
             f"{QUIET:.0%}). Only ratios mean anything, and these little."
         )
+    said += [
+        f"Failed: {row['contender']} in {row['scenario']}, which has no figure of it: {row['said']}."
+        for row in result["failures"]
+    ]
     return said
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from statistics import median
 from typing import Any
 
 from bench.contenders import BEST, BULK, NORMAL, POPULAR
@@ -12,6 +14,7 @@ Result = Mapping[str, Any]
 """What ``measure.Run.measure`` returns."""
 
 MIB = 1024 * 1024
+_LEAST = 0.05  # ms: programs that use less are not named
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,26 @@ class Figures:
         self._result = result
 
     def values(self, scenario: str, contender: str, what: str) -> dict[int, float]:
-        """A figure of each repetition."""
+        """A figure of each repetition; none where one of them failed."""
+        if self.failed(scenario, contender):
+            return {}
         return {
             row["repetition"]: row[what]
             for row in self._result["rounds"]
             if row["scenario"] == scenario and row["contender"] == contender
         }
+
+    def programs(self, scenario: str, contender: str) -> list[Mapping[str, float]]:
+        """CPU ms a message by program, of each repetition."""
+        return [
+            row["cpu_ms_by_program"]
+            for row in self._result["rounds"]
+            if row["scenario"] == scenario and row["contender"] == contender
+        ]
+
+    def failed(self, scenario: str, contender: str) -> bool:
+        """Whether it lost messages there."""
+        return any(row["scenario"] == scenario and row["contender"] == contender for row in self._result["failures"])
 
     def spread(self, scenario: str, contender: str, what: str) -> Spread | None:
         """A figure over its repetitions."""
@@ -136,6 +153,8 @@ def tables(result: Result) -> list[Table]:
         _by_scenario(figures, "CPU ms a message", lambda *at: _text(figures.spread(at[0], at[1], "cpu_ms"))),
         _by_scenario(figures, memory, lambda *at: _text(_scaled(figures.spread(at[0], at[1], "memory"), 1 / MIB))),
     ]
+    if "base" in {scenario.name for scenario in figures.scenarios}:
+        made.append(_programs(figures))
     if result["rest"] or result["calls"]:
         made.append(_alone(figures, result))
     return made
@@ -162,6 +181,20 @@ def _by_scenario(figures: Figures, title: str, cell: Callable[[str, str], str]) 
         [scenario.name, *(cell(scenario.name, name) for name in figures.contenders)] for scenario in figures.scenarios
     ]
     return Table(title, ["scenario", *figures.contenders], rows)
+
+
+def _programs(figures: Figures) -> Table:
+    """Where the CPU time goes: in ``base`` and, without what a connection costs, in ``reused``."""
+    rows = []
+    for scenario in (scenario.name for scenario in figures.scenarios if scenario.name in {"base", "reused"}):
+        for contender in figures.contenders:
+            rounds = figures.programs(scenario, contender)
+            medians = {name: median(used.get(name, 0.0) for used in rounds) for name in {*chain.from_iterable(rounds)}}
+            most = sorted(((value, name) for name, value in medians.items() if value >= _LEAST), reverse=True)
+            rows.append([scenario, contender, ", ".join(f"{name} {number(value)}" for value, name in most)])
+    return Table(
+        "CPU ms a message by program; gone: by processes that came and went", ["scenario", "", "programs"], rows
+    )
 
 
 def _alone(figures: Figures, result: Result) -> Table:

@@ -4,7 +4,7 @@
  *   sink RUN EXPECTED TIMEOUT DELAY TLS ADDRESS... [-- DEAD_ADDRESS...]
  *
  * Listens on port 25 of the addresses until EXPECTED different messages of this RUN came, or TIMEOUT seconds have passed, and
- * half a second longer, for those that come twice. DELAY: milliseconds between a message's end and the answer. TLS 1: offers
+ * half a second longer, for those that come twice; at once where standard input ends. DELAY: milliseconds between a message's end and the answer. TLS 1: offers
  * STARTTLS, with /etc/bench/sink.pem. A dead address is a host that answers nothing: clients wait until they give up.
  *
  * Prints "ready", then JSON: {"connections": n, "tls": n, "strangers": n, "messages": [[i, sent at ns, came at ns, signed 0
@@ -15,7 +15,7 @@
 
 #include "smtp.h"
 
-enum { LINGER_NS = 500 * 1000 * 1000, POLL_NS = 5 * 1000 * 1000, BACKLOG = 1024, PORT = 25, SAMPLE_SIZE = 4 * 1024 * 1024 };
+enum { LINGER_NS = 500 * 1000 * 1000, POLL_MS = 5, BACKLOG = 1024, PORT = 25, SAMPLE_SIZE = 4 * 1024 * 1024 };
 
 struct arrival {
 	long id;
@@ -271,7 +271,10 @@ main(int count, char **words)
 	fflush(stdout);
 
 	for (bool done = false; !done && now() < deadline;) {
-		pause_ns(POLL_NS);
+		struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
+
+		if (poll(&input, 1, POLL_MS) > 0)
+			return 1; /* nothing is ever written there: whoever started this has gone */
 		pthread_mutex_lock(&lock);
 		done = different >= expected;
 		pthread_mutex_unlock(&lock);

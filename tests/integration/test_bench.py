@@ -24,7 +24,7 @@ def test_a_short_run(lab: Lab) -> None:
     contenders = [contender for contender in CONTENDERS if lab.knows(contender)]
     scenario = replace(BASE, messages=20)
     said: list[str] = []
-    result = Run(lab, contenders, [scenario], 1, lambda text, *_: said.append(text), short=True).measure()
+    result = Run(lab, contenders, [scenario], 1, lambda text, *_: said.append(text), whole=False).measure()
 
     figures = Figures(result)
     assert {NORMAL, POPULAR, BEST} <= {*figures.contenders}

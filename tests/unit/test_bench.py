@@ -104,6 +104,15 @@ def test_counting_calls_leaves_threads_and_second_halves_out() -> None:
     assert figures.count_calls(trace) == {"forks": 2, "fsyncs": 2}
 
 
+def test_cpu_by_program_counts_who_came_and_went_as_gone() -> None:
+    before = {(1, "sendmail"): 5.0, (2, "opendkim"): 1.0, (3, "smtpd"): 7.0}
+    after = {(1, "sendmail"): 5.5, (2, "opendkim"): 2.0, (4, "smtpd"): 0.25}  # one smtpd ended, another one started
+    assert figures.by_program(before, after, 4.0) == {"sendmail": 0.5, "opendkim": 1.0, "smtpd": 0.25, "gone": 2.25}
+
+
+PROGRAMS = {"cpu_ms_by_program": {"opendkim": 2.0, "gone": 1.0, "qmgr": 0.001}}
+
+
 def result(rates: dict[str, list[float]], **more: float) -> dict[str, Any]:
     """A run of all scenarios in which a contender's rates were the same in each."""
     usual = {
@@ -130,11 +139,12 @@ def result(rates: dict[str, list[float]], **more: float) -> dict[str, Any]:
         ],
         "scenarios": [asdict(scenario) for scenario in SCENARIOS],
         "rounds": [
-            {"scenario": scenario.name, "contender": name, "repetition": i, "rate": rate, "memory": 2**26, **usual, **more}
+            {"scenario": scenario.name, "contender": name, "repetition": i, "rate": rate, "memory": 2**26, **usual, **PROGRAMS, **more}
             for scenario in SCENARIOS
             for name, values in rates.items()
             for i, rate in enumerate(values)
         ],
+        "failures": [],
         "rest": [],
         "calls": [],
     }  # fmt: skip
@@ -169,6 +179,19 @@ def test_a_busy_machine_makes_a_run_preliminary() -> None:
     (remark,) = report.remarks(result({NORMAL: [1.0]}, others=0.3))
     assert remark.startswith("Preliminary: other programs used 30%")
     assert f"**{remark}**" in report.markdown(result({NORMAL: [1.0]}, others=0.3))
+
+
+def test_the_report_names_the_programs_that_use_the_cpu() -> None:
+    text = report.markdown(result({NORMAL: [1.0]}))
+    assert f"| base | {NORMAL} | opendkim 2.00, gone 1.00 |" in text
+
+
+def test_who_lost_messages_has_no_figure() -> None:
+    run = result({NORMAL: [200.0], POPULAR: [100.0]})
+    run["failures"] = [{"scenario": "base", "contender": POPULAR, "said": "round 2: lost: 1 (7)", "log": []}]
+    assert verdict(run, f"over {POPULAR}", "base") == "not measured"
+    assert verdict(run, f"over {POPULAR}", "1-MB") == "met"
+    assert report.remarks(run) == [f"Failed: {POPULAR} in base, which has no figure of it: round 2: lost: 1 (7)."]
 
 
 def test_the_report_stands_between_its_marks_only() -> None:
