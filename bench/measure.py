@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import secrets
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from bench import figures
 from bench.cgroup import PeakMemory, host_busy_seconds
 from bench.contenders import Contender
 from bench.lab import Lab, Relay, docker_command
+from bench.profile import sampled
 from bench.scenarios import BASE, Scenario
 from dev.sbom import stanzas
 
@@ -43,7 +45,7 @@ class Run:
         *,
         whole: bool = True,
     ) -> None:
-        """Prepare it; ``whole``: with what is no scenario, rest and system calls."""
+        """Prepare it; ``whole``: with what is no scenario, rest, system calls and profiles."""
         self._lab = lab
         self._contenders = contenders
         self._scenarios = scenarios
@@ -51,12 +53,13 @@ class Run:
         self._progress = progress
         self._whole = whole
         self._done = 0
-        extra = (repetitions + 1) * len(contenders) if whole else 0
+        extra = (repetitions + 2) * len(contenders) if whole else 0
         self._steps = len(scenarios) * repetitions * len(contenders) + extra
         self.rounds: list[dict[str, Any]] = []
         self.failures: list[dict[str, Any]] = []
         self.rest: list[dict[str, Any]] = []
         self.calls: list[dict[str, Any]] = []
+        self.profiles: list[dict[str, Any]] = []
 
     def measure(self) -> dict[str, Any]:
         """Do all of it; where a relay loses messages, that is in ``failures``, and the scenario has no figure of it.
@@ -72,6 +75,7 @@ class Run:
         if self._whole:
             for contender in self._contenders:
                 self._count_calls(contender)
+                self._profile(contender)
         return {
             "began": began.isoformat(timespec="seconds"),
             "seconds": round((datetime.now(UTC) - began).total_seconds()),
@@ -84,6 +88,7 @@ class Run:
             "failures": self.failures,
             "rest": self.rest,
             "calls": self.calls,
+            "profiles": self.profiles,
         }
 
     def _step(self, text: str) -> None:
@@ -231,6 +236,32 @@ class Run:
                         **{name: count / _TRACED_MESSAGES for name, count in counted.items()},
                     }
                 )
+
+    def _profile(self, contender: Contender) -> None:
+        """See where the CPU time goes, in a pass of its own, since sampling takes some too."""
+        self._step(f"profile: {contender.name}")
+        with self._lab.started(contender, BASE) as relay:
+            self._try(self._sample, relay, BASE)
+
+    def _sample(self, relay: Relay, load: Scenario) -> None:
+        self._warm_up(relay, load)
+        with tempfile.TemporaryDirectory(prefix="postroad-bench-") as directory:
+            with sampled(relay.group, Path(directory) / "perf.data") as profile:
+                before = relay.group.cpu_seconds()
+                self._exchange(relay, load, "sampling")
+                used = (relay.group.cpu_seconds() - before) * 1000 / load.messages
+            if profile is None:
+                return
+            parts, causes = profile.parts(), profile.causes()
+        each = 1000 / load.messages
+        self.profiles.append(
+            {
+                "contender": relay.contender.name,
+                "cpu_ms": used,
+                "parts": {name: {part: seconds * each for part, seconds in of.items()} for name, of in parts.items()},
+                "causes": {cause: seconds * each for cause, seconds in causes.items()},
+            }
+        )
 
 
 def _describe(contender: Contender) -> dict[str, Any]:

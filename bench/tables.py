@@ -157,6 +157,8 @@ def tables(result: Result) -> list[Table]:
         made.append(_programs(figures))
     if result["rest"] or result["calls"]:
         made.append(_alone(figures, result))
+    if result["profiles"]:
+        made.append(_profiles(result))
     return made
 
 
@@ -176,6 +178,39 @@ def _throughput(figures: Figures) -> Table:
     return Table("Throughput: messages a second, from the first sent to the last arrived", header, rows)
 
 
+def _profiles(result: Result) -> Table:
+    """One pass of ``base`` under perf: what the programs do, and what of all that is the kernel's work, and for what.
+
+    Linux stops sampling a process before it takes its memory down, which is in the rest that the control group counted.
+    """
+    rows = []
+    for profile in result["profiles"]:
+        name = profile["contender"]
+        programs = sorted(profile["parts"].items(), key=lambda item: -sum(item[1].values()))
+        rows += [
+            [name, program, number(sum(parts.values())), _most(parts)]
+            for program, parts in programs
+            if sum(parts.values()) >= _LEAST
+        ]
+        sampled = sum(chain.from_iterable(parts.values() for parts in profile["parts"].values()))
+        rows.append(
+            [
+                name,
+                "(not sampled)",
+                number(max(0.0, profile["cpu_ms"] - sampled)),
+                "interrupts, switches, the end of processes",
+            ]
+        )
+        rows.append([name, "(of all that)", "", _most(profile["causes"])])
+    header = ["", "program", "ms", "in its parts; of all that, in the kernel for"]
+    return Table("Profile of base: CPU ms a message, by perf", header, rows)
+
+
+def _most(used: Mapping[str, float]) -> str:
+    most = sorted(((value, name) for name, value in used.items() if value >= _LEAST), reverse=True)
+    return ", ".join(f"{name} {number(value)}" for value, name in most)
+
+
 def _by_scenario(figures: Figures, title: str, cell: Callable[[str, str], str]) -> Table:
     rows = [
         [scenario.name, *(cell(scenario.name, name) for name in figures.contenders)] for scenario in figures.scenarios
@@ -190,8 +225,7 @@ def _programs(figures: Figures) -> Table:
         for contender in figures.contenders:
             rounds = figures.programs(scenario, contender)
             medians = {name: median(used.get(name, 0.0) for used in rounds) for name in {*chain.from_iterable(rounds)}}
-            most = sorted(((value, name) for name, value in medians.items() if value >= _LEAST), reverse=True)
-            rows.append([scenario, contender, ", ".join(f"{name} {number(value)}" for value, name in most)])
+            rows.append([scenario, contender, _most(medians)])
     return Table(
         "CPU ms a message by program; gone: by processes that came and went", ["scenario", "", "programs"], rows
     )

@@ -147,6 +147,7 @@ def result(rates: dict[str, list[float]], **more: float) -> dict[str, Any]:
         "failures": [],
         "rest": [],
         "calls": [],
+        "profiles": [],
     }  # fmt: skip
 
 
@@ -184,6 +185,21 @@ def test_a_busy_machine_makes_a_run_preliminary() -> None:
 def test_the_report_names_the_programs_that_use_the_cpu() -> None:
     text = report.markdown(result({NORMAL: [1.0]}))
     assert f"| base | {NORMAL} | opendkim 2.00, gone 1.00 |" in text
+
+
+def test_profiles_name_what_takes_most_first() -> None:
+    run = result({NORMAL: [1.0]})
+    parts = {"opendkim": {"libcrypto.so.3": 1.5}, "sendmail": {"kernel": 4.0, "libc.so.6": 1.0, "[vdso]": 0.0}}
+    run["profiles"] = [
+        {"contender": NORMAL, "parts": parts, "cpu_ms": 8.0, "causes": {"fork": 0.5, "page faults": 2.0}}
+    ]
+    (table,) = (table for table in tables.tables(run) if table.title.startswith("Profile"))
+    assert table.rows == [
+        [NORMAL, "sendmail", "5.00", "kernel 4.00, libc.so.6 1.00"],
+        [NORMAL, "opendkim", "1.50", "libcrypto.so.3 1.50"],
+        [NORMAL, "(not sampled)", "1.50", "interrupts, switches, the end of processes"],
+        [NORMAL, "(of all that)", "", "page faults 2.00, fork 0.500"],
+    ]
 
 
 def test_who_lost_messages_has_no_figure() -> None:
