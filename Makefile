@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup engine image lint format test test-unit faults demo down generate audit sbom reproducible clean
+.PHONY: help setup engine image lint format test test-unit faults demo bench down generate audit sbom reproducible clean
 
 # An image's build trusts what this host trusts: a proxy that inspects TLS signs PyPI with a certificate of its own.
 CA_BUNDLE ?= $(firstword $(wildcard $(SSL_CERT_FILE) $(REQUESTS_CA_BUNDLE) /etc/ssl/certs/ca-certificates.crt) /dev/null)
@@ -81,9 +81,12 @@ faults: $(VENV) image ## Inject every fault, account for every message, fill doc
 demo: image ## Send a mail through a pretend internet and show what arrived
 	demo/run
 
+bench: $(VENV) $(if $(POSTROAD_IMAGE),engine,image) ## Measure the image beside its peers, for docs/performance.md; BENCH=short only sees that it works
+	$(BIN)/python -m bench $(if $(filter short,$(BENCH)),--short) $(ARGS)
+
 # Tests label all that they make: a run that was killed leaves it, and what other trees' tests made is not ours to remove.
 LEFT := --quiet --filter label=postroad.test.tree=$(CURDIR)
-down: ## Remove what the demo and the tests left in Docker
+down: ## Remove what the demo, the tests and the benchmark left in Docker
 	@! docker info >/dev/null 2>&1 || { demo/run down; { \
 	    docker container ls --all $(LEFT) | xargs -r docker container rm --force --volumes; \
 	    docker network ls $(LEFT) | xargs -r docker network rm; \

@@ -1,0 +1,1 @@
+"""Postroad beside its peers, measured in one run: ``make bench``; see docs/performance.md."""
