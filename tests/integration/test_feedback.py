@@ -1,8 +1,9 @@
-"""What the feedback promises as a whole: a dead mailbox is known, refused and counted, and a new container knows it still."""
+"""What the feedback promises as a whole: a dead mailbox is known, posted, refused, counted, and a new container knows it."""
 
 import warnings
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +11,11 @@ from postroad.testing import PostroadContainer
 from tests.integration.conftest import Relays, letter, send, wait_until
 from tests.integration.test_http import metrics
 from tests.integration.test_trace import messages, refused
+from tests.integration.test_webhooks import DOCUMENTED, NEW, came, hook
+from tests.internet.internet import Internet
 
 DEAD = "unknown-feedback@rcpt.example"
+HOOKS = "hooks.feedback.example"
 PROMISED = 2.0
 BORNE = 15.0
 """Seconds: what a test's machine may make of it."""
@@ -43,9 +47,13 @@ def known(relay: PostroadContainer) -> None:
 
 
 @pytest.mark.filterwarnings("default:the bounce was known")
-def test_a_dead_mailbox(start_relay: Relays, volumes: Callable[[str], str]) -> None:
-    state = volumes("state")
-    relay = start_relay(state=state)
+def test_a_dead_mailbox(start_relay: Relays, internet: Internet, volumes: Callable[[str], str], tmp_path: Path) -> None:
+    state, hooks = volumes("state"), internet.add_hooks(HOOKS)
+    (tmp_path / "ca.pem").write_bytes(internet.ca_certificate())
+    (tmp_path / "secret").write_text(NEW)
+    tmp_path.chmod(0o755)
+    webhook = hook("feedback", url=f"https://{HOOKS}/feedback", types=["bounced"])
+    relay = start_relay(state=state, mounts={str(tmp_path): "/secrets"}, events={"webhooks": [webhook]})
     metrics(relay)  # the recorder runs
     relay.shell(f"(python3 -c '{WATCH}' > /tmp/seen 2>&1 &)")
     message_id = send(relay, letter(To=DEAD))
@@ -58,9 +66,15 @@ def test_a_dead_mailbox(start_relay: Relays, volumes: Callable[[str], str]) -> N
     wait_until(lambda: refused(relay, DEAD)[0] == 550)
     known(relay)
     wait_until(lambda: metrics(relay).get("postroad_rejects_total,suppressed", 0) >= 2)
+    wait_until(lambda: metrics(relay).get("postroad_webhook_events_total,delivered,feedback"), timeout=60)
+    (posted,) = came(hooks, "feedback", message_id)
+    assert DOCUMENTED["verify"](NEW, posted["headers"], posted["body"].encode())
+    data = posted["event"]["data"]
+    assert (data["event"], data["recipient"], data["class"], data["hard"]) == ("bounced", DEAD, "userunknown", True)
 
     relay.get_wrapped_container().stop(timeout=20)
     again = start_relay(state=state)
     assert refused(again, DEAD)[0] == 550  # from the first message on
     known(again)
     wait_until(lambda: metrics(again)["postroad_rejects_total,suppressed"] >= 3)
+    assert metrics(again)["postroad_webhook_events_total,delivered,feedback"] == 1
