@@ -64,11 +64,13 @@ class Cgroup:
         return int(text) / 1e9 if text.strip().isdecimal() else _fields(text)["usage_usec"] / 1e6
 
     def cpu_by_process(self) -> dict[tuple[int, str], float]:
-        """CPU time in seconds of each process that is there now, by number and program."""
+        """CPU time in seconds of each process that is there now, by number and program; Python's by what it runs."""
         found = {}
         for pid in map(int, self.processes.read_text().split()):
             with contextlib.suppress(OSError):  # it has gone
                 name, _, fields = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(") ")
+                if name.startswith("python"):
+                    name = Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")[-1]
                 user, system = fields.split()[11:13]
                 found[pid, name] = (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
         return found

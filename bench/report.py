@@ -54,7 +54,8 @@ def remarks(result: Result) -> list[str]:
 def plots(result: Result) -> dict[str, str]:
     """File name to SVG."""
     figures = Figures(result)
-    names = [scenario.name for scenario in figures.scenarios]
+    # where waiting is not that of a queue in front of a relay that does all it can
+    calm = [scenario.name for scenario in figures.scenarios if scenario.is_paced or scenario.sessions == 1]
     loads = [scenario.name for scenario in figures.scenarios if not scenario.is_paced]
 
     def groups(scenarios: list[str], what: str, factor: float = 1) -> Mapping[str, Mapping[str, Spread | None]]:
@@ -69,8 +70,8 @@ def plots(result: Result) -> dict[str, str]:
 
     wanted = {
         "throughput": ("Messages a second, end to end (more is better)", groups(loads, "rate")),
-        "acceptance": ("ms an app waits for a message, p50 (less is better)", groups(names, "accept_p50")),
-        "cpu": ("CPU ms a message (less is better)", groups(names, "cpu_ms")),
+        "acceptance": ("ms an app waits for a message, p50 (less is better)", groups(calm, "accept_p50")),
+        "cpu": ("CPU ms a message (less is better)", groups(loads, "cpu_ms")),
         "memory": ("Peak memory, MiB (less is better)", groups(loads, "memory", 1 / MIB)),
     }
     return {f"{name}.svg": bars(title, data, figures.contenders) for name, (title, data) in wanted.items()}
