@@ -13,12 +13,20 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from tests.faults import life, overload, power, processes, report, servers, volumes
+from tests.faults import badinput, life, overload, power, processes, report, servers, volumes
 from tests.faults.account import Row
 from tests.faults.bench import Bench, build_images
 from tests.faults.model import Step, run
 
-STEPS: list[Step] = [*processes.FAULTS, *servers.FAULTS, *volumes.FAULTS, *power.FAULTS, *life.FAULTS, *overload.FAULTS]
+STEPS: list[Step] = [
+    *processes.FAULTS,
+    *servers.FAULTS,
+    *volumes.FAULTS,
+    *power.FAULTS,
+    *life.FAULTS,
+    *overload.FAULTS,
+    *badinput.FAULTS,
+]
 
 
 def main() -> int:

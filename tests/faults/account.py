@@ -54,8 +54,9 @@ class Load:
         """Wait until the client has ended by itself."""
         code = self._client.wait(timeout)
         self._reader.join()
-        if self._client.stdout:
-            self._client.stdout.close()
+        for stream in (self._client.stdin, self._client.stdout):
+            if stream:
+                stream.close()
         if code:
             raise RuntimeError(f"the client failed (exit {code})")
 

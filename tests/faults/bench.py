@@ -21,7 +21,7 @@ from postroad.testing import PostroadContainer
 from tests.internet.internet import LABEL, TREE, Internet
 from tests.internet.internet import build_image as build_internet
 
-TOOLS = f"{os.environ.get('POSTROAD_INTERNET_IMAGE', 'postroad-internet')}-faults"
+TOOLS = f"{os.environ.get('POSTROAD_INTERNET_IMAGE', 'postroad-internet')}-tools"
 HEALTHCHECK = "/usr/local/lib/postroad/healthcheck"
 MOUNTS = (
     "--cap-add=SYS_ADMIN",

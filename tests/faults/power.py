@@ -48,7 +48,7 @@ class Forgetful:
 
 def cut_power(bench: Bench, row: Row, tell: Callable[[str], None], short: bool) -> None:
     """Cut it at random moments, and start on what is left."""
-    times = 2 if short else 20
+    times = 2 if short else 12
     relay = Relay(bench, {}, entrypoint=["sh", "-c", WAITS])
     bench.relays.append(relay)
     disk = Forgetful(bench, relay)

@@ -77,7 +77,7 @@ def recreate(trial: Trial) -> None:
 
 SLOW = {"slow": 0.1}
 FAULTS = [
-    Fault("sendmail", "`kill -9` of sendmail's daemon", lambda trial: kill_daemon(2, trial), (20, 2)),
+    Fault("sendmail", "`kill -9` of sendmail's daemon", lambda trial: kill_daemon(2, trial), (12, 2)),
     Fault("delivery", "`kill -9` of a process that delivers", lambda trial: kill_worker(DELIVERS, trial), (40, 5)),
     Fault(
         "session",
@@ -86,10 +86,10 @@ FAULTS = [
         (40, 5),
         load=SLOW,
     ),
-    Fault("opendkim", "`kill -9` of opendkim", lambda trial: kill_daemon(1, trial), (20, 2)),
-    Fault("recorder", "`kill -9` of the recorder", kill_recorder, (20, 2)),
-    Fault("supervisor", "`kill -9` of the supervisor, and start", kill_supervisor, (20, 2), load=SLOW),
-    Fault("container", "`docker kill`, and start", kill_container, (20, 3), load=SLOW),
-    Fault("restart", "`docker restart`", restart, (10, 1)),
-    Fault("recreate", "Stop, remove and create anew on the same volumes", recreate, (10, 1)),
+    Fault("opendkim", "`kill -9` of opendkim", lambda trial: kill_daemon(1, trial), (12, 2)),
+    Fault("recorder", "`kill -9` of the recorder", kill_recorder, (12, 2)),
+    Fault("supervisor", "`kill -9` of the supervisor, and start", kill_supervisor, (12, 2), load=SLOW),
+    Fault("container", "`docker kill`, and start", kill_container, (12, 3), load=SLOW),
+    Fault("restart", "`docker restart`", restart, (8, 1)),
+    Fault("recreate", "Stop, remove and create anew on the same volumes", recreate, (8, 1)),
 ]

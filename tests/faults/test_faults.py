@@ -17,7 +17,7 @@ def bench() -> Iterator[Bench]:
         yield made
 
 
-@pytest.mark.parametrize("name", ["delivery", "container", "mx-after-dot"])
+@pytest.mark.parametrize("name", ["delivery", "container", "mx-after-dot", "fsync", "doors"])
 def test_nothing_is_lost(name: str, bench: Bench) -> None:
     (step,) = [step for step in STEPS if step.name == name]
     row = run(step, bench, print, short=True)

@@ -94,7 +94,7 @@ def _volume(
     name: str, title: str, path: str, how: Callable[[Trial], AbstractContextManager[None]], *, felt: bool
 ) -> Fault:
     return Fault(
-        name, title, partial(for_a_while, how, felt=felt), (8, 1), volumes={path: f"size=24m,nr_inodes=1000,{OWNER}"}
+        name, title, partial(for_a_while, how, felt=felt), (5, 1), volumes={path: f"size=24m,nr_inodes=1000,{OWNER}"}
     )
 
 
@@ -103,7 +103,7 @@ def _limit(name: str, title: str, **run: object) -> Fault:
         name,
         title,
         squeezed,
-        (8, 1),
+        (5, 1),
         config={"run": run},
         load={"workers": 40, "rate": 0, "slow": 0.5, "size": 1_000_000},
     )

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -73,6 +73,7 @@ def test_a_configuration_refuses_hostile_text_or_renders_it_as_a_value(
 
 @given(hostname=text, domain=text, selector=text)
 def test_rendering_refuses_what_a_broken_configuration_let_through(hostname: str, domain: str, selector: str) -> None:
+    assume(domain != "*")  # no name: it lifts the rule, by files of another shape
     config = Config.model_construct(
         hostname=hostname,
         domains=(
