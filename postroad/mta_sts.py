@@ -9,8 +9,7 @@ import logging
 import os
 import signal
 import sqlite3
-import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from postfix_mta_sts_resolver.proactive_fetcher import STSProactiveFetcher
 from postfix_mta_sts_resolver.responder import STSSocketmapResponder
@@ -42,35 +41,34 @@ class LogHandler(logging.Handler):
 
 
 async def serve() -> None:
-    """Answer, until the process is ended.
-
-    Raises:
-        OSError: the socket can't be listened on.
-        sqlite3.Error: the policies can't be read.
-    """
+    """Answer, until the process is ended: by a signal, or with exit code 1 where it can't answer."""
     settings, loop = populate_cfg_defaults(SETTINGS), asyncio.get_running_loop()
     cache = create_cache(settings["cache"]["type"], settings["cache"]["options"])
-    await cache.setup()
-    await STSProactiveFetcher(settings, loop, cache).start()
-    await STSSocketmapResponder(settings, loop, cache).start()
+    try:
+        await cache.setup()
+        await STSProactiveFetcher(settings, loop, cache).start()
+        await STSSocketmapResponder(settings, loop, cache).start()
+    except sqlite3.Error as error:
+        give_up(f"{MTA_STS_POLICIES} can't be read ({error}): remove it, and policies are fetched anew")
+    except OSError as error:
+        give_up(f"{MTA_STS} can't be listened on: {error.strerror}")
     await loop.create_future()
 
 
-def main() -> int:
-    """Serve; end at SIGTERM, or with exit code 1 where that can't be."""
+def give_up(why: str) -> NoReturn:
+    """Tell the log, and end at once: the threads of the database would complain of a loop that is closed."""
+    tell(LOG_SOCKET, "err", f"mta-sts: {why}")
+    os._exit(1)
+
+
+def main() -> None:
+    """Serve."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))  # a transaction that is cut off is made again
     os.umask(0o077)
     logging.basicConfig(level=logging.WARNING, handlers=[LogHandler()])
-    try:
-        asyncio.run(serve())
-    except sqlite3.Error as error:
-        why = f"{MTA_STS_POLICIES} can't be read ({error}): remove it, and policies are fetched anew"
-    except OSError as error:
-        why = f"{MTA_STS} can't be listened on: {error.strerror}"
-    tell(LOG_SOCKET, "err", f"mta-sts: {why}")
-    return 1
+    asyncio.run(serve())
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
