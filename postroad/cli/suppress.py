@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any, TextIO
 
@@ -31,10 +31,11 @@ def command() -> None:
 
 
 @command.command("list")
+@click.option("--domain", help="Only entries for this sender domain.")
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
-def list_(as_json: bool) -> None:
+def list_(domain: str | None, as_json: bool) -> None:
     """Print the list, newest first."""
-    found = _entries()
+    found = _entries(domain)
     if as_json:
         click.echo(json.dumps({"suppressions": [_fields(entry) for entry in found]}, indent=2))
         return
@@ -72,29 +73,34 @@ def remove(addresses: tuple[str, ...], domain: str | None) -> int:
 
 @command.command("import")
 @click.argument("file", type=click.File("r", encoding="utf-8-sig"), default="-")
-def import_(file: TextIO) -> None:
+@click.option("--domain", help="Sender domain for the lines that name none. Not given: all.")
+def import_(file: TextIO, domain: str | None) -> None:
     """Add the addresses of a file: CSV, or the JSON of `aws sesv2 list-suppressed-destinations`.
 
     CSV is what `postroad suppress export` prints, or addresses, each with a reason or without. A line that holds no
     address is an error, and then nothing is added.
     """
     text = file.read()
-    found = list(_of_ses(text) if text.lstrip().startswith("{") else _of_csv(text))
+    name = _domain(domain)
+    given = _of_ses(text) if text.lstrip().startswith("{") else _of_csv(text)
+    found = [replace(entry, sender_domain=entry.sender_domain or name) for entry in given]
     _change(lambda connection: suppression.add(connection, found), "{} of " + f"{len(found)} added")
 
 
 @command.command()
-def export() -> None:
+@click.option("--domain", help="Only entries for this sender domain.")
+def export(domain: str | None) -> None:
     """Print the list as CSV."""
     writer = csv.DictWriter(sys.stdout, FIELDS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_fields(entry) for entry in _entries())
+    writer.writerows(_fields(entry) for entry in _entries(domain))
 
 
-def _entries() -> list[Entry]:
+def _entries(domain: str | None) -> list[Entry]:
+    only = None if domain is None else _domain(domain)
     engine = database.existing()
     with database.told("read"), engine.connect() as connection:
-        return suppression.entries(connection)
+        return [entry for entry in suppression.entries(connection) if only in {None, entry.sender_domain}]
 
 
 def _change(change: Any, told: str) -> int:

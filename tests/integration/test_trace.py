@@ -220,6 +220,10 @@ def test_a_list_for_each_sender_domain_and_full_mailboxes(start_relay: Relays) -
     relay.shell(f"printf '{exported}' > /tmp/list.csv")
     assert "1 of 3 added" in relay.command("suppress", "import", "/tmp/list.csv")
     assert refused(relay, to[0], "app@two.sender.example")[0] == 550
+    assert exported.splitlines()[:1] == relay.command("suppress", "export", "--domain", "one.example").splitlines()
+    relay.shell("echo c@list.example | postroad suppress import --domain one.example")
+    (listed,) = json.loads(relay.command("suppress", "list", "--json", "--domain", "One.example"))["suppressions"]
+    assert (listed["recipient"], listed["sender_domain"]) == ("c@list.example", "one.example")
     assert "2 removed" in relay.command("suppress", "remove", to[0])
     assert refused(relay, to[0])[0] == refused(relay, to[0], "app@two.sender.example")[0] == 250
     rows = json.loads(relay.command("stats", "--by", "provider", "--json"))["groups"]
