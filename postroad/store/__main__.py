@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,13 +20,16 @@ from postroad import system
 from postroad.events.syslog import format_datagram
 from postroad.render.paths import CURRENT, EVENTS, FEED, LOG_SOCKET
 from postroad.sinks.journal import segments
-from postroad.store import database, http, reader, suppression, writer
+from postroad.store import database, http, reader, rest, suppression, writer
 
 BATCH = 1000
 GATHER = 0.2
 """Seconds after an event in which others may come, to be written with it."""
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
-TIDY = 600.0
+SETTLED = 5.0
+"""Seconds without an event after which the recorder may rest, if nothing but the server itself has made events."""
+OWN = frozenset({"state", "started", "stopped", "notice"})
+TIDY = rest.LONGEST
 """Seconds between two looks at what is too old or too much."""
 
 
@@ -42,6 +45,9 @@ class Recorder:
         self._upgraded = False
         self._tidied = -math.inf
         self._unpublished = True
+        self._server: http.Server | None = None
+        self._read = ""
+        self._rest_at = time.monotonic() + SETTLED
 
     def run(self) -> None:
         """Record until the process is ended."""
@@ -62,6 +68,7 @@ class Recorder:
             self._await()
 
     def _record(self) -> None:
+        self._read = rest.journal()
         if not self._upgraded:
             EVENTS.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not database.is_current(self._engine):
@@ -73,6 +80,8 @@ class Recorder:
             position = writer.position(connection)
         for batch in reader.read(EVENTS, position, BATCH):
             self._unpublished |= writer.write(self._engine, batch, self._settings)
+            if any(event["event"] not in OWN for event in batch.events):
+                self._rest_at = time.monotonic() + rest.AWAKE
             position = batch.position
         if time.monotonic() > self._tidied + TIDY:
             self._tidied = time.monotonic()
@@ -92,7 +101,7 @@ class Recorder:
         if self._settings["http"]:
             host, port = self._settings["http"]
             try:
-                http.serve(host, port, self._engine)
+                self._server = http.serve(host, port, self._engine, rest.inherited())
             except OSError as error:
                 tell("err", f"http.listen: {host}:{port} can't be listened on: {error.strerror}")
 
@@ -101,7 +110,7 @@ class Recorder:
         try:
             if self._feed is None:
                 feed = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                feed.settimeout(TIDY)
+                feed.settimeout(self._wait)
                 feed.connect(str(FEED))
                 self._feed = feed
                 return  # something may have happened before
@@ -114,6 +123,7 @@ class Recorder:
         except BlockingIOError:
             pass
         except TimeoutError:
+            self._rest()
             return
         except OSError:  # the server ends, or we were too slow
             if self._feed:
@@ -121,12 +131,25 @@ class Recorder:
             self._feed = None
             time.sleep(GATHER)
         if self._feed:
-            self._feed.settimeout(TIDY)
+            self._feed.settimeout(self._wait)
+
+    @property
+    def _wait(self) -> float:
+        """Seconds until it is time to rest, if nothing happens."""
+        visited = self._server.visited if self._server else -math.inf
+        return max(1.0, self._rest_at - time.monotonic(), visited + rest.AWAKE - time.monotonic())
+
+    def _rest(self) -> None:
+        """Let go of nearly all memory if nothing has happened for a while."""
+        if self._wait > 1:
+            return
+        listener = self._server.retire() if self._server else None
+        rest.become("postroad.store.rest", self._read, listener=listener)
 
 
-def begin_anew() -> None:
+def begin_anew() -> NoReturn:
     """Let this process be a new recorder."""
-    os.execv(sys.executable, [sys.executable, "-m", "postroad.store"])  # noqa: S606
+    rest.become("postroad.store")
 
 
 def tell(level: str, message: str) -> None:
@@ -144,7 +167,7 @@ def main() -> int:
     """Record; end at SIGTERM, begin anew with the settings in force at SIGHUP."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))  # a transaction that is cut off is made again
-    signal.signal(signal.SIGHUP, lambda *_: begin_anew())
+    rest.on_reload(begin_anew)
     os.umask(0o077)
     os.setpriority(os.PRIO_PROCESS, 0, 10)  # the mail goes first
     settings = json.loads(Path(CURRENT / "recorder.json").read_text())
