@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -21,7 +21,7 @@ from postroad.errors import PostroadError
 from postroad.events import own
 from postroad.render.paths import CURRENT, EVENTS, FEED
 from postroad.sinks.journal import segments
-from postroad.store import brake, database, http, outbox, reader, suppression, writer
+from postroad.store import brake, database, http, outbox, reader, rest, suppression, writer
 from postroad.store.log import tell
 
 if TYPE_CHECKING:
@@ -31,7 +31,10 @@ BATCH = 1000
 GATHER = 0.2
 """Seconds after an event in which others may come, to be written with it."""
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
-TIDY = 600.0
+SETTLED = 5.0
+"""Seconds without an event after which the recorder may rest, if nothing but the server itself has made events."""
+OWN = frozenset({"state", "started", "stopped", "notice"})
+TIDY = rest.LONGEST
 """Seconds between two looks at what is too old or too much."""
 PATIENCE = 120.0
 """Seconds that a database server may take for one thing: a frozen one keeps its connections, so nothing else tells."""
@@ -53,6 +56,9 @@ class Recorder:
         self._unpublished = True
         self._senders: Sequence[Sender] = ()
         self._rates = brake.Watch(self._engine, settings["rates"])
+        self._server: http.Server | None = None
+        self._read = ""
+        self._rest_at = time.monotonic() + SETTLED
 
     def run(self) -> None:
         """Record until the process is ended."""
@@ -92,6 +98,7 @@ class Recorder:
 
     def _record(self) -> None:
         self._allow(PATIENCE)
+        self._read = rest.journal()
         if not self._upgraded:
             EVENTS.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not database.is_current(self._engine):
@@ -109,6 +116,8 @@ class Recorder:
             self._allow(PATIENCE)
             written = writer.write(self._engine, batch, self._settings, self._journal)
             self._unpublished |= written.suppressed
+            if any(event["event"] not in OWN for event in batch.events):
+                self._rest_at = time.monotonic() + rest.AWAKE
             position = batch.position
             self._post(written.lost)
             self._rates.note(batch.events)
@@ -152,7 +161,7 @@ class Recorder:
             self._served = True
             host, port = self._settings["http"]
             try:
-                http.serve(host, port, self._engine)
+                self._server = http.serve(host, port, self._engine, rest.inherited())
             except OSError as error:
                 tell("err", f"http.listen: {host}:{port} can't be listened on: {error.strerror}")
 
@@ -165,7 +174,7 @@ class Recorder:
                 feed.connect(str(FEED))
                 self._feed = feed
                 return  # something may have happened before
-            self._feed.settimeout(max(0.01, self._rates.wait(TIDY)))
+            self._feed.settimeout(max(0.01, min(self._rates.wait(TIDY), self._until_rest())))
             if not self._feed.recv(1 << 20):
                 raise ConnectionResetError
             time.sleep(GATHER)
@@ -175,6 +184,9 @@ class Recorder:
         except BlockingIOError:
             pass
         except TimeoutError:
+            if self._until_rest() <= 0:
+                listener = self._server.retire() if self._server else None
+                rest.become("postroad.store.rest", self._read, listener=listener)
             return
         except OSError:  # the server ends, or we were too slow
             if self._feed:
@@ -182,18 +194,25 @@ class Recorder:
             self._feed = None
             time.sleep(GATHER)
 
+    def _until_rest(self) -> float:
+        """Seconds until it may rest, if nothing happens; what is to be posted or looked at again keeps it awake."""
+        if self._senders or self._rates.wait(TIDY) < TIDY:
+            return TIDY
+        visited = self._server.visited if self._server else -math.inf
+        return max(self._rest_at, visited + rest.AWAKE) - time.monotonic()
 
-def begin_anew() -> None:
+
+def begin_anew() -> NoReturn:
     """Let this process be a new recorder."""
     signal.setitimer(signal.ITIMER_REAL, 0)  # a timer outlives the program that set it
-    os.execv(sys.executable, [sys.executable, "-m", "postroad.store"])  # noqa: S606
+    rest.become("postroad.store")
 
 
 def main() -> int:
     """Record; end at SIGTERM, begin anew with the settings in force at SIGHUP."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))  # a transaction that is cut off is made again
-    signal.signal(signal.SIGHUP, lambda *_: begin_anew())
+    rest.on_reload(begin_anew)
     os.umask(0o077)
     os.setpriority(os.PRIO_PROCESS, 0, 10)  # the mail goes first
     settings = json.loads(Path(CURRENT / "recorder.json").read_text())

@@ -1,8 +1,10 @@
 """The HTTP port: `/healthz`, `/readyz`, `/metrics`. It reads only, and says nothing that names a person."""
 
 import json
+import math
 import socket
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -64,8 +66,8 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, host: str, port: int, engine: Engine) -> None:
-        """Listen.
+    def __init__(self, host: str, port: int, engine: Engine, listener: int | None = None) -> None:
+        """Listen, or take over a socket that does.
 
         Raises:
             OSError: the address can't be had.
@@ -74,10 +76,31 @@ class Server(ThreadingHTTPServer):
         registry = CollectorRegistry(auto_describe=False)
         registry.register(Collector(engine))
         self._free = threading.BoundedSemaphore(MOST)
-        super().__init__((host, port), type("Bound", (Handler,), {"registry": registry}))
+        self.visited = -math.inf
+        """When somebody last came, by the monotonic clock."""
+        super().__init__((host, port), type("Bound", (Handler,), {"registry": registry}), bind_and_activate=False)
+        if listener is None:
+            try:
+                self.server_bind()
+                self.server_activate()
+            except OSError:
+                self.server_close()
+                raise
+        else:
+            self.socket.close()
+            self.socket = socket.socket(fileno=listener)
+            self.socket.set_inheritable(False)
+
+    def retire(self) -> int:
+        """Answer those who have come, and nobody who comes later; return the socket, where these wait."""
+        self.shutdown()
+        for _ in range(MOST):
+            self._free.acquire()
+        return self.fileno()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Begin a request, if there is room."""
+        self.visited = time.monotonic()
         if not self._free.acquire(blocking=False):
             self.shutdown_request(request)
             return
@@ -94,10 +117,12 @@ class Server(ThreadingHTTPServer):
         """A client that goes away, or is too slow, is no news."""
 
 
-def serve(host: str, port: int, engine: Engine) -> None:
-    """Serve from now on, in a thread.
+def serve(host: str, port: int, engine: Engine, listener: int | None = None) -> Server:
+    """Serve from now on, in a thread; ``listener`` is a socket that listens there already.
 
     Raises:
         OSError: the address can't be had.
     """
-    threading.Thread(target=Server(host, port, engine).serve_forever, name="http", daemon=True).start()
+    server = Server(host, port, engine, listener)
+    threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
+    return server
