@@ -33,6 +33,7 @@ class Contender:
         is_postroad: run as compose.yaml runs Postroad; else a peer, run as its image would be.
         config: Postroad's, over what all contenders get.
         optional: left out where the image does not know the configuration.
+        waits: its clients wait for receivers, and so for the time-out of dead ones: it is not measured with these.
         port: where it takes mail.
         command: a peer's words.
     """
@@ -43,8 +44,13 @@ class Contender:
     is_postroad: bool
     config: Mapping[str, Any] = field(default_factory=dict)
     optional: bool = False
+    waits: bool = False
     port: int = 25
     command: tuple[str, ...] = ()
+
+    def serves(self, scenario: Scenario) -> bool:
+        """Whether it is measured there."""
+        return not (self.waits and scenario.has_dead)
 
     def environment(self, scenario: Scenario) -> dict[str, Any]:
         """What its container gets, a value that is no text as JSON, so that it serves this scenario."""
@@ -68,6 +74,7 @@ CONTENDERS = [
         is_postroad=True,
         config={"listeners": {"bulk": 2500}},
         optional=True,
+        waits=True,
         port=2500,
     ),
     Contender("popular", "Postfix as popular images have it", PEERS_IMAGE, is_postroad=False, command=("popular",)),

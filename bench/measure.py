@@ -54,7 +54,8 @@ class Run:
         self._whole = whole
         self._done = 0
         extra = (repetitions + 2) * len(contenders) if whole else 0
-        self._steps = len(scenarios) * repetitions * len(contenders) + extra
+        pairs = sum(contender.serves(scenario) for scenario in scenarios for contender in contenders)
+        self._steps = pairs * repetitions + extra
         self.rounds: list[dict[str, Any]] = []
         self.failures: list[dict[str, Any]] = []
         self.rest: list[dict[str, Any]] = []
@@ -96,7 +97,7 @@ class Run:
         self._done += 1
 
     def _measure_scenario(self, scenario: Scenario) -> None:
-        if scenario.receivers == "mx-half-dead":
+        if scenario.has_dead:
             # what went to the dead stays in a queue: a new relay for each round
             for repetition, contender in self._turns(scenario):
                 with self._lab.started(contender, scenario) as relay:
@@ -125,8 +126,9 @@ class Run:
     def _turns(self, scenario: Scenario) -> Iterator[tuple[int, Contender]]:
         """Everybody's turn in each repetition, somebody else first each time."""
         for repetition in range(self._repetitions):
-            start = repetition % len(self._contenders)
-            for contender in [*self._contenders[start:], *self._contenders[:start]]:
+            contenders = [contender for contender in self._contenders if contender.serves(scenario)]
+            start = repetition % len(contenders)
+            for contender in [*contenders[start:], *contenders[:start]]:
                 self._step(f"{scenario.name}: {contender.name}, round {repetition + 1}")
                 yield repetition, contender
 
@@ -143,7 +145,7 @@ class Run:
 
     def _warm_up(self, relay: Relay, scenario: Scenario) -> None:
         """Let processes start and caches fill, with a third of a round's load, and to live receivers only."""
-        receivers = "mx" if scenario.receivers == "mx-half-dead" else scenario.receivers
+        receivers = "mx" if scenario.has_dead else scenario.receivers
         messages = min(scenario.messages, max(2 * scenario.sessions, 20))
         self._exchange(relay, replace(scenario, messages=messages, receivers=receivers, rate=0), "warming up")
 

@@ -98,13 +98,11 @@ def markdown(result: Result) -> str:
         revision = f" at {contender['revision'][:12]}" if contender["revision"] else ""
         lines.append(f"- **{contender['name']}**: {contender['text']}. `{contender['image']}`{revision}; {packages}.")
     lines.append("")
-    shown = dict(zip(("throughput", "acceptance", "", "cpu", "memory"), tables(result), strict=False))
     lines += _markdown_table(goals(result))
     for table in tables(result):
         lines += _markdown_table(table)
-        lines += [
-            f"![{table.title}](performance/{name}.svg)\n" for name, other in shown.items() if name and other == table
-        ]
+        if table.plot:
+            lines.append(f"![{table.title}](performance/{table.plot}.svg)\n")
     return "\n".join(lines)
 
 

@@ -58,6 +58,11 @@ class Scenario:
         return {number for number in range(self.messages) if domains[number % len(domains)] in LIVE}
 
     @property
+    def has_dead(self) -> bool:
+        """Some messages stay in the queue."""
+        return self.receivers == "mx-half-dead"
+
+    @property
     def is_fast(self) -> bool:
         """Receivers answer at once."""
         return self.delay_ms == 0
@@ -70,7 +75,7 @@ class Scenario:
 
 BASE = Scenario("base", "fast receiver, one relay host, one message a connection, 2 KB, 8 sessions")
 _FIFTY = replace(BASE, name="50-sessions", differs="base with 50 sessions", sessions=50, messages=500)
-_SLOW = replace(BASE, name="slow", differs="base with a receiver that takes 300 ms", delay_ms=300, messages=300)
+_SLOW = replace(BASE, name="slow", differs="base with a receiver that takes 300 ms", delay_ms=300, messages=240)
 _PACED = replace(
     BASE, name="paced", differs="base with 20 messages a second: the relay is at rest", rate=20, messages=120
 )

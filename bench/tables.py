@@ -19,11 +19,12 @@ _LEAST = 0.05  # ms: programs that use less are not named
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under a header; the first column names the row."""
+    """Rows of text under a header; the first column names the row. ``plot`` shows the same, where there is one."""
 
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
+    plot: str = ""
 
 
 @dataclass(frozen=True)
@@ -145,13 +146,17 @@ def goals(result: Result) -> Table:
 def tables(result: Result) -> list[Table]:
     """All that was measured: medians, with the least and the greatest."""
     figures = Figures(result)
-    memory = "Peak memory, MiB"
     made = [
         _throughput(figures),
-        _waits(figures, "Acceptance: ms that an app waits for a message, p50 / p99", "accept"),
+        _waits(figures, "Acceptance: ms that an app waits for a message, p50 / p99", "accept", "acceptance"),
         _waits(figures, "DATA to receiver: ms from DATA until the receiver has all of it, p50 / p99", "transit"),
-        _by_scenario(figures, "CPU ms a message", lambda *at: _text(figures.spread(at[0], at[1], "cpu_ms"))),
-        _by_scenario(figures, memory, lambda *at: _text(_scaled(figures.spread(at[0], at[1], "memory"), 1 / MIB))),
+        _by_scenario(figures, "CPU ms a message", lambda *at: _text(figures.spread(at[0], at[1], "cpu_ms")), "cpu"),
+        _by_scenario(
+            figures,
+            "Peak memory, MiB",
+            lambda *at: _text(_scaled(figures.spread(at[0], at[1], "memory"), 1 / MIB)),
+            "memory",
+        ),
     ]
     if "base" in {scenario.name for scenario in figures.scenarios}:
         made.append(_programs(figures))
@@ -159,7 +164,7 @@ def tables(result: Result) -> list[Table]:
         made.append(_alone(figures, result))
     if result["profiles"]:
         made.append(_profiles(result))
-    return made
+    return [table for table in made if table.rows]
 
 
 def _throughput(figures: Figures) -> Table:
@@ -175,7 +180,7 @@ def _throughput(figures: Figures) -> Table:
         if not scenario.is_paced
     ]
     header = ["scenario", *figures.contenders, *(f"{ours} / {theirs}" for ours, theirs in pairs)]
-    return Table("Throughput: messages a second, from the first sent to the last arrived", header, rows)
+    return Table("Throughput: messages a second, from the first sent to the last arrived", header, rows, "throughput")
 
 
 def _profiles(result: Result) -> Table:
@@ -211,11 +216,11 @@ def _most(used: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {number(value)}" for value, name in most)
 
 
-def _by_scenario(figures: Figures, title: str, cell: Callable[[str, str], str]) -> Table:
+def _by_scenario(figures: Figures, title: str, cell: Callable[[str, str], str], plot: str = "") -> Table:
     rows = [
         [scenario.name, *(cell(scenario.name, name) for name in figures.contenders)] for scenario in figures.scenarios
     ]
-    return Table(title, ["scenario", *figures.contenders], rows)
+    return Table(title, ["scenario", *figures.contenders], rows, plot)
 
 
 def _programs(figures: Figures) -> Table:
@@ -247,11 +252,11 @@ def _alone(figures: Figures, result: Result) -> Table:
     return Table("At rest, and system calls", ["", *figures.contenders], rows)
 
 
-def _waits(figures: Figures, title: str, what: str) -> Table:
+def _waits(figures: Figures, title: str, what: str, plot: str = "") -> Table:
     def cell(scenario: str, contender: str) -> str:
         return " / ".join(_text(figures.spread(scenario, contender, f"{what}_p{percent}")) for percent in (50, 99))
 
-    return _by_scenario(figures, title, cell)
+    return _by_scenario(figures, title, cell, plot)
 
 
 def _scaled(value: Spread | None, factor: float) -> Spread | None:

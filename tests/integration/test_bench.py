@@ -26,9 +26,11 @@ def test_a_short_run(lab: Lab) -> None:
     said: list[str] = []
     result = Run(lab, contenders, [scenario], 1, lambda text, *_: said.append(text), whole=False).measure()
 
+    assert result["failures"] == []
     figures = Figures(result)
     assert {NORMAL, POPULAR, BEST} <= {*figures.contenders}
     assert said == [f"base: {name}, round 1" for name in figures.contenders]
+    assert [row["contender"] for row in result["rounds"]] == list(figures.contenders)
     for row in result["rounds"]:
         assert 0 < row["accept_p50"] <= row["accept_p99"]
         assert 0 < row["transit_p50"] <= row["transit_p99"]

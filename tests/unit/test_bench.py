@@ -185,6 +185,7 @@ def test_a_busy_machine_makes_a_run_preliminary() -> None:
 def test_the_report_names_the_programs_that_use_the_cpu() -> None:
     text = report.markdown(result({NORMAL: [1.0]}))
     assert f"| base | {NORMAL} | opendkim 2.00, gone 1.00 |" in text
+    assert "(performance/throughput.svg)" in text
 
 
 def test_profiles_name_what_takes_most_first() -> None:
