@@ -29,11 +29,13 @@ class Surroundings:
         subnets: those that ``auto`` may stand for.
         gateways: the routers in them, and in the overlays.
         overlays: those that may be Swarm's ingress network, through which everybody comes.
+        reaches_ipv6: whether an IPv6 address may be reached at all; true where nothing is known of the routes.
     """
 
     subnets: tuple[Network, ...] = ()
     gateways: tuple[Address, ...] = ()
     overlays: tuple[Network, ...] = ()
+    reaches_ipv6: bool = True
 
     @property
     def has_ipv6(self) -> bool:
@@ -59,6 +61,7 @@ def surroundings(route: str, ipv6_route: str, mtu: Mapping[str, int] | None = No
     """
     attached: list[tuple[str, Network]] = []
     routers: list[tuple[str, Address]] = []
+    reaches_ipv6 = False
     for fields in (line.split() for line in route.splitlines()[1:]):
         if len(fields) < 8 or fields[0] == "lo":
             continue
@@ -71,10 +74,11 @@ def surroundings(route: str, ipv6_route: str, mtu: Mapping[str, int] | None = No
         if len(fields) < 10 or fields[9] == "lo":
             continue
         router = ipaddress.IPv6Address(bytes.fromhex(fields[4]))
+        net = ipaddress.IPv6Network((bytes.fromhex(fields[0]), int(fields[1], 16)))
+        reaches_ipv6 |= not net.is_link_local and not net.is_multicast
         if int(fields[8], 16) & RTF_GATEWAY:
             routers.append((fields[9], router))
             continue
-        net = ipaddress.IPv6Network((bytes.fromhex(fields[0]), int(fields[1], 16)))
         if 0 < net.prefixlen < 128 and not net.is_link_local and not net.is_multicast:
             attached.append((fields[9], net))
     mtu = mtu or {}
@@ -91,6 +95,7 @@ def surroundings(route: str, ipv6_route: str, mtu: Mapping[str, int] | None = No
         tuple(dict.fromkeys(net for _, net in attached if net not in overlays)),
         tuple(dict.fromkeys(gateways)),
         tuple(dict.fromkeys(overlays)),
+        reaches_ipv6,
     )
 
 

@@ -1,5 +1,6 @@
 """What an app hands over arrives as it was, signed, and its envelope with it."""
 
+import re
 import smtplib
 
 import dkim
@@ -181,6 +182,18 @@ def test_the_envelope_is_kept_for_each_recipient(relay: PostroadContainer, inter
         assert received.sender == "bounces+123@sender.example"
     story = relay.follow(message_id)
     assert sorted(event["recipient"] for event in story if event["event"] == "delivered") == sorted(recipients)
+
+
+def test_without_a_way_to_ipv6_no_such_address_is_asked_for(relay: PostroadContainer, internet: Internet) -> None:
+    internet.add_zone("fresh.example")
+    internet.publish_host("mx.fresh.example", internet.mx.address)
+    internet.publish("fresh.example", "MX", "10 mx.fresh.example")
+    internet.dns.run("rndc", "querylog", "on")
+    relay.follow(send(relay, letter(To="user@fresh.example")))  # refused: the MX does not know the domain
+    internet.dns.run("rndc", "querylog", "off")
+    asked = set(re.findall(r"query: (\S+) IN (\S+)", internet.dns.logs()))
+    assert {("fresh.example", "MX"), ("mx.fresh.example", "A")} <= asked
+    assert ("mx.fresh.example", "AAAA") not in asked
 
 
 def test_a_refused_recipient_comes_back_to_the_sender(relay: PostroadContainer, internet: Internet) -> None:

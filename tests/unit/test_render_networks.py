@@ -168,3 +168,17 @@ def test_a_gateway_that_is_named_as_a_network_stays_untrusted() -> None:
     assert [line for line in access({"networks": [router], "trust_gateway": True}) if router in line] == [
         f"Connect:{router}\tRELAY"
     ]
+
+
+@pytest.mark.parametrize(
+    ("routes", "reaches"),
+    [
+        ((), False),
+        ((1, 3, 4), False),  # link-local, loopback, multicast
+        ((0,), True),
+        ((2,), True),  # a default route alone, as where addresses are /128
+    ],
+)
+def test_ipv6_is_reached_by_a_route_that_leads_out(routes: tuple[int, ...], reaches: bool) -> None:
+    lines = IPV6_ROUTE.splitlines(keepends=True)
+    assert surroundings(ROUTE, "".join(lines[i] for i in routes)).reaches_ipv6 is reaches
