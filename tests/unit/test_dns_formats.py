@@ -35,12 +35,21 @@ def test_any_text_survives_a_zone_file(text: str) -> None:
     assert parsed(line) == text
 
 
+def is_parsed(text: str) -> bool:
+    """Not by Python's parser, which does not know how Terraform escapes the starts of templates: the next test has those."""
+    return text.encode(errors="ignore").decode() == text and "${" not in text and "%{" not in text
+
+
 @settings(deadline=None, max_examples=25)  # the parser takes its time
-@given(st.text(max_size=600).filter(lambda text: text.encode(errors="ignore").decode() == text))
+@given(st.text(max_size=600).filter(is_parsed))
 def test_any_text_is_valid_terraform(text: str) -> None:
     made = terraform([planned(text)])
     assert made.isascii()
     assert hcl2.loads(made)["resource"]
+
+
+def test_starts_of_templates_are_escaped_for_terraform() -> None:
+    assert '"a$${b}%%{c}"' in terraform([planned("a${b}%{c}")])
 
 
 @pytest.mark.parametrize("length", [0, 1, 254, 255, 256, 510, 511])
