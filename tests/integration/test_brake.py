@@ -83,6 +83,7 @@ def test_a_domain_is_braked_for_neighbours_until_it_is_released(
     wait_until(lambda: metrics(relay)["postroad_rejects_total,braked"] == 1)
     assert metrics(relay)["postroad_bounce_rate_domains,braked"] == 1
 
+    assert relay.shell(f"python3 -c '{STORED}'") == (0, "2\n")
     relay.get_wrapped_container().stop(timeout=20)
     again = start_relay(**config)
     assert ask(app, again, "app@sender.example")[0] == 451
@@ -100,16 +101,6 @@ def test_a_domain_is_braked_for_neighbours_until_it_is_released(
     send(app, again, ["user@rcpt.example"])
     wait_until(lambda: metrics(again)["postroad_bounce_rate_domains,braked"] == 0)
     assert again.shell("cat /var/lib/postroad/braked") == (0, "")
-
-
-def test_without_a_rate_there_is_a_warning_alone(start_relay: Relays) -> None:
-    relay = start_relay(events={"brake": {"minimum": 1}})
-    with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
-        smtp.sendmail("app@sender.example", "unknown-brake-3@rcpt.example", letter().as_string())
-        wait_for_state(relay, "warning")
-        smtp.sendmail("app@sender.example", "user@rcpt.example", letter().as_string())
-    assert [event["state"] for event in rates(relay)] == ["warning"]
-    wait_until(lambda: relay.shell(f"python3 -c '{STORED}'") == (0, "1\n"))
 
 
 def test_the_brake_grips_in_a_session_that_is_open(start_relay: Relays) -> None:

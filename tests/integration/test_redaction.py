@@ -1,6 +1,6 @@
 """What `docker logs` shows of addresses where `log.redact` is set: no mailbox's name."""
 
-import json
+import re
 import smtplib
 from collections.abc import Callable
 from pathlib import Path
@@ -72,22 +72,10 @@ def test_no_mailbox_s_name_is_in_the_container_s_log(
     assert delivered["recipient"].startswith("#")
     assert len(delivered["sender"]) == 17
 
+    bounced = [event for event in relay.events() if event["event"] == "bounced"]
+    assert all(re.search(r"<#[0-9a-f]{16}>: Recipient address rejected", event["reply"]) for event in bounced)
+
     again = start_relay(log={"redact": "hash"}, **config)
     again.follow(send(again, letter(), from_addr=SENDER, to_addrs=TO[:1]))
     (event,) = [event for event in again.events() if event["event"] == "delivered"]
     assert (event["recipient"], event["sender"]) == (delivered["recipient"], delivered["sender"])
-
-
-def test_domains_stay_in_text(start_relay: Relays, password: Path) -> None:
-    relay = start_relay(
-        log={"redact": "domain"},
-        clients={"users": [{"name": f"login-{MARK}@sender.example", "password_file": "/run/secrets/app"}]},
-        mounts={str(password.parent): "/run/secrets"},
-    )
-    use(relay)
-    wait_until(lambda: '"event": "bounced"' in relay.log())
-    assert MARK not in relay.log().lower()
-    bounced = [event for event in relay.events() if event["event"] == "bounced" and event["dsn"] == "5.1.1"]
-    assert {event["recipient"] for event in bounced} == {"***@rcpt.example"}
-    assert all("<***@rcpt.example>: Recipient address rejected" in event["reply"] for event in bounced)
-    assert json.loads(relay.command("trace", "--json", TO[1]))["messages"]
