@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from postroad.store import database
 from postroad.testing import PostroadContainer
-from tests.integration import test_http, test_pipeline, test_trace
+from tests.integration import test_pipeline, test_trace
 from tests.integration.conftest import RELAYS, Relays, letter, send, wait_until
 from tests.integration.inside import inside
 from tests.integration.test_http import get
@@ -28,10 +28,8 @@ wait_for = partial(wait_until, timeout=60)
 globals().update({name: value for name, value in vars(test_store).items() if name.startswith("test_")})
 for same in (
     test_pipeline.test_twenty_thousand_events_are_all_kept,
-    test_http.test_counts_and_goes_on_counting_in_a_new_container,
     test_trace.test_a_dead_mailbox_is_suppressed_and_a_new_container_knows,
     test_trace.test_a_kill_loses_no_event_and_is_told,
-    test_trace.test_each_recipient_s_end_is_told,
 ):
     globals()[same.__name__] = same
 
@@ -96,11 +94,6 @@ def start_relay(
         request.node.stash[RELAYS] = relays.started
         yield relays
         assert not [relay for relay in relays.started if store.password in relay.log()]
-
-
-@pytest.fixture
-def relay(start_relay: PostgresRelays) -> PostroadContainer:
-    return start_relay()
 
 
 def test_mail_flows_without_the_server(
