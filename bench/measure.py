@@ -25,7 +25,7 @@ from bench.scenarios import BASE, Scenario
 from dev.sbom import stanzas
 
 _ROUND_SECONDS = 120
-_REST_SECONDS = 20
+_REST_SECONDS = 30
 _TRACED_MESSAGES = 25
 
 Progress = Callable[[str, int, int], None]

@@ -1,5 +1,6 @@
 """The HTTP port: `/healthz`, `/readyz`, `/metrics`. It reads only, and says nothing that names a person."""
 
+import contextlib
 import json
 import math
 import socket
@@ -19,7 +20,9 @@ from postroad.store.metrics import Collector, health
 MOST = 16
 """Requests at once; whoever comes then is turned away."""
 PATIENCE = 5.0
-"""Seconds that a client may take for its request, and for reading the answer."""
+"""Seconds for which a client may say nothing, or read nothing."""
+LONGEST = 10.0
+"""Seconds after which it is cut off, however busy: a letter now and then would hold its place for ever."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -108,13 +111,22 @@ class Server(ThreadingHTTPServer):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Serve one."""
+        over = threading.Timer(LONGEST, _cut_off, [request])
+        over.daemon = True
+        over.start()
         try:
             super().process_request_thread(request, client_address)
         finally:
+            over.cancel()
             self._free.release()
 
     def handle_error(self, *_: Any) -> None:
         """A client that goes away, or is too slow, is no news."""
+
+
+def _cut_off(request: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it has just ended
+        request.shutdown(socket.SHUT_RDWR)
 
 
 def serve(host: str, port: int, engine: Engine, listener: int | None = None) -> Server:

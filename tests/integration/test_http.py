@@ -2,10 +2,13 @@
 
 import json
 import socket
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from postroad.testing import PostroadContainer
@@ -84,6 +87,63 @@ def test_reads_only_and_bears_slow_clients(relay: PostroadContainer) -> None:
     except OSError:  # it hung up on the body
         code = 501
     assert code == 501
+
+
+def test_a_client_that_says_a_letter_now_and_then_does_not_keep_its_place(relay: PostroadContainer) -> None:
+    wait_for(lambda: _answers(relay))
+    slow = [socket.create_connection((relay.address, 8025)) for _ in range(16)]
+    try:
+        for client in slow:
+            client.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
+        wait_for(lambda: not _answers(relay))
+        began = time.monotonic()
+        while not _answers(relay):
+            for client in slow:
+                with suppress(OSError):  # cut off
+                    client.sendall(b"x")
+            assert time.monotonic() - began < 60
+            time.sleep(0.5)
+    finally:
+        for client in slow:
+            client.close()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /metrics HTTP/1.1\r\nHost: " + b"x" * 100_000 + b"\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\n" + b"X: y\r\n" * 1000 + b"\r\n",
+        b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\n\r\n",
+    ],
+    ids=["long-header", "many-headers", "long-path"],
+)
+def test_what_is_too_long_is_refused(request_: bytes, relay: PostroadContainer) -> None:
+    wait_for(lambda: _answers(relay))
+    assert _say(relay, request_)[:12] in {b"HTTP/1.0 414", b"HTTP/1.0 431", b""}  # it may hang up on the rest
+    assert _answers(relay)
+
+
+def test_the_host_that_is_asked_for_changes_and_shows_nothing(relay: PostroadContainer) -> None:
+    wait_for(lambda: _answers(relay))
+    said = _say(relay, b"GET /healthz HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+    assert said.startswith(b"HTTP/1.0 200")
+    assert b"evil" not in said
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"])
+def test_nothing_but_reading_is_offered(method: str, relay: PostroadContainer) -> None:
+    wait_for(lambda: _answers(relay))
+    assert _say(relay, f"{method} /metrics HTTP/1.1\r\n\r\n".encode()).startswith(b"HTTP/1.0 501")
+
+
+def _say(relay: PostroadContainer, request: bytes) -> bytes:
+    """All that comes back; nothing where the connection is closed on us."""
+    said = b""
+    with socket.create_connection((relay.address, 8025), timeout=20) as client, suppress(ConnectionError):
+        client.sendall(request)
+        while data := client.recv(65536):
+            said += data
+    return said
 
 
 def _answers(relay: PostroadContainer) -> bool:
