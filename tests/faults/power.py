@@ -107,8 +107,8 @@ def _attached(tracer: str) -> bool:
 def watch_fsync(bench: Bench, row: Row, tell: Callable[[str], None], short: bool) -> None:
     """Look at the system calls before each 250; and show that this finds a sendmail that does not save."""
     count = 3 if short else 30
-    for defines in ({}, {"confSAFE_QUEUE": "False"}):
-        relay = bench.relay(sendmail={"defines": defines})
+    for raw in ("", "O SuperSafe=False\n"):
+        relay = bench.relay(sendmail={"local_config": raw})
         tracer = f"{bench.internet.network}-strace"
         docker(
             "run", "--detach", f"--name={tracer}", f"--label={LABEL}={bench.internet.network}",
@@ -118,7 +118,7 @@ def watch_fsync(bench: Bench, row: Row, tell: Callable[[str], None], short: bool
         wait_until(partial(_attached, tracer), 30, "strace")
         load = Load(bench, ["relay"], count=count, workers=1, rate=0)
         load.wait()
-        if not defines:
+        if not raw:
             settle(row, bench, [relay], load)
         found = unsaved(docker("exec", tracer, "cat", "/trace"))
         docker("rm", "--force", tracer)
@@ -126,7 +126,7 @@ def watch_fsync(bench: Bench, row: Row, tell: Callable[[str], None], short: bool
         bench.relays.remove(relay)
         if len(found) != count:
             row.faults.append(f"{len(found)} of {count} answers seen")
-        if not defines:
+        if not raw:
             row.injected = len(found)
             row.faults += [f"answered 250 before it was saved: {missing}" for missing in found if missing]
         elif not all(found):

@@ -88,15 +88,18 @@ def test_an_altered_body_fails_dkim(internet: Internet, sender: Sender) -> None:
     assert internet.wait_for_message("<altered@sender.example>").verdict("dkim") == "fail"
 
 
-def test_a_changed_key_counts_at_once(internet: Internet, sender: Sender) -> None:
+def test_a_changed_key_counts_within_seconds(internet: Internet, sender: Sender) -> None:
     key = internet.dns.run("dig", "+short", "@127.0.0.1", KEY_NAME, "TXT").decode().replace('" "', "").strip('"\n')
+
+    def verdict(name: str) -> str:
+        sender.send(sender.signed(f"{name}@sender.example"))
+        return internet.wait_for_message(f"<{name}@sender.example>").verdict("dkim")
+
+    # what has a TTL of 0 is good for the second in which it came
     internet.unpublish(KEY_NAME, "TXT")
-    sender.send(sender.signed("no-key@sender.example"))
+    assert any(verdict(f"no-key-{number}") in {"permerror", "fail"} for number in range(20))
     internet.publish(KEY_NAME, "TXT", key.replace("\\", ""))
-    sender.send(sender.signed("key@sender.example"))
-    verdicts = [internet.wait_for_message(f"<{name}@sender.example>").verdict("dkim") for name in ("no-key", "key")]
-    assert verdicts[0] in {"permerror", "fail"}
-    assert verdicts[1] == "pass"
+    assert any(verdict(f"key-{number}") == "pass" for number in range(20))
 
 
 @pytest.mark.parametrize(
