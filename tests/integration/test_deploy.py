@@ -1,16 +1,19 @@
-"""What deploy/ holds is right for the metrics that are served, by Prometheus's own tool."""
+"""What deploy/ holds is right for the metrics that are served, by Prometheus's own tool; and the resolver starts."""
 
 import json
 import re
+import secrets
 import subprocess
 from pathlib import Path
 
+import dns.exception
+import dns.resolver
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from postroad.store.metrics import LABELS
 from postroad.testing import PostroadContainer
-from tests.integration.conftest import letter, send
+from tests.integration.conftest import letter, send, wait_until
 from tests.integration.test_http import get
 from tests.integration.test_trace import wait_for
 from tests.internet.internet import IMAGE, TREE, Internet
@@ -90,3 +93,27 @@ def test_they_name_what_is_served_and_promtool_takes_that(relay: PostroadContain
         used = {*re.findall(r'(\w+)=~?"', each)}
         used |= {name.strip() for group in re.findall(r"by \(([^)]*)\)", each) for name in group.split(",")}
         assert used <= labels, each
+
+
+def test_the_resolver_for_dane_answers_the_relay_beside_the_default_compose_file() -> None:
+    files = [f"--file={ROOT / name}" for name in ("compose.yaml", "deploy/compose.dane.yaml")]
+    compose = ["docker", "compose", f"--project-name=postroad-dane-{secrets.token_hex(3)}", *files]
+    wanted = json.loads(subprocess.check_output([*compose, "config", "--format=json"]))
+    (address,) = wanted["services"]["postroad"]["dns"]
+    assert wanted["services"]["postroad"]["environment"]["POSTROAD_DELIVERY__TLS__POLICY"] == "dane"
+    resolver = dns.resolver.Resolver(configure=False)
+    resolver.nameservers, resolver.lifetime = [address], 2
+
+    def answers() -> bool:
+        try:
+            return [str(each) for each in resolver.resolve("localhost.", "A")] == [
+                "127.0.0.1"
+            ]  # known without the internet
+        except dns.exception.DNSException:
+            return False
+
+    try:
+        subprocess.run([*compose, "up", "--detach", "--build", "--quiet-pull", "resolver"], check=True)
+        wait_until(answers, timeout=30)
+    finally:
+        subprocess.run([*compose, "down", "--volumes", "--rmi=local"], check=True)
