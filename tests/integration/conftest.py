@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from email.message import EmailMessage
 from email.utils import make_msgid
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -62,6 +63,15 @@ def zones(internet: Internet) -> Internet:
     closed = '{ type primary; file "/var/cache/bind/closed.example.zone"; allow-query { none; }; };'
     internet.dns.run("rndc", "modzone", "closed.example", closed)
     return internet
+
+
+@pytest.fixture(scope="module")
+def ca_file(internet: Internet, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file with the certificate of the authority that signs those of the MX hosts, for a container to read."""
+    path: Path = tmp_path_factory.mktemp("authority") / "ca.pem"
+    path.write_bytes(internet.ca_certificate())
+    path.parent.chmod(0o755)
+    return str(path)
 
 
 StartRelay = Callable[..., PostroadContainer]

@@ -1,7 +1,6 @@
 """MTA-STS (RFC 8461): what the policies of recipients' domains let through, and what happens when they can't be had."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,14 +46,6 @@ TABLE = {
 
 
 @pytest.fixture(scope="module")
-def authority(internet: Internet, tmp_path_factory: pytest.TempPathFactory) -> str:
-    path: Path = tmp_path_factory.mktemp("authority") / "ca.pem"
-    path.write_bytes(internet.ca_certificate())
-    path.parent.chmod(0o755)
-    return str(path)
-
-
-@pytest.fixture(scope="module")
 def watch(internet: Internet) -> Watch:
     return internet.add_watch("watch.mx.sts.example")
 
@@ -92,14 +83,14 @@ def publish_mx(internet: Internet, servers: Mapping[str, str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def start(relays: Relays, policies: Policies, authority: str) -> Callable[..., PostroadContainer]:
+def start(relays: Relays, policies: Policies, ca_file: str) -> Callable[..., PostroadContainer]:
     """Starts a relay that keeps to MTA-STS."""
 
     def start(
         *, tls: dict[str, Any] | None = None, delivery: dict[str, Any] | None = None, **config: Any
     ) -> PostroadContainer:
         wanted = {**(delivery or {}), "tls": {"mta_sts": True, "ca_file": "/ca.pem", **(tls or {})}}
-        return relays(mounts={authority: "/ca.pem"}, delivery=wanted, **config)
+        return relays(mounts={ca_file: "/ca.pem"}, delivery=wanted, **config)
 
     return start
 

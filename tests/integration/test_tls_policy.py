@@ -1,7 +1,5 @@
 """TLS with recipients' MX hosts: what each policy lets through, and what it keeps in the queue."""
 
-from pathlib import Path
-
 import pytest
 
 from postroad.testing import ENDS, PostroadContainer
@@ -37,15 +35,7 @@ CELLS = [(server, policy, end) for server, row in TABLE.items() for policy, end 
 
 
 @pytest.fixture(scope="module")
-def authority(internet: Internet, tmp_path_factory: pytest.TempPathFactory) -> str:
-    path: Path = tmp_path_factory.mktemp("authority") / "ca.pem"
-    path.write_bytes(internet.ca_certificate())
-    path.parent.chmod(0o755)
-    return str(path)
-
-
-@pytest.fixture(scope="module")
-def relay(relays: Relays, internet: Internet, authority: str) -> PostroadContainer:
+def relay(relays: Relays, internet: Internet, ca_file: str) -> PostroadContainer:
     """A relay with a domain, and so a policy, for each cell of the table."""
     for server in TABLE:
         host = f"{server}.mx.example"
@@ -62,7 +52,7 @@ def relay(relays: Relays, internet: Internet, authority: str) -> PostroadContain
     policies = {f"{policy}.{server}.example": policy for server, policy, _ in CELLS}
     # the policy of all other domains refuses everything: none of the cells is its doing
     return relays(
-        mounts={authority: "/ca.pem"},
+        mounts={ca_file: "/ca.pem"},
         delivery={
             "tls": {
                 "ca_file": "/ca.pem",
@@ -105,9 +95,9 @@ def test_one_message_goes_where_it_may(relay: PostroadContainer, internet: Inter
     assert [event["recipient"] for event in events if event["event"] == "deferred"] == [f"two@{domains[1]}"]
 
 
-def test_a_policy_for_all_and_for_what_is_below(relays: Relays, internet: Internet, authority: str) -> None:
+def test_a_policy_for_all_and_for_what_is_below(relays: Relays, internet: Internet, ca_file: str) -> None:
     relay = relays(
-        mounts={authority: "/ca.pem"},
+        mounts={ca_file: "/ca.pem"},
         delivery={
             "tls": {
                 "policy": "require",
