@@ -3,6 +3,7 @@
 It runs beside the mail, which does not depend on it: while it can't write, events wait in the journal.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -10,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -108,7 +109,8 @@ class Recorder:
                 begin_anew()  # without Alembic in memory
             self._journal = database.journal(self._engine)
             self._upgraded = True
-            self._start_senders()
+            with _enough_threads():
+                self._start_senders()
             self._serve()
         with self._engine.connect() as connection:
             position = writer.position(connection, self._journal)
@@ -161,7 +163,8 @@ class Recorder:
             self._served = True
             host, port = self._settings["http"]
             try:
-                self._server = http.serve(host, port, self._engine, rest.inherited())
+                with _enough_threads():
+                    self._server = http.serve(host, port, self._engine, rest.inherited())
             except OSError as error:
                 tell("err", f"http.listen: {host}:{port} can't be listened on: {error.strerror}")
 
@@ -200,6 +203,16 @@ class Recorder:
             return TIDY
         visited = self._server.visited if self._server else -math.inf
         return max(self._rest_at, visited + rest.AWAKE) - time.monotonic()
+
+
+@contextlib.contextmanager
+def _enough_threads() -> Iterator[None]:
+    """End this process where it can't start a thread; the supervisor starts it anew, later each time."""
+    try:
+        yield
+    except RuntimeError as error:
+        tell("err", f"the recorder ends and is started anew: {error}; the limit of processes (pids) may be reached")
+        sys.exit(1)
 
 
 def begin_anew() -> NoReturn:

@@ -107,15 +107,21 @@ class Server(ThreadingHTTPServer):
         if not self._free.acquire(blocking=False):
             self.shutdown_request(request)
             return
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no thread can be started now
+            self._free.release()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Serve one."""
         over = threading.Timer(LONGEST, _cut_off, [request])
         over.daemon = True
-        over.start()
         try:
+            over.start()
             super().process_request_thread(request, client_address)
+        except RuntimeError:  # not even a timer can be started
+            self.shutdown_request(request)
         finally:
             over.cancel()
             self._free.release()

@@ -185,6 +185,7 @@ class Supervisor:
         except CommandError as error:
             self._say("error", str(error))
             child.died()
+            return
         except SupervisionError as error:
             self._say("error", str(error))
             child.signal(signal.SIGKILL)

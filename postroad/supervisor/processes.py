@@ -41,8 +41,8 @@ class Child:
         """
         self.due = 0.0
         self.stale = frozenset()
+        self.started = time.monotonic()  # of the attempt, too: one that fails is a death soon after a start
         self.pid = system.spawn(self.process.argv, self.process.env)
-        self.started = time.monotonic()
 
     def reload(self) -> None:
         """Let it read its files anew."""
