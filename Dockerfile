@@ -11,7 +11,11 @@ RUN apt-get update \
 COPY preload /src/preload
 RUN mkdir -p /out/usr/local/lib/postroad \
     && gcc -std=gnu17 -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -Wl,-z,relro,-z,now,-s \
-        -o /out/usr/local/lib/postroad/preload.so /src/preload/postroad.c -ldl
+        -o /out/usr/local/lib/postroad/preload.so /src/preload/postroad.c -ldl \
+    && lib=/out/usr/lib/$(gcc -print-multiarch) && mkdir -p "$lib" \
+    && gcc -std=gnu17 -O2 -fPIC -shared -Wall -Wextra -Werror -Wl,-z,relro,-z,now,-s -Wl,-soname,libnsl.so.2 \
+        -Wl,--version-script=<(echo 'LIBNSL_1.0 { *; };') -o "$lib/libnsl.so.2" /src/preload/absent.c \
+    && ln -s libnsl.so.2 "$lib/libwrap.so.0"
 WORKDIR /src
 COPY pyproject.toml uv.lock dev/uv.txt ./
 # uv reads the bundle from SSL_CERT_FILE, pip from PIP_CERT
@@ -41,11 +45,11 @@ ARG PACKAGES_DATE=
 ENV DEBIAN_FRONTEND=noninteractive
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 # The daemons' packages are unpacked without their dependencies on Perl, make, cron and init scripts; what their binaries
-# link against is installed. Their entries in /var/lib/dpkg/status.d let vulnerability scanners see them.
+# link against is installed, but for libnsl2 and libwrap0 (preload/absent.c). Their entries in /var/lib/dpkg/status.d let vulnerability scanners see them.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
         ca-certificates libpython3.13-stdlib m4 openssl python3.13-minimal \
-        libdb5.3t64 libldap2 liblockfile1 libnsl2 libsasl2-2 libsasl2-modules libsasl2-modules-db libssl3t64 libwrap0 \
+        libdb5.3t64 libldap2 liblockfile1 libsasl2-2 libsasl2-modules libsasl2-modules-db libssl3t64 \
         dns-root-data liblua5.3-0 libmemcached11t64 libmilter1.0.1 libopendbx1t64 libopendkim11 \
         librbl1 libunbound8 libvbr2 libpq5 \
     && mkdir /tmp/debs /var/lib/dpkg/status.d \
@@ -67,6 +71,8 @@ RUN groupadd --gid 2525 smmta \
 RUN dpkg --purge --force-all debconf apt perl-base \
     && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
     && find /usr/libexec/sendmail -type f ! -name sendmail ! -name makemap -delete \
+    # sendmail loads every mechanism that it finds, and is to use PLAIN, LOGIN and CRAM-MD5 only
+    && rm /usr/lib/*/sasl2/lib{anonymous,digestmd5,ntlm,scram}.* \
     && rm -f /usr/bin/{su,newgrp,mount,umount,passwd,gpasswd,chsh,chfn,chage} \
     && rm -rf /tmp/* /var/tmp/* /var/cache/* /var/log/* /var/lib/apt /etc/apt /etc/init.d /etc/cron.* /etc/mail/* \
         /usr/lib/systemd /usr/share/doc /usr/share/man /usr/share/info /usr/share/locale /usr/share/lintian /usr/share/bug \

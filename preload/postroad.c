@@ -7,12 +7,16 @@
  *                  POSTROAD_LOG_SOCKET (they can't make /dev/log);
  *   getpwuid(), getpwnam(), getgrnam()  answer for a user that /etc/passwd does not have, such as OpenShift gives a
  *                  container: it is the one user that the image's files mean, smmta;
+ *   SSL_CTX_load_verify_locations(), SSL_load_client_CA_file()  read the trusted authorities once, in the daemon: each
+ *                  of its children that begins an encrypted connection would read some 140 certificates again;
  *   SSL_CTX_use_certificate_file()  takes the certificates of the issuers from the file, too: sendmail would send its
  *                  own only, and clients could not verify what an intermediate authority has signed;
+ *   gethostbyaddr()  knows no names: sendmail would ask the DNS who each client is before it answers;
  *   connect(), accept()  make TCP send at once: sendmail writes a message in pieces of 4 KB, and the last one would wait
  *                  until the receiver has acknowledged those before, which receivers put off by some 40 ms;
- *   exit()         in a forked child leaves out what libraries do at the end: a child a connection and two a message would
- *                  each free, one by one, what the kernel frees at once.
+ *   fork(), wait() make the delivery of a message in the background one fork and not two;
+ *   exit()         in a forked child leaves out what libraries do at the end: a child a connection and one a message would
+ *                  each free, one by one, what the kernel frees at once;
  *   fsync(), unlink()  also save the names of new files in the queue, and delete a message in the order that leaves
  *                  none without its body, whenever the power fails.
  *
@@ -30,6 +34,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pwd.h>
@@ -108,6 +113,15 @@ EXPORT int
 __gethostname_chk(char *name, size_t size, size_t room)
 {
 	return gethostname(name, size < room ? size : room);
+}
+
+/* Nothing is decided by a client's name here, and a DNS that does not answer would keep the app waiting. */
+EXPORT struct hostent *
+gethostbyaddr(const void *address, socklen_t length, int family)
+{
+	(void)address, (void)length, (void)family;
+	h_errno = HOST_NOT_FOUND;
+	return NULL;
 }
 
 /* ---- who this is ---- */
@@ -193,6 +207,73 @@ SSL_CTX_use_certificate_file(void *context, const char *file, int type)
 	return whole == NULL ? 0 : whole(context, file);
 }
 
+/* ---- the trusted authorities ---- */
+
+/* What the process that began with main() has read, for its children; an exec(), as at a reload, reads anew. */
+static struct {
+	char file[256], folder[256];
+	void *store; /* X509_STORE */
+} authorities;
+
+static pid_t started; /* the process that began with main(); its children have others */
+
+__attribute__((constructor)) static void
+remember_process(void)
+{
+	started = getpid();
+}
+
+static bool
+is_same(const char *known, const char *path)
+{
+	return strcmp(known, path == NULL ? "" : path) == 0;
+}
+
+EXPORT int SSL_CTX_load_verify_locations(void *context, const char *file, const char *folder);
+
+EXPORT int
+SSL_CTX_load_verify_locations(void *context, const char *file, const char *folder)
+{
+	int (*next)(void *, const char *, const char *) = NULL, (*hold)(void *) = NULL, done;
+	void (*share)(void *, void *) = NULL;
+	void *(*store_of)(const void *) = NULL;
+
+	*(void **)&next = dlsym(RTLD_NEXT, "SSL_CTX_load_verify_locations");
+	*(void **)&hold = dlsym(RTLD_DEFAULT, "X509_STORE_up_ref");
+	*(void **)&share = dlsym(RTLD_DEFAULT, "SSL_CTX_set1_cert_store");
+	*(void **)&store_of = dlsym(RTLD_DEFAULT, "SSL_CTX_get_cert_store");
+	if (next == NULL)
+		return 0;
+	if (getpid() != started && authorities.store != NULL && share != NULL
+	    && is_same(authorities.file, file) && is_same(authorities.folder, folder)) {
+		share(context, authorities.store);
+		return 1;
+	}
+	done = next(context, file, folder);
+	if (done == 1 && getpid() == started && authorities.store == NULL && hold != NULL && store_of != NULL
+	    && (size_t)snprintf(authorities.file, sizeof authorities.file, "%s", file == NULL ? "" : file) < sizeof authorities.file
+	    && (size_t)snprintf(authorities.folder, sizeof authorities.folder, "%s", folder == NULL ? "" : folder)
+	        < sizeof authorities.folder
+	    && hold(store_of(context)) == 1)
+		authorities.store = store_of(context);
+	return done;
+}
+
+EXPORT void *SSL_load_client_CA_file(const char *file);
+
+/* The names that a server asks clients' certificates for: a client, which a child with a context of its own is, has none. */
+EXPORT void *
+SSL_load_client_CA_file(const char *file)
+{
+	void *(*next)(const char *) = NULL, *(*none)(void) = NULL;
+
+	*(void **)&none = dlsym(RTLD_DEFAULT, "OPENSSL_sk_new_null");
+	if (getpid() != started && none != NULL)
+		return none();
+	*(void **)&next = dlsym(RTLD_NEXT, "SSL_load_client_CA_file");
+	return next == NULL ? NULL : next(file);
+}
+
 /* ---- connections ---- */
 
 /* Let a TCP connection send each write at once; nothing happens to other sockets. errno is as it was. */
@@ -222,11 +303,12 @@ connect(int descriptor, const struct sockaddr *peer, socklen_t length)
 	return next(descriptor, peer, length);
 }
 
+static int accepted = -1; /* the last client's descriptor */
+
 EXPORT int
 accept(int descriptor, struct sockaddr *peer, socklen_t *length)
 {
 	static int (*next)(int, struct sockaddr *, socklen_t *);
-	int accepted;
 
 	if (next == NULL)
 		*(void **)&next = dlsym(RTLD_NEXT, "accept");
@@ -238,6 +320,83 @@ accept(int descriptor, struct sockaddr *peer, socklen_t *length)
 	if (accepted >= 0)
 		send_at_once(accepted, peer);
 	return accepted;
+}
+
+/* ---- children ---- */
+
+/*
+ * To deliver a message in the background, the process that serves its client (and is the daemon's child) forks, and that
+ * process forks once more and ends, so that nobody has to wait for the second (sendall(), deliver.c). One is enough: who
+ * serves clients reaps whatever ends, in a handler of SIGCHLD (reapchild()), and of whom it leaves behind, PID 1 takes care.
+ * So the first child takes itself for the second, and the wait for it ends at once. No process that serves a client forks for
+ * anything else here: there is no ETRN (PrivacyOptions) and no mailer that is a program.
+ */
+
+static enum { DAEMON, SERVER, DELIVERY } role;
+static bool is_second;   /* this process is a delivery, and has not yet come to the second fork() */
+static pid_t not_waited; /* the delivery that this server need not wait for */
+
+/* Whether the daemon has just accepted a client, for whom it now forks. */
+static bool
+has_client(void)
+{
+	struct sockaddr_storage peer;
+	socklen_t length = sizeof peer;
+	int error = errno;
+	bool has = accepted >= 0 && getpeername(accepted, (struct sockaddr *)&peer, &length) == 0
+	    && (peer.ss_family == AF_INET || peer.ss_family == AF_INET6);
+
+	errno = error;
+	return has;
+}
+
+EXPORT pid_t
+fork(void)
+{
+	static pid_t (*next)(void);
+	bool for_client = role == DAEMON && has_client();
+	pid_t child;
+
+	if (next == NULL)
+		*(void **)&next = dlsym(RTLD_NEXT, "fork");
+	if (next == NULL) {
+		errno = ENOSYS;
+		return -1;
+	}
+	if (is_second) {
+		is_second = false;
+		return 0;
+	}
+	child = next();
+	if (child == 0) {
+		not_waited = 0;
+		is_second = role == SERVER;
+		role = for_client ? SERVER : role == SERVER ? DELIVERY : role;
+	} else if (child > 0 && role == SERVER) {
+		not_waited = child;
+	}
+	return child;
+}
+
+EXPORT pid_t
+wait(int *status)
+{
+	static pid_t (*next)(int *);
+	pid_t waited = not_waited;
+
+	if (waited > 0) { /* its real end is for the handler, which calls waitpid() */
+		not_waited = 0;
+		if (status != NULL)
+			*status = 0;
+		return waited;
+	}
+	if (next == NULL)
+		*(void **)&next = dlsym(RTLD_NEXT, "wait");
+	if (next == NULL) {
+		errno = ENOSYS;
+		return -1;
+	}
+	return next(status);
 }
 
 /* ---- the end of a process ---- */
@@ -258,13 +417,6 @@ static struct {
 	void *argument;
 } handlers[MOST_HANDLERS]; /* those of the program itself, each once */
 static int handler_count; /* above MOST_HANDLERS: they did not fit */
-static pid_t started; /* the process that began with main(); its children have others */
-
-__attribute__((constructor)) static void
-remember_process(void)
-{
-	started = getpid();
-}
 
 /* Whether code is the program's own, and no library's. */
 static bool
@@ -350,6 +502,20 @@ sync_folder(const char *path, int (*sync)(int))
 	return result;
 }
 
+static bool control_is_gone; /* the folder was saved without the last message's control file */
+
+/* Whether this is the folder that sendmail saves between a body's end and its control file's, which has come before. */
+static bool
+is_saved(int descriptor)
+{
+	struct stat found;
+	bool saved = control_is_gone && fstat(descriptor, &found) == 0 && S_ISDIR(found.st_mode);
+
+	if (saved)
+		control_is_gone = false;
+	return saved;
+}
+
 /*
  * sendmail writes a message's body, then its control file, saves both with fsync(), and answers 250. It never saves the
  * folder, without which a file may be there and have no name (fsync(2)): common file systems do that by themselves, and
@@ -362,6 +528,8 @@ fsync(int descriptor)
 	char link[64], path[4096];
 	ssize_t length;
 
+	if (is_saved(descriptor))
+		return 0;
 	if (next == NULL)
 		*(void **)&next = dlsym(RTLD_NEXT, "fsync");
 	if (next(descriptor) != 0)
@@ -395,7 +563,7 @@ unlink(const char *path)
 		strcpy(control, path);
 		control[name == NULL ? 0 : name + 1 - path] = 'q';
 		if (next(control) == 0)
-			sync_folder(control, sync);
+			control_is_gone = sync_folder(control, sync) == 0;
 		else if (errno != ENOENT)
 			return -1;
 		errno = error;

@@ -450,3 +450,62 @@ got = [writer.communicate()[0].split(), writer.returncode]
 """
     # the program itself does all, last registered first
     assert inside(code) == [["program", "75", *["program"] * 100, "library"], 3]
+
+
+# --- children ---
+
+
+FORKS = """
+got = child('''
+def fork():  # Python's own refuses to return twice in one process
+    return libc.fork()
+def told(read): return os.read(read, 100).decode()
+listener = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(listener.getsockname())
+client_of_server = libc.accept(listener.fileno(), None, None) if ACCEPTED else -1
+(answer, say), (go, let_go) = os.pipe(), os.pipe()
+server = fork()
+if server == 0:
+    first = fork()
+    if first == 0:
+        second = fork()
+        if second == 0:
+            os.read(go, 1)
+            os.write(say, f"{os.getpid()} ".encode())
+            time.sleep(0.2)
+        os._exit(0)
+    begun = time.monotonic()
+    waited = libc.wait(None)  # as sendmail waits for the first
+    os.write(say, f"{first} {waited} {time.monotonic() - begun < 5} ".encode())
+    os.write(let_go, b"x")
+    time.sleep(0.1)
+    os.write(say, f"{libc.waitpid(-1, None, os.WNOHANG)} ".encode())  # as its handler of SIGCHLD asks
+    try: os.write(say, str(libc.waitpid(-1, None, 0)).encode())
+    finally: os._exit(0)
+libc.waitpid(server, None, 0)
+result = told(answer).split()
+''')
+"""
+
+
+def test_a_delivery_is_one_fork_and_nobody_waits_for_its_end(inside: Inside) -> None:
+    first, waited, _, delivering, unfinished, ended = inside(FORKS.replace("ACCEPTED", "True"))
+    # the first child does the work of the second, is taken for ended when it has not begun, and reaped when it has ended
+    assert first == waited == delivering == ended
+    assert unfinished == "0"
+
+
+def test_who_serves_no_client_forks_as_ever(inside: Inside) -> None:
+    first, waited, _, *rest = inside(FORKS.replace("ACCEPTED", "False"))
+    assert first == waited  # a child that has forked and ended
+    assert first not in rest
+
+
+def test_clients_names_are_not_asked_for(inside: Inside) -> None:
+    code = """
+got = child('''
+libc.gethostbyaddr.restype = ctypes.c_void_p
+result = libc.gethostbyaddr(bytes([127, 0, 0, 1]), 4, socket.AF_INET)
+''')
+"""
+    assert inside(code) is None
