@@ -5,9 +5,9 @@ import time
 from tests.faults.bench import TOOLS, docker
 from tests.faults.model import Fault, Trial
 
-DELIVERS = r"sendmail: .*(client|user open)"
-"""What sendmail writes into the command line of a process that delivers."""
-RECEIVES = r"sendmail: (server|[0-9A-Za-z]{14} ).*(cmd read|DATA|MAIL|RCPT|:)"
+DELIVERS = r"[s]endmail: .*(client|user open)"
+"""What sendmail writes into the command line of a process that delivers; what looks for it has a [ in its own."""
+RECEIVES = r"[s]endmail: (server|[0-9A-Za-z]{14} ).*(cmd read|DATA|MAIL|RCPT|:)"
 VICTIM = """
 for second in 1 2 3 4 5 6 7 8 9 10; do
     for process in /proc/[0-9]*; do
