@@ -7,7 +7,7 @@ import dkim
 import pytest
 
 from postroad.testing import PostroadContainer
-from tests.integration.conftest import letter, send
+from tests.integration.conftest import letter, send, wait_until
 from tests.internet.internet import Internet
 
 
@@ -40,6 +40,21 @@ def test_the_signature_verifies_with_another_implementation(relay: PostroadConta
     signed = tags["h"].replace(" ", "").lower().split(":")
     assert signed.count("from") == 2
     assert signed.count("subject") == 2
+
+
+STATES = "grep -hE '^State' /proc/[0-9]*/status"
+
+
+def test_a_session_that_goes_on_keeps_no_ended_delivery(relay: PostroadContainer, internet: Internet) -> None:
+    with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
+        messages = [letter() for _ in range(5)]
+        for message in messages:
+            smtp.send_message(message)
+        for message in messages:
+            internet.wait_for_message(str(message["Message-ID"]))
+        container = relay.get_wrapped_container()
+        wait_until(lambda: b"zombie" not in container.exec_run(["bash", "-c", STATES]).output)
+        assert smtp.noop()[0] == 250
 
 
 BODIES = {
