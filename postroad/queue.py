@@ -279,3 +279,20 @@ def delete(message: Message) -> bool | None:
             system.remove(message.path)
             system.remove(message.body)
         return held
+
+
+def move(path: Path, target: Path) -> bool | None:
+    """Move a message into another queue directory: True if done, False if somebody works on it, None if it is gone.
+
+    The body goes first: where this is cut short, the control file is still there, and finds it at the next attempt.
+
+    Raises:
+        OSError: its files can't be moved.
+    """
+    with lock(path) as held:
+        if held:
+            body = _body(path)
+            if body.exists():
+                system.move(body, target)
+            system.move(path, target)
+        return held

@@ -10,6 +10,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from postroad.errors import CommandError, InstallError
 
@@ -69,15 +70,18 @@ def capture(
     return done.returncode, done.stdout, done.stderr
 
 
-def spawn(argv: Sequence[str], env: Mapping[str, str], *, quiet: bool = False) -> int:
+def spawn(argv: Sequence[str], env: Mapping[str, str], *, quiet: bool = False, stdin: int | None = None) -> int:
     """Start a long-lived child with exactly ``env``, its own session and no signal blocked; return its process id.
 
     The caller reaps it. Descriptors other than standard output and error are not inherited; those neither if ``quiet``.
+    Its standard input is the descriptor ``stdin``, or empty.
 
     Raises:
         CommandError: it could not be started.
     """
-    actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
+    actions: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
+    if stdin is not None:
+        actions = [(os.POSIX_SPAWN_DUP2, stdin, 0)]
     if quiet:
         actions += [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_WRONLY, 0) for number in (1, 2)]
     try:
@@ -151,6 +155,28 @@ def status(path: str) -> str:
     except OSError:
         return ""
     return f"{found.st_dev}-{found.st_ino}-{found.st_size}-{found.st_mtime_ns}"
+
+
+def folder(path: Path) -> None:
+    """Make a folder for its owner only; one that is there is fine.
+
+    Raises:
+        InstallError: it can't be made.
+    """
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise InstallError(f"{path} can't be made by uid {os.getuid()}: {error.strerror}") from error
+
+
+def move(path: Path, target: Path) -> None:
+    """Give a file a place in another folder of the same file system, and see that it stays there."""
+    path.rename(target / path.name)
+    descriptor = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def point(link: Path, target: Path) -> None:

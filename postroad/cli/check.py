@@ -1,9 +1,11 @@
 """``postroad check``."""
 
+from datetime import UTC, datetime
+
 import click
 
 from postroad.config.load import load
-from postroad.render import certificate, users, webhooks
+from postroad.render import certificate, outbound, users, webhooks
 from postroad.render.install import policy, surroundings
 
 
@@ -13,7 +15,8 @@ def command(as_json: bool) -> None:
     """Validate the configuration: exit code 2 with every problem in it, or 0 with what it means."""
     config = load()
     pair, _, _ = certificate.given(config), users.database(config), webhooks.settings(config)
-    for warning in pair.warnings if pair else ():
+    held_back = outbound.warnings(config.delivery, datetime.now(UTC).date())
+    for warning in (*(pair.warnings if pair else ()), *held_back):
         click.echo(f"warning: {warning}", err=True)
     if as_json:
         click.echo(config.model_dump_json(indent=2))

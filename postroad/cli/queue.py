@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,8 +22,8 @@ from postroad.config.values import format_duration
 from postroad.errors import PostroadError
 from postroad.events.syslog import format_datagram
 from postroad.queue import Message
-from postroad.render import acceptance, plan
-from postroad.render.paths import CURRENT, HEALTH, LOG_SOCKET, QUEUE
+from postroad.render import acceptance, outbound, plan
+from postroad.render.paths import CURRENT, HEALTH, LOG_SOCKET, QUEUE, SHAPER
 
 EMPTY, LEFT = 0, 3
 ROWS = 1000
@@ -46,13 +46,14 @@ def command() -> None:
 @click.option("--sender", help="Only messages of this envelope sender; <> is the null sender of bounces.")
 def list_(as_json: bool, domain: str | None, sender: str | None) -> None:
     """The messages that wait: for whom, since when, why, and when they are tried again."""
-    retry = load().delivery.queue.retry
+    delivery = load().delivery
+    retry, turns = delivery.queue.retry, outbound.turns(delivery)
     now = time.time()
     found = chosen(domain=domain, sender=sender)
     if as_json:
         click.echo(f'{{"draining": {json.dumps(not acceptance.accepting())}, "messages": [', nl=False)
         for number, message in enumerate(found):
-            click.echo(f"{',' if number else ''}\n {json.dumps(as_dict(message, retry, now))}", nl=False)
+            click.echo(f"{',' if number else ''}\n {json.dumps(as_dict(message, retry, now, turns))}", nl=False)
         click.echo("\n]}")
         return
     console = Console(highlight=False)
@@ -61,7 +62,7 @@ def list_(as_json: bool, domain: str | None, sender: str | None) -> None:
         table.add_column(name, overflow="fold", no_wrap=name in {"id", "age", "tries", "next try"})
     with Console(stderr=True).status("Reading the queue"):
         for message in itertools.islice(found, ROWS):
-            table.add_row(*row(message, retry, now))
+            table.add_row(*row(message, retry, now, turns))
         more = sum(1 for _ in found)
     if table.row_count:
         console.print(table)
@@ -73,7 +74,19 @@ def list_(as_json: bool, domain: str | None, sender: str | None) -> None:
         console.print(f"[yellow]![/] {DRAINING}")
 
 
-def as_dict(message: Message, retry: timedelta, now: float) -> dict[str, Any]:
+def why(message: Message, turns: Mapping[str, str]) -> str:
+    """Why it waits; ``turns`` has the reasons of those that no delivery was tried for, by their queue directories."""
+    return message.reason or ("" if message.attempts else turns.get(message.path.parent.name, ""))
+
+
+def next_try(message: Message, retry: timedelta, now: float, turns: Mapping[str, str]) -> float | None:
+    """About when it is tried again, in seconds since the epoch; None: never, or when a route's limits allow it."""
+    if not message.attempts and message.path.parent.name in turns:
+        return None
+    return message.next_try(retry.total_seconds(), now)
+
+
+def as_dict(message: Message, retry: timedelta, now: float, turns: Mapping[str, str]) -> dict[str, Any]:
     """A message for programs."""
     return {
         "queue_id": message.queue_id,
@@ -82,24 +95,26 @@ def as_dict(message: Message, retry: timedelta, now: float) -> dict[str, Any]:
         "arrived": _iso(message.arrived),
         "age": age(message, now),
         "size": message.size,
-        "reason": message.reason or None,
+        "reason": why(message, turns) or None,
         "attempts": message.attempts,
         "last_try": _iso(message.last_try),
-        "next_try": _iso(message.next_try(retry.total_seconds(), now)),
+        "next_try": _iso(next_try(message, retry, now, turns)),
         "priority": message.priority,
         "active": message.active,
         "note": message.note or None,
     }
 
 
-def row(message: Message, retry: timedelta, now: float) -> Iterator[str]:
+def row(message: Message, retry: timedelta, now: float, turns: Mapping[str, str]) -> Iterator[str]:
     """A message for people."""
     seconds = age(message, now)
     sender = "?" if message.sender is None else message.sender or "<>"
     shown = ", ".join(message.recipients[:3])
     others = f" and {len(message.recipients) - 3} more" if len(message.recipients) > 3 else ""
-    then = message.next_try(retry.total_seconds(), now)
-    following = "never" if then is None else "due" if then <= now else f"in {_short(then - now)}"
+    then = next_try(message, retry, now, turns)
+    following = (
+        ("later" if message.runs else "never") if then is None else "due" if then <= now else f"in {_short(then - now)}"
+    )
     yield plain(message.queue_id)
     yield "?" if seconds is None else _short(seconds)
     yield plain(sender)
@@ -107,7 +122,7 @@ def row(message: Message, retry: timedelta, now: float) -> Iterator[str]:
     yield str(message.attempts)
     yield "now" if message.active else following
     note = f"[red]{plain(message.note)}[/] " if message.note else ""
-    yield note + plain(message.reason)
+    yield note + plain(why(message, turns))
 
 
 def age(message: Message, now: float) -> int | None:
@@ -169,16 +184,18 @@ def flush(everything: bool, domain: str | None, queue_id: str | None) -> int:
     process = daemon()
     console = Console(highlight=False)
     found = chosen(ids={queue_id} if queue_id else None, domain=domain)
-    wanted = {message.queue_id for message in found if message.runs}
+    apart = {message.queue_id: in_group(message) for message in found if message.runs}
+    wanted, shaped = set(apart), {each for each, is_apart in apart.items() if is_apart}
     if not wanted:
         if queue_id:
             raise PostroadError(f"no message {printable(queue_id)} waits: `postroad queue list` shows those that do")
         console.print("no such message waits" if domain else "the queue is empty")
         return EMPTY
     narrowed = [f"-qI{queue_id}"] if queue_id else [f"-qR@{domain.lower().lstrip('@')}"] if domain else ["-q"]
-    run = QueueRun(process, narrowed)
+    run = QueueRun(process, narrowed) if wanted - shaped else None
+    wish = Wish(shaped) if shaped else None
     with console.status("") as status:
-        while not run.ended():
+        while (run and not run.ended()) or (wish and not wish.ended()):
             done = len(wanted - queue.waiting(QUEUE))
             status.update(f"Delivering: {done} of {len(wanted)} have left the queue")
             time.sleep(0.2)
@@ -189,15 +206,17 @@ def flush(everything: bool, domain: str | None, queue_id: str | None) -> int:
     )
     if left:
         tell_why(console, left)
-    if run.code:
+    if run and run.code:
         raise PostroadError(f"sendmail's queue run failed (exit {run.code}): the server's log tells more")
     return LEFT if left else EMPTY
 
 
 def tell_why(console: Console, left: set[str]) -> None:
     """The reasons for which some messages still wait."""
+    turns = outbound.turns(load().delivery)
     for message in chosen(ids=set(sorted(left)[:10])):
-        console.print(f"  {_described(message, plain)}: {plain(message.note or message.reason or 'being delivered')}")
+        reason = message.note or why(message, turns) or "being delivered"
+        console.print(f"  {_described(message, plain)}: {plain(reason)}")
     if len(left) > 10:
         console.print(f"  and {len(left) - 10} more: `postroad queue list`")
 
@@ -233,6 +252,46 @@ class QueueRun:
             if pid:
                 self.code = os.waitstatus_to_exitcode(status)
         return self.code is not None
+
+
+def in_group(message: Message) -> bool:
+    """Whether only the shaper lets it go."""
+    return message.path.parent.name.startswith(outbound.GROUP)
+
+
+class Wish:
+    """Messages of routes with limits that the shaper is to try now, as far as their limits allow."""
+
+    def __init__(self, ids: Iterable[str] | None) -> None:
+        """Tell it; None stands for all.
+
+        Raises:
+            PostroadError: it does not listen.
+        """
+        self._ended = False
+        self._shaper = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._shaper.settimeout(5)
+            self._shaper.connect(str(SHAPER))
+            self._shaper.sendall(json.dumps({"ids": None if ids is None else list(ids)}).encode())
+            self._shaper.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            self._shaper.close()
+            raise PostroadError(f"{SHAPER}: the shaper does not answer ({error}); the log says why") from error
+        self._shaper.setblocking(False)
+
+    def ended(self) -> bool:
+        """Whether they were tried, or it is clear that they have to wait."""
+        if not self._ended:
+            try:
+                self._ended = not self._shaper.recv(1)
+            except BlockingIOError:
+                return False
+            except OSError:
+                self._ended = True
+            if self._ended:
+                self._shaper.close()
+        return self._ended
 
 
 # --- delete ----------------------------------------------------------------------------------------
@@ -348,7 +407,10 @@ def drain(timeout: timedelta, undo: bool) -> int:
 
 def _drained(process: plan.Process, deadline: float, tell: Callable[[str], None]) -> set[str]:
     """Run over the queue again and again until it is empty, or the time is over; return the ids that are left."""
-    run, due, pause, quiet = None, 0.0, FIRST_PAUSE, None
+    run: QueueRun | None = None
+    wish: Wish | None = None
+    due, pause, quiet = 0.0, FIRST_PAUSE, None
+    shaped = any(each.name == "shaper" for each in plan.load(CURRENT / "plan.json").processes)
     while True:
         now, left = time.monotonic(), queue.waiting(QUEUE)
         if left:
@@ -359,10 +421,11 @@ def _drained(process: plan.Process, deadline: float, tell: Callable[[str], None]
             return left
         if now >= deadline:
             return left
-        if run and run.ended():
-            run, due, pause = None, now + pause, min(2 * pause, LONGEST_PAUSE)
+        if run and run.ended() and not (wish and not wish.ended()):
+            run, wish, due, pause = None, None, now + pause, min(2 * pause, LONGEST_PAUSE)
         if left and run is None and now >= due:
             run = QueueRun(process, ["-q"])
+            wish = Wish(None) if shaped else None
         tell(f"Delivering: {_count(len(left))} left, {int(deadline - now)} s to go")
         # a look at a large queue takes a second: not all the time
         time.sleep(max(0.2, time.monotonic() - now))

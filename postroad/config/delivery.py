@@ -8,10 +8,13 @@ from pydantic import AfterValidator, Field, PlainSerializer, field_validator, mo
 
 from postroad.config.names import DomainPattern, ServerName
 from postroad.config.section import FrozenMap, Section
-from postroad.config.values import AbsolutePath, WholeNumber, refuse
+from postroad.config.values import AbsolutePath, Day, RateValue, WholeNumber, format_rate, refuse
 
 MOST_SMARTHOSTS = 12
 """sendmail knows 25 mailers, each smarthost is one, and ten are taken; the others are for what may come."""
+
+MOST_MAILERS = 15
+"""Smarthosts and shaped routes together: each is a mailer."""
 
 
 def _port(value: int) -> int:
@@ -75,6 +78,18 @@ def is_address(host: str) -> bool:
     return True
 
 
+class WarmUp(Section):
+    """How many messages a day go out from a new address, so that receivers learn what to expect of it."""
+
+    since: Day = Field(description="The first day (UTC). Before it, mail waits.", examples=["2026-11-24"])
+    daily: tuple[Annotated[WholeNumber, Field(ge=1, le=10**7)], ...] = Field(
+        min_length=1,
+        max_length=366,
+        description="Most messages on the first day, the second, and so on. After the last there is no such limit.",
+        examples=[[50, 100, 200, 400]],
+    )
+
+
 class Route(Section):
     """A way for some of the mail."""
 
@@ -88,6 +103,31 @@ class Route(Section):
     smarthost: Smarthost | None = Field(
         description="Where this mail goes. `null`: to the recipients' own MX hosts.", examples=[None]
     )
+
+    concurrency: WholeNumber | None = Field(
+        None, ge=1, le=100, description="Most connections at once. `null`: any number.", examples=[2]
+    )
+    rate: RateValue | None = Field(
+        None,
+        description="Most messages tried within any minute, hour or day. `null`: any number.",
+        examples=["100/minute"],
+    )
+    warm_up: WarmUp | None = Field(None, description="Most messages a day for a new address. `null`: any number.")
+
+    @property
+    def shaped(self) -> bool:
+        """Whether its mail goes no faster than it is told to."""
+        return bool(self.concurrency or self.rate or self.warm_up)
+
+    @property
+    def shape(self) -> str:
+        """What it is told, in a few words."""
+        limits = (
+            f"{self.concurrency} at once" if self.concurrency else "",
+            format_rate(self.rate) if self.rate else "",
+            f"warm_up since {self.warm_up.since}" if self.warm_up else "",
+        )
+        return ", ".join(filter(None, limits))
 
     @model_validator(mode="after")
     def _some(self) -> Self:

@@ -37,6 +37,8 @@ OWNED_DEFINES = {
         ),
         # a message could be lost that was accepted
         *("confDELIVERY_MODE", "confSAFE_QUEUE"),
+        # limits of routes would not hold
+        "confCON_EXPENSIVE",
         # the message would not leave as it was signed
         *(
             "confEIGHT_BIT_HANDLING",

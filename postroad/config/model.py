@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from postroad.config.delivery import MOST_SMARTHOSTS, OutboundTls, Route, Smarthost
+from postroad.config.delivery import MOST_MAILERS, MOST_SMARTHOSTS, OutboundTls, Route, Smarthost
 from postroad.config.mc import check_define_name, check_define_value, check_feature, check_raw
 from postroad.config.names import (
     Address,
@@ -264,6 +264,18 @@ class Delivery(Section):
                 at=("routes",),
                 found=str(count),
             )
+        shaped = [route for route in self.routes if route.shaped]
+        if shaped and count + len(shaped) > MOST_MAILERS:
+            refuse(
+                f"at most {MOST_MAILERS} smarthosts and routes with limits of their own, as sendmail takes no more",
+                at=("routes",),
+                found=f"{count} and {len(shaped)}",
+            )
+        seen: dict[object, int] = {}
+        for i, route in enumerate(self.routes):
+            first = seen.setdefault((frozenset(route.domains), frozenset(route.senders)), i)
+            if route.shaped and first != i:
+                refuse(f"other mail than that of routes[{first}], which is first", at=("routes", i), found="the same")
         return self
 
 

@@ -55,6 +55,8 @@ The file is YAML 1.2 (`no` is a word, there are no merge keys) in UTF-8: one map
 | duration | `90s`, `5m`, `1h30m`, `5d`, `300` | days, hours, minutes, seconds; a plain number is seconds |
 | size | `25MiB`, `10MB`, `500k`, `1000` | `KiB`, `MiB`, `GiB` are 1024s, `k` or `kB` 1000s; plain: bytes |
 | share | `5%`, `0.5%` | a part of a whole, above 0 % |
+| rate | `100/minute`, `5000/hour`, `20000/day` | within any such span of time |
+| day | `2026-11-24` | in UTC |
 | host name, domain | `mail.example.com` | letters, digits, hyphens; other scripts as `xn--` |
 | address or CIDR | `10.1.2.3`, `172.20.0.0/16`, `fd00::/64` | the bits after the prefix are zero |
 | address | `203.0.113.10`, `2001:db8::10` | one IP address |

@@ -1,9 +1,9 @@
 """The kinds of value a key can hold, and the one way to refuse one."""
 
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -11,6 +11,9 @@ from pydantic_core import PydanticCustomError
 DURATION = re.compile(r"(?:([0-9]{1,9})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?")
 SIZE = re.compile(r"([0-9]{1,15}) ?(?:([kmg])(i?))?b?", re.IGNORECASE)
 SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,2})?) ?%")
+RATE = re.compile(r"([0-9]{1,9})(?:/| per )(minute|hour|day)")
+PERIODS = {"minute": 60, "hour": 3600, "day": 86400}
+DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 LONGEST = timedelta(days=365)
 LARGEST = 2**31 - 1
 
@@ -97,6 +100,48 @@ def format_share(value: float) -> str:
     return f"{round(value * 100, 2):g}%"
 
 
+class Rate(NamedTuple):
+    """A number of messages within a span of time.
+
+    Attributes:
+        most: how many, from 1.
+        seconds: within how long: those of a minute, an hour or a day.
+    """
+
+    most: int
+    seconds: int
+
+
+def parse_rate(value: Any) -> Rate:
+    """A rate from ``100/minute``, ``5000/hour`` or ``20000/day``; from 1 to 10,000,000. A bare number is refused."""
+    if isinstance(value, Rate):
+        return value
+    if not isinstance(value, str) or not (match := RATE.fullmatch(value)):
+        refuse("a rate such as 100/minute, 5000/hour or 20000/day")
+    found = Rate(int(match[1]), PERIODS[match[2]])
+    if not 1 <= found.most <= 10**7:
+        refuse("a rate of 1 to 10000000")
+    return found
+
+
+def format_rate(value: Rate) -> str:
+    """The form that ``parse_rate`` reads back to the same, such as ``100/minute``."""
+    period = next(name for name, seconds in PERIODS.items() if seconds == value.seconds)
+    return f"{value.most}/{period}"
+
+
+def parse_day(value: Any) -> date:
+    """A day from ``2026-11-24`` (ISO 8601)."""
+    if isinstance(value, date):
+        return value
+    try:
+        if isinstance(value, str) and DAY.fullmatch(value):
+            return date.fromisoformat(value)
+    except ValueError:
+        pass
+    refuse("a day such as 2026-11-24")
+
+
 def _no_truth(value: Any) -> Any:
     # to pydantic true is 1, so `smtp: true` would be port 1
     return refuse("a whole number") if isinstance(value, bool) else value
@@ -137,6 +182,22 @@ Share = Annotated[
     WithJsonSchema({"$comment": "share", "type": "string", "pattern": r"^[0-9]{1,3}([.][0-9]{1,2})? ?%$"}),
 ]
 """A part of a whole; written ``5%``, held as 0.05."""
+
+RateValue = Annotated[
+    Rate,
+    PlainValidator(parse_rate),
+    PlainSerializer(format_rate, return_type=str),
+    WithJsonSchema({"$comment": "rate", "type": "string", "pattern": r"^[0-9]{1,9}(/| per )(minute|hour|day)$"}),
+]
+"""Messages within a span of time; written ``100/minute``, held as a Rate."""
+
+Day = Annotated[
+    date,
+    PlainValidator(parse_day),
+    PlainSerializer(lambda value: value.isoformat(), return_type=str),
+    WithJsonSchema({"$comment": "day", "type": "string", "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}),
+]
+"""A day; written ``2026-11-24``, held as a date."""
 
 WholeNumber = Annotated[int, BeforeValidator(_no_truth)]
 """An int; give bounds with ``Field(ge=..., le=...)``."""

@@ -112,6 +112,7 @@ def files(
         "signed": ",".join(SIGNED),
         "ways": outbound.ways(config.delivery),
         "routes": outbound.routes(config.delivery),
+        "shaped": outbound.shaped(config.delivery),
         "strict": config.delivery.tls.policy != "opportunistic"
         or bool(config.delivery.tls.domains)
         or config.delivery.tls.mta_sts,

@@ -12,6 +12,7 @@ import secrets
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from postroad import system
@@ -85,6 +86,8 @@ def install(config: Config) -> list[str]:
         system.write(BRAKED, "")
     if config.log.redact == "hash" and not REDACTION_KEY.exists():
         system.write(REDACTION_KEY, secrets.token_bytes(32))
+    for shape in outbound.shaped(config.delivery):
+        system.folder(QUEUE / shape.group)
     material = _gather(config)
     number = max((_number(folder) for folder in RUN.glob("gen-*")), default=0) + 1
     generation = RUN / f"gen-{number}"
@@ -171,6 +174,7 @@ def _build(generation: Path, config: Config, material: Material) -> None:
         raise InstallError(f"the rendered configuration is refused: {error}") from error
     system.write(generation / "config.json", config.model_dump_json(indent=1))
     system.write(generation / "recorder.json", json.dumps(recorder(config)))
+    system.write(generation / "shaping.json", json.dumps(shaping(config)))
     system.write(generation / "plan.json", plan.dumps(make_plan(config, material, around)))
 
 
@@ -243,6 +247,18 @@ def make_plan(config: Config, material: Material, around: networks.Surroundings)
                 reload="SIGHUP",
             )
         )
+    # also where routes are no more: what waits in their directories is taken from there
+    if outbound.shaped(config.delivery) or any(QUEUE.glob(f"{outbound.GROUP}*/")):
+        processes.append(
+            plan.Process(
+                name="shaper",
+                argv=(sys.executable, "-m", "postroad.shaper"),
+                env=_python_environment(),
+                socket="",
+                ports=(),
+                reload="SIGHUP",
+            )
+        )
     if config.events.enabled:
         processes.append(
             plan.Process(
@@ -264,7 +280,11 @@ def make_plan(config: Config, material: Material, around: networks.Surroundings)
         journal=config.events.enabled,
         policy=policy(config, around),
         look_over=config.doctor.at_start,
-        warnings=(*material.pair.warnings, *([SHARED] if is_shared() else [])),
+        warnings=(
+            *material.pair.warnings,
+            *outbound.warnings(config.delivery, datetime.now(UTC).date()),
+            *([SHARED] if is_shared() else []),
+        ),
         watched=material.watched,
         due=material.pair.due.timestamp(),
     )
@@ -290,6 +310,30 @@ def _authorities(material: Material) -> dict[str, str]:
         return {}
     digest = hashlib.sha256(material.authorities.encode()).hexdigest()
     return {"SSL_CERT_FILE": str(CURRENT / "ca.pem"), "POSTROAD_AUTHORITIES": digest}
+
+
+def shaping(config: Config) -> dict[str, object]:
+    """What the shaper needs to know."""
+    queue = config.delivery.queue
+    return {
+        "prefix": outbound.GROUP,
+        "retry": queue.retry.total_seconds(),
+        "tell": [limit.total_seconds() for limit in (queue.warn_after, queue.give_up_after) if limit],
+        "by_domain": not config.rewrite.changes_addresses,
+        "routes": [
+            {
+                "group": shape.group,
+                "said": shape.said,
+                "index": shape.index,
+                "one_way": shape.way is not None or config.recipients.redirect_to is not None,
+                "concurrency": shape.route.concurrency,
+                "rate": shape.route.rate,
+                "since": (shape.route.warm_up.since - date(1970, 1, 1)).days if shape.route.warm_up else 0,
+                "daily": shape.route.warm_up.daily if shape.route.warm_up else (),
+            }
+            for shape in outbound.shaped(config.delivery)
+        ],
+    }
 
 
 def recorder(config: Config) -> dict[str, object]:

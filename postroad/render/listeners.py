@@ -43,8 +43,12 @@ def bulk(config: Config, around: networks.Surroundings) -> tuple[str, ...]:
     if not config.listeners.bulk:
         return ()
     door = _door("bulk", config.listeners.bulk, _open_to_networks(config), around)
+    in_hand: tuple[str, ...] = IN_HAND
+    if any(route.shaped for route in config.delivery.routes):
+        # sendmail does not sync what it queues without a try
+        in_hand = tuple(option.replace("SuperSafe=interactive", "SuperSafe=True") for option in IN_HAND)
     # what the command line says of an option is all that counts: no other door is opened
-    return tuple(word for option in (f"DaemonPortOptions={door}", *IN_HAND) for word in ("-O", option))
+    return tuple(word for option in (f"DaemonPortOptions={door}", *in_hand) for word in ("-O", option))
 
 
 def _open_to_networks(config: Config) -> str:

@@ -1,15 +1,22 @@
 """Where mail goes and how safe the way must be, in the form that the rules in sendmail.mc are made of."""
 
 import base64
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from postroad import system
-from postroad.config.delivery import OutboundTls, Smarthost, is_address
+from postroad.config.delivery import OutboundTls, Route, Smarthost, is_address
 from postroad.config.model import Config, Delivery
+from postroad.config.values import format_duration
 from postroad.errors import CommandError, InstallError
+from postroad.render import words
+
+GROUP = "route-"
+"""How the names of the queue groups of shaped routes begin."""
 
 
 @dataclass(frozen=True)
@@ -52,23 +59,66 @@ class RouteRules:
     Attributes:
         classes: sendmail classes and what is in them.
         sides: left-hand sides that match ``recipient's host $| sender's host``.
-        way: the smarthost's number; 0: the recipients' MX hosts.
+        way: the smarthost's number; 0: the recipients' MX hosts; for a shaped route its mailer's name.
     """
 
     classes: dict[str, tuple[str, ...]]
     sides: tuple[str, ...]
-    way: int
+    way: int | str
+
+
+@dataclass(frozen=True)
+class Shaped:
+    """A route with limits of its own: a mailer, and a queue group whose mail only the shaper lets go.
+
+    Attributes:
+        index: its place in ``delivery.routes``.
+        route: what is wanted.
+        way: its smarthost; None: the recipients' MX hosts.
+    """
+
+    index: int
+    route: Route
+    way: Way | None
+
+    @property
+    def mailer(self) -> str:
+        """The mailer's name."""
+        return f"route{self.index + 1}"
+
+    @property
+    def group(self) -> str:
+        """The queue group's name, and that of its directory: it goes by what the route is for, not by its place."""
+        text = f"{' '.join(sorted(self.route.domains))} < {' '.join(sorted(self.route.senders))}"
+        return f"{GROUP}{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+    @property
+    def said(self) -> str:
+        """What people are told of it."""
+        return f"delivery.routes[{self.index}] ({self.route.shape})"
+
+
+def shaped(delivery: Delivery) -> list[Shaped]:
+    """The routes with limits of their own."""
+    known = {way.smarthost: way for way in ways(delivery)}
+    return [
+        Shaped(i, route, known[route.smarthost] if route.smarthost else None)
+        for i, route in enumerate(delivery.routes)
+        if route.shaped
+    ]
 
 
 def routes(delivery: Delivery) -> list[RouteRules]:
     """The routes of a configuration and, last, its default."""
+    mailers = {shape.index: shape.mailer for shape in shaped(delivery)}
     numbers: dict[Smarthost | None, int] = {way.smarthost: way.number for way in ways(delivery)}
     numbers[None] = 0
     result = []
     for i, route in enumerate(delivery.routes, 1):
         classes: dict[str, tuple[str, ...]] = {}
         to, by = _side(classes, f"Route{i}To", route.domains), _side(classes, f"Route{i}By", route.senders)
-        result.append(RouteRules(classes, tuple(f"{a} $| {b}" for a in to for b in by), numbers[route.smarthost]))
+        way = mailers.get(i - 1, numbers[route.smarthost])
+        result.append(RouteRules(classes, tuple(f"{a} $| {b}" for a in to for b in by), way))
     return [*result, RouteRules({}, ("$* $| $*",), numbers[delivery.smarthost])]
 
 
@@ -81,6 +131,23 @@ def _side(classes: dict[str, tuple[str, ...]], name: str, patterns: Sequence[str
             classes[label] = members
             sides.append(side.format(label))
     return sides or ["$*"]
+
+
+def turns(delivery: Delivery) -> dict[str, str]:
+    """Why mail that was never tried waits, by the name of its queue group."""
+    return {shape.group: f"{words.TURN} {shape.said}" for shape in shaped(delivery)}
+
+
+def warnings(delivery: Delivery, today: date) -> tuple[str, ...]:
+    """What may not be meant."""
+    found = []
+    for shape in shaped(delivery):
+        if shape.route.warm_up and shape.route.warm_up.since > today:
+            since, limit = shape.route.warm_up.since, delivery.queue.give_up_after
+            late = f", and comes back after {format_duration(limit)} (delivery.queue.give_up_after)"
+            text = f"delivery.routes[{shape.index}].warm_up begins on {since}: until then its mail waits"
+            found.append(text + (late if since - today > limit else ""))
+    return tuple(found)
 
 
 def policies(tls: OutboundTls) -> list[tuple[bool, str, str]]:

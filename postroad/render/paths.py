@@ -40,6 +40,18 @@ ACCEPTANCE = RUN / "acceptance"
 RATES = RUN / "rates"
 """Where sendmail asks how many messages a client has sent."""
 
+TURNS = RUN / "turns"
+"""The messages of shaped routes whose turn it is, and their queue groups, for sendmail's rules: a line each."""
+
+SHAPER = RUN / "shaper"
+"""Where the shaper is told to try messages at once."""
+
+SHAPER_LOCK = RUN / "shaper.lock"
+"""Held by the shaper and by all that it has started."""
+
+PACES = STATE / "paces.json"
+"""What shaped routes have sent lately. A volume: a restart gives them no more."""
+
 MTA_STS = RUN / "mta-sts"
 """Where sendmail asks for the MTA-STS policies of domains."""
 

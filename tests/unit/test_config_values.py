@@ -1,6 +1,6 @@
 """Durations, sizes and DNS names as people write them."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
 from postroad.config.names import check_name, is_name, to_ascii
-from postroad.config.values import LARGEST, format_duration, format_size, parse_duration, parse_size
+from postroad.config.values import (
+    LARGEST,
+    Rate,
+    format_duration,
+    format_rate,
+    format_size,
+    parse_day,
+    parse_duration,
+    parse_rate,
+    parse_size,
+)
 
 
 @pytest.mark.parametrize(
@@ -176,3 +186,31 @@ def test_a_name_is_accepted_only_as_plain_dns(text: str) -> None:
         return
     assert is_name(name)
     assert name.encode("ascii").replace(b".", b"").replace(b"-", b"").isalnum()
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("100/minute", Rate(100, 60)),
+        ("5000 per hour", Rate(5000, 3600)),
+        ("1/day", Rate(1, 86400)),
+    ],
+)
+def test_a_rate_is_read(text: str, rate: Rate) -> None:
+    assert parse_rate(text) == rate
+    assert parse_rate(format_rate(rate)) == rate
+
+
+@pytest.mark.parametrize(
+    "text", ["", "100", 100, "0/minute", "1/second", "10000001/day", "-1/day", "1.5/day", "1 / day", "1/Day"]
+)
+def test_what_is_no_rate_is_refused(text: object) -> None:
+    with pytest.raises(PydanticCustomError):
+        parse_rate(text)
+
+
+def test_a_day_is_read() -> None:
+    assert parse_day("2026-11-24") == date(2026, 11, 24)
+    for text in ("20261124", "2026-W48-2", "2026-13-01", 20261124, None, "today"):
+        with pytest.raises(PydanticCustomError):
+            parse_day(text)

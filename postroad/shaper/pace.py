@@ -1,0 +1,150 @@
+"""How much may leave by one route at a moment: counting only, no I/O. Standard library only.
+
+A message counts from the moment its try begins until one period after its try has ended: it arrived somewhere between
+the two, so no period at the receiver, wherever it begins, sees more than the rate.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+DAY = 86400
+MOST_AT_ONCE = 10
+"""Processes at once for a route without ``concurrency``: what this machine should bear, not a promise."""
+FINENESS = 1000
+"""Parts of a period that are told apart: what ends within one of them is kept as one."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a route allows.
+
+    Attributes:
+        concurrency: connections at once; None: any number.
+        rate: messages, and within how many seconds; None: any number.
+        since: the first day of the warm-up, in days since the epoch (UTC).
+        daily: most messages on that day and on those after it; empty: no warm-up.
+    """
+
+    concurrency: int | None = None
+    rate: tuple[int, int] | None = None
+    since: int = 0
+    daily: Sequence[int] = ()
+
+
+class Pace:
+    """Counts for one route; ``clock`` runs evenly, ``wall`` knows the day."""
+
+    def __init__(
+        self, limits: Limits, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time
+    ) -> None:
+        self.limits = limits
+        self._clock, self._wall = clock, wall
+        self._at_once = 0
+        self._trying = 0
+        # [when the first of them ended, when the last did, how many], oldest first
+        self._recent: deque[list[float]] = deque()
+        self._day, self._sent = self._today(), 0
+
+    def _today(self) -> int:
+        return int(self._wall() // DAY)
+
+    @property
+    def connections(self) -> int:
+        """How many more connections there may be."""
+        return (self.limits.concurrency or MOST_AT_ONCE) - self._at_once
+
+    @property
+    def open_today(self) -> bool:
+        """Whether today may have one more message."""
+        cap = self._cap()
+        return cap is None or self._sent < cap
+
+    @property
+    def counts(self) -> bool:
+        """Whether there is anything to keep for later."""
+        return bool(self.limits.rate or self.limits.daily)
+
+    def allows(self, tries: int, counted: bool, besides: int = 0) -> bool:
+        """Whether a message may go: one that makes so many tries, and was counted for today already or not.
+
+        ``besides`` are tries of those that go with it. A message that needs more than a whole period or day has is let
+        through alone, or it would wait for ever.
+        """
+        if self.limits.rate:
+            used = besides + self._used(self.limits.rate[1])
+            if used and used + tries > self.limits.rate[0]:
+                return False
+        cap = self._cap()
+        if counted or cap is None:
+            return True
+        used = besides + self._sent
+        return used + tries <= cap or (cap > 0 and not used)
+
+    def _used(self, period: float) -> int:
+        now = self._clock()
+        while self._recent and self._recent[0][1] <= now - period:
+            self._recent.popleft()
+        return self._trying + int(sum(count for _, _, count in self._recent))
+
+    def _cap(self) -> int | None:
+        """Messages that today may have; None: any number."""
+        if not self.limits.daily:
+            return None
+        today = self._today()
+        if today != self._day:
+            self._day, self._sent = today, 0
+        number = today - self.limits.since
+        if number < 0:
+            return 0
+        return self.limits.daily[number] if number < len(self.limits.daily) else None
+
+    def begin(self, tries: int, fresh: int) -> None:
+        """A connection for so many tries; ``fresh`` of them are of messages that today has not counted yet."""
+        self._cap()
+        self._at_once += 1
+        self._trying += tries
+        self._sent += fresh
+
+    def end(self, tries: int) -> None:
+        """That connection is over."""
+        self._at_once -= 1
+        self._trying -= tries
+        self._ended(self._clock(), tries)
+
+    def _ended(self, now: float, tries: int) -> None:
+        period = self.limits.rate[1] if self.limits.rate else 0
+        if self._recent and now - self._recent[-1][0] < period / FINENESS:
+            self._recent[-1][1] = now
+            self._recent[-1][2] += tries
+        elif period:
+            self._recent.append([now, now, tries])
+
+    def dump(self) -> dict[str, Any]:
+        """The counts, for ``load``: what is being tried counts as tried now."""
+        offset = self._wall() - self._clock()
+        recent = [[last + offset, count] for _, last, count in self._recent]
+        if self._trying:
+            recent.append([self._wall(), self._trying])
+        return {"day": self._day, "sent": self._sent, "recent": recent}
+
+    def load(self, counts: dict[str, Any]) -> None:
+        """Go on from counts that were kept.
+
+        Raises:
+            ValueError, KeyError, TypeError: they are damaged.
+        """
+        now, offset = self._clock(), self._wall() - self._clock()
+        self._day, self._sent = int(counts["day"]), int(counts["sent"])
+        # a clock that was set back makes times of the future: they count as now
+        recent = [(min(float(ended) - offset, now), int(count)) for ended, count in counts["recent"]]
+        self._recent = deque([ended, ended, count] for ended, count in recent)
+
+    def fill(self) -> None:
+        """Count this day and this period as used up: what they had so far is not known."""
+        cap = self._cap()
+        self._sent = cap or 0
+        if self.limits.rate:
+            self._recent = deque([[self._clock(), self._clock(), self.limits.rate[0]]])
