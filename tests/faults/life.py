@@ -5,7 +5,6 @@ import shlex
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 from tests.faults.account import Load, Row, settle
 from tests.faults.bench import Bench, Relay, docker, wait_until
@@ -77,6 +76,7 @@ def engine(trial: Trial) -> None:
     if not command:
         raise RuntimeError("POSTROAD_ENGINE_RESTART names no command, such as `systemctl restart docker`")
     trial.pause(2, 4)
+    trial.load.may_die = True
     subprocess.run(shlex.split(command), check=True, timeout=300)
     trial.row.injected = 1
     wait_until(
@@ -85,8 +85,6 @@ def engine(trial: Trial) -> None:
     internet = trial.bench.internet
     for name in [*(host.name for host in internet.hosts), trial.bench.sink.name, trial.bench.app]:
         docker("start", name)
-    with suppress(RuntimeError):  # the client ended with its container
-        trial.load.stop()
 
 
 FAULTS: list[Step] = [
