@@ -4,6 +4,7 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bench.contenders import CONTENDERS
+from bench.contenders import CONTENDERS, Contender
 from bench.lab import BenchError, Lab, build_images
 from bench.measure import Run
 from bench.report import show, write_docs
@@ -26,8 +27,11 @@ RESULTS = Path(__file__).parent / "results"
 @click.option("--short", is_flag=True, help="One small scenario, one round each: whether everything works.")
 @click.option("--only", multiple=True, metavar="NAME", help="Only this scenario; may be given again. Writes no docs.")
 @click.option("--repetitions", default=3, type=click.IntRange(3), show_default=True, help="Rounds of each scenario.")
+@click.option("--also", metavar="IMAGE", help="Another image of Postroad's, beside this one. Writes no docs.")
 @click.option("--report", type=click.Path(exists=True, path_type=Path), help="Write an earlier run into the docs.")
-def main(*, list_: bool, short: bool, only: Sequence[str], repetitions: int, report: Path | None) -> None:
+def main(
+    *, list_: bool, short: bool, only: Sequence[str], repetitions: int, also: str | None, report: Path | None
+) -> None:
     """Measure Postroad beside its peers: a table, bench/results/*.json and, after a whole run, docs/performance.md."""
     console = Console(width=None if sys.stdout.isatty() else 160)
     if list_:
@@ -41,7 +45,11 @@ def main(*, list_: bool, short: bool, only: Sequence[str], repetitions: int, rep
     # an end that cleans up, whoever asks for it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        result = _measure(console, _chosen(only, short=short), 1 if short else repetitions, whole=not (short or only))
+        others = [replace(CONTENDERS[0], name=also, text="another image", image=also)] if also else []
+        whole = not (short or only or also)
+        result = _measure(
+            console, [*CONTENDERS, *others], _chosen(only, short=short), 1 if short else repetitions, whole=whole
+        )
     except BenchError as error:
         console.print(f"bench: {error}", style="red", markup=False)
         sys.exit(1)
@@ -50,7 +58,7 @@ def main(*, list_: bool, short: bool, only: Sequence[str], repetitions: int, rep
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     show(result, console)
     console.print(f"The figures are in {path}", soft_wrap=True)
-    if not short and not only:
+    if whole:
         write_docs(result)
         console.print("docs/performance.md, its plots and docs/performance.json have been written")
     if result["failures"]:
@@ -66,7 +74,9 @@ def _chosen(only: Sequence[str], *, short: bool) -> list[Scenario]:
     return [known[name] for name in only] or SCENARIOS
 
 
-def _measure(console: Console, scenarios: Sequence[Scenario], repetitions: int, *, whole: bool) -> dict[str, object]:
+def _measure(
+    console: Console, contenders: Sequence[Contender], scenarios: Sequence[Scenario], repetitions: int, *, whole: bool
+) -> dict[str, object]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("building images", total=None)
@@ -78,8 +88,8 @@ def _measure(console: Console, scenarios: Sequence[Scenario], repetitions: int, 
 
         build_images()
         with Lab() as lab:
-            contenders = [contender for contender in CONTENDERS if lab.knows(contender)]
-            return Run(lab, contenders, scenarios, repetitions, tell, whole=whole).measure()
+            able = [contender for contender in contenders if lab.knows(contender)]
+            return Run(lab, able, scenarios, repetitions, tell, whole=whole).measure()
 
 
 def _list() -> Table:

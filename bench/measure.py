@@ -19,13 +19,15 @@ import dkim
 from bench import figures
 from bench.cgroup import PeakMemory, host_busy_seconds
 from bench.contenders import Contender
-from bench.lab import Lab, Relay, docker_command
+from bench.lab import BenchError, Lab, Relay, docker_command
 from bench.profile import sampled
 from bench.scenarios import BASE, Scenario
 from dev.sbom import stanzas
 
 _ROUND_SECONDS = 120
-_REST_SECONDS = 30
+_SETTLE_SECONDS = 100
+"""After which what a start leaves to do has been done: Postroad's recorder stays awake for 90 s after an event."""
+_REST_SECONDS = 15
 _TRACED_MESSAGES = 25
 
 Progress = Callable[[str, int, int], None]
@@ -100,9 +102,12 @@ class Run:
         if scenario.has_dead:
             # what went to the dead stays in a queue: a new relay for each round
             for repetition, contender in self._turns(scenario):
-                with self._lab.started(contender, scenario) as relay:
-                    if self._try(self._warm_up, relay, scenario):
-                        self._try(self._measure_round, relay, scenario, repetition)
+                try:
+                    with self._lab.started(contender, scenario) as relay:
+                        if self._try(self._warm_up, relay, scenario):
+                            self._try(self._measure_round, relay, scenario, repetition)
+                except BenchError as error:
+                    self._fail(scenario, contender, error)
             return
         with self._all_started(scenario) as relays:
             fit = {relay.contender.name for relay in relays.values() if self._try(self._warm_up, relay, scenario)}
@@ -117,11 +122,15 @@ class Run:
             do(relay, scenario, *more)
         except figures.LostError as error:
             log = relay.container.logs(tail=15).decode(errors="replace").splitlines()
-            failed = {"scenario": scenario.name, "contender": relay.contender.name, "said": str(error), "log": log}
-            self.failures.append(failed)
+            self._fail(scenario, relay.contender, error, log)
             relay.remove()
             return False
         return True
+
+    def _fail(self, scenario: Scenario, contender: Contender, error: Exception, log: Sequence[str] = ()) -> None:
+        self.failures.append(
+            {"scenario": scenario.name, "contender": contender.name, "said": str(error), "log": list(log)}
+        )
 
     def _turns(self, scenario: Scenario) -> Iterator[tuple[int, Contender]]:
         """Everybody's turn in each repetition, somebody else first each time."""
@@ -135,13 +144,15 @@ class Run:
     @contextlib.contextmanager
     def _all_started(self, scenario: Scenario) -> Iterator[dict[str, Relay]]:
         with contextlib.ExitStack() as stack, ThreadPoolExecutor() as pool:
-            starting = [pool.submit(self._lab.start, contender, scenario) for contender in self._contenders]
-            started = [future.result() for future in starting if not future.exception()]
-            for relay in started:
-                stack.callback(relay.remove)
-            for future in starting:
-                future.result()  # raises what went wrong
-            yield {relay.contender.name: relay for relay in started}
+            starting = [(each, pool.submit(self._lab.start, each, scenario)) for each in self._contenders]
+            started = {}
+            for contender, future in starting:
+                try:
+                    started[contender.name] = future.result()
+                    stack.callback(started[contender.name].remove)
+                except BenchError as error:
+                    self._fail(scenario, contender, error)
+            yield started
 
     def _warm_up(self, relay: Relay, scenario: Scenario) -> None:
         """Let processes start and caches fill, with a third of a round's load, and to live receivers only."""
@@ -186,6 +197,7 @@ class Run:
                 "repetition": repetition,
                 **figures.times(generated, received),
                 "cpu_ms": cpu * 1000 / scenario.messages,
+                "tools_cpu_ms": tools_cpu * 1000 / scenario.messages,
                 "cpu_ms_by_program": {name: used * 1000 / scenario.messages for name, used in programs.items()},
                 "memory": peak.bytes,
                 "memory_with_files": relay.group.most_bytes(),
@@ -196,26 +208,26 @@ class Run:
         )
 
     def _measure_rest(self) -> None:
-        """Time to be ready, one after the other; then memory and CPU of those that do nothing."""
-        for repetition in range(self._repetitions):
-            with contextlib.ExitStack() as stack:
-                relays = []
+        """Time to be ready, one after the other; then memory and CPU of all of them, while they do nothing."""
+        with contextlib.ExitStack() as stack:
+            relays = []
+            for repetition in range(self._repetitions):
                 for contender in self._contenders:
                     self._step(f"at rest: {contender.name}, round {repetition + 1}")
-                    relays.append(stack.enter_context(self._lab.started(contender, BASE)))
-                time.sleep(_REST_SECONDS / 2)  # what a start leaves to do has been done then
-                before = [relay.group.cpu_seconds() for relay in relays]
-                time.sleep(_REST_SECONDS / 2)
-                for relay, cpu in zip(relays, before, strict=True):
-                    self.rest.append(
-                        {
-                            "contender": relay.contender.name,
-                            "repetition": repetition,
-                            "ready": relay.ready_seconds,
-                            "memory": relay.group.memory_bytes(),
-                            "cpu": (relay.group.cpu_seconds() - cpu) / (_REST_SECONDS / 2),
-                        }
-                    )
+                    relays.append((repetition, stack.enter_context(self._lab.started(contender, BASE))))
+            time.sleep(_SETTLE_SECONDS)
+            before = [relay.group.cpu_seconds() for _, relay in relays]
+            time.sleep(_REST_SECONDS)
+            for (repetition, relay), cpu in zip(relays, before, strict=True):
+                self.rest.append(
+                    {
+                        "contender": relay.contender.name,
+                        "repetition": repetition,
+                        "ready": relay.ready_seconds,
+                        "memory": relay.group.memory_bytes(),
+                        "cpu": (relay.group.cpu_seconds() - cpu) / _REST_SECONDS,
+                    }
+                )
 
     def _count_calls(self, contender: Contender) -> None:
         """Count forks and fsyncs, in a pass of its own, since counting is slow."""

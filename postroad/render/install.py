@@ -257,6 +257,7 @@ def make_plan(config: Config, material: Material, around: networks.Surroundings)
                 socket="",
                 ports=(),
                 reload="SIGHUP",
+                essential=False,  # other mail goes on
             )
         )
     if config.events.enabled:
