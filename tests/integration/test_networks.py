@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from postroad.testing import PostroadContainer
-from tests.integration.conftest import HOSTNAME, Relays, letter
+from tests.integration.conftest import HOSTNAME, Relays, letter, wait_until
 from tests.internet.host import Host
 from tests.internet.internet import TREE, Internet
 
@@ -85,8 +85,12 @@ def test_an_ipv6_neighbour_may_send_and_the_ipv6_gateway_may_not(start_relay6: R
     code, text = asked_here(address, 25)
     assert code == 550
     assert b"clients.trust_gateway" in text
-    seen = [event["client_address"] for event in relay.events() if event["event"] == "rejected"]
-    assert ipaddress.ip_address(seen[-1].removeprefix("IPv6:")) == ipaddress.ip_address(gateway)
+
+    def seen() -> list[str]:
+        return [event["client_address"] for event in relay.events() if event["event"] == "rejected"]
+
+    wait_until(lambda: len(seen()) == 2)
+    assert ipaddress.ip_address(seen()[-1].removeprefix("IPv6:")) == ipaddress.ip_address(gateway)
 
 
 def test_the_ipv6_gateway_may_send_where_it_is_trusted(start_relay6: Relays) -> None:

@@ -100,10 +100,10 @@ def test_a_directory_that_has_not_changed_is_not_read(tmp_path: Path) -> None:
 
 
 def test_senders_are_told_once_for_each_limit_if_it_is_due(tmp_path: Path) -> None:
-    path = write(tmp_path, 1)  # 100 seconds old
+    path, now = write(tmp_path, 1), NOW  # 100 seconds old
+    os.utime(path, (now, now))
     mine = waiting(tmp_path, limits=(90, 150))
     mine.look()
-    now = time.time()
     assert ids(list(mine.to_tell(now))) == [1]
     write(tmp_path, 1, attempts=1, last=now)
     mine.add(path)
