@@ -31,8 +31,8 @@ RUN --mount=type=secret,id=ca_bundle \
 COPY postroad /out/opt/postroad/postroad
 COPY templates /out/opt/postroad/templates
 COPY entrypoint.py /out/opt/postroad/
-COPY --chmod=0644 dev/Sendmail.conf /out/etc/sasl2/Sendmail.conf
-COPY --chmod=0755 dev/healthcheck /out/usr/local/lib/postroad/healthcheck
+COPY --chmod=0644 rootfs/Sendmail.conf /out/etc/sasl2/Sendmail.conf
+COPY --chmod=0755 rootfs/healthcheck /out/usr/local/lib/postroad/healthcheck
 # byte code that is never checked against its source: the root file system is read-only, and times differ between builds
 RUN find /out -name __pycache__ -prune -exec rm -r {} + \
     && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash -s /out /out/opt/postroad \

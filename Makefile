@@ -93,8 +93,8 @@ down: ## Remove what the demo, the tests and the benchmark left in Docker
 	    docker volume ls $(LEFT) | xargs -r docker volume rm; } >/dev/null; }
 
 generate: $(VENV) ## Write the files that follow from the models of configuration and events
-	$(BIN)/python -m postroad.config.example
-	$(BIN)/python -m postroad.store.envelope_schema >docs/webhook.schema.json
+	$(BIN)/python -m dev.config_files
+	$(BIN)/python -m dev.webhook_schema >docs/webhook.schema.json
 
 audit: $(VENV) image ## Ask PyPI and Debian for known vulnerabilities of what the image holds
 	UV=$(UV) dev/audit postroad:latest

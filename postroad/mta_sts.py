@@ -16,7 +16,7 @@ from postfix_mta_sts_resolver.responder import STSSocketmapResponder
 from postfix_mta_sts_resolver.utils import create_cache, populate_cfg_defaults
 
 from postroad.events.syslog import LEVELS, tell
-from postroad.render.paths import LOG_SOCKET, MTA_STS, MTA_STS_POLICIES
+from postroad.runtime.paths import LOG_SOCKET, MTA_STS, MTA_STS_POLICIES
 
 SETTINGS: dict[str, Any] = {
     "path": str(MTA_STS),

@@ -13,7 +13,7 @@ from postroad.checks.model import Finding, Level
 from postroad.config.load import load
 from postroad.errors import PostroadError
 from postroad.events.syslog import format_datagram
-from postroad.render.paths import LOG_SOCKET
+from postroad.runtime.paths import LOG_SOCKET
 
 LEVELS = {Level.ERROR: "err", Level.WARNING: "warning"}
 """What is told, and as what in syslog."""

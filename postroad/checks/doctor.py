@@ -10,8 +10,8 @@ from postroad.config.model import Config
 from postroad.dns import egress
 from postroad.dns.resolver import Resolver, servers
 from postroad.errors import PostroadError
-from postroad.render import keys
-from postroad.render.paths import STATE
+from postroad.runtime.paths import STATE
+from postroad.secrets import keys
 
 LIMIT = 9.0
 """Seconds for all checks together."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from postroad.checks.context import Context
 from postroad.checks.model import Finding, Level
-from postroad.render.paths import CURRENT
+from postroad.runtime.paths import CURRENT
 
 ID = "helo"
 SHORT = True

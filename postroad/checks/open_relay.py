@@ -23,9 +23,10 @@ from postroad.checks.model import Finding, Level
 from postroad.config.model import Config
 from postroad.config.networks import is_too_wide
 from postroad.errors import CommandError
-from postroad.render import networks, plan
-from postroad.render.install import surroundings
-from postroad.render.paths import CURRENT
+from postroad.install.generation import surroundings
+from postroad.runtime import plan
+from postroad.runtime.paths import CURRENT
+from postroad.sendmail import networks
 
 ID = "open-relay"
 SHORT = True

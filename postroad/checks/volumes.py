@@ -8,7 +8,7 @@ from pathlib import Path
 
 from postroad.checks.context import Context
 from postroad.checks.model import Finding, Level
-from postroad.render.paths import QUEUE, STATE
+from postroad.runtime.paths import QUEUE, STATE
 
 ID = "volumes"
 SHORT = True

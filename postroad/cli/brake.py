@@ -10,8 +10,9 @@ from rich.table import Table
 from postroad.cli.plain import plain
 from postroad.cli.times import stamp
 from postroad.events import own
-from postroad.store import brake, database
-from postroad.store.log import tell
+from postroad.feedback import brake
+from postroad.runtime.log import tell
+from postroad.store import database
 
 
 @click.group()

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 import click
 
 from postroad.config.load import load
-from postroad.render import certificate, outbound, users, webhooks
-from postroad.render.install import policy, surroundings
+from postroad.install.generation import policy, surroundings
+from postroad.secrets import certificate, users, webhooks
+from postroad.sendmail import outbound
 
 
 @click.command()

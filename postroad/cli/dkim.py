@@ -5,8 +5,8 @@ import json
 import click
 
 from postroad.config.load import load
-from postroad.render import keys as dkim
-from postroad.render.paths import STATE
+from postroad.runtime.paths import STATE
+from postroad.secrets import keys as dkim
 
 
 @click.group()

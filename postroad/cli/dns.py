@@ -16,8 +16,8 @@ from postroad.dns.records import Facts
 from postroad.dns.resolver import Resolver, servers
 from postroad.dns.survey import Planned, State, survey
 from postroad.errors import PostroadError
-from postroad.render import keys as dkim
-from postroad.render.paths import STATE
+from postroad.runtime.paths import STATE
+from postroad.secrets import keys as dkim
 
 TEXTS: dict[str, Callable[[Sequence[Planned]], str]] = {
     "bind": formats.bind,

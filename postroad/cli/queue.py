@@ -14,16 +14,17 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from postroad import queue, system
+from postroad import system
 from postroad.cli.plain import plain, printable
 from postroad.cli.times import duration
 from postroad.config.load import load
 from postroad.config.values import format_duration
 from postroad.errors import PostroadError
 from postroad.events.syslog import format_datagram
-from postroad.queue import Message
-from postroad.render import acceptance, outbound, plan
-from postroad.render.paths import CURRENT, HEALTH, LOG_SOCKET, QUEUE, SHAPER
+from postroad.runtime import acceptance, plan
+from postroad.runtime.paths import CURRENT, HEALTH, LOG_SOCKET, QUEUE, SHAPER
+from postroad.sendmail import outbound, queue
+from postroad.sendmail.queue import Message
 
 EMPTY, LEFT = 0, 3
 ROWS = 1000

@@ -8,7 +8,7 @@ import click
 
 from postroad.config.load import load
 from postroad.errors import PostroadError
-from postroad.render.paths import HEALTH
+from postroad.runtime.paths import HEALTH
 
 LIMIT = 60.0
 

@@ -8,10 +8,10 @@ import click
 
 from postroad import system
 from postroad.config.load import load
-from postroad.render.files import RenderedFile, files
-from postroad.render.install import is_shared, surroundings
-from postroad.render.keys import wanted
-from postroad.render.paths import CURRENT, RUN, STATE
+from postroad.install.generation import is_shared, surroundings
+from postroad.runtime.paths import CURRENT, RUN, STATE
+from postroad.secrets.keys import wanted
+from postroad.sendmail.files import RenderedFile, files
 
 
 @click.command()

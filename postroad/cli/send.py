@@ -18,7 +18,7 @@ from postroad.config.load import load
 from postroad.config.model import Config
 from postroad.config.values import format_duration
 from postroad.errors import PostroadError
-from postroad.render.paths import FEED
+from postroad.runtime.paths import FEED
 
 DELIVERED, REFUSED, WAITS = 0, 1, 3
 TEXT = """\

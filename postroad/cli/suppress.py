@@ -19,8 +19,9 @@ from postroad.cli.plain import plain
 from postroad.cli.times import stamp
 from postroad.config.names import is_name
 from postroad.errors import PostroadError
-from postroad.store import database, suppression
-from postroad.store.suppression import Entry
+from postroad.feedback import suppression
+from postroad.feedback.suppression import Entry
+from postroad.store import database
 
 FIELDS = ("recipient", "reason", "added", "expires", "detail", "sender_domain")
 

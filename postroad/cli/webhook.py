@@ -13,10 +13,11 @@ from sqlalchemy import select
 from postroad.cli.plain import plain
 from postroad.cli.times import stamp
 from postroad.errors import PostroadError
-from postroad.render.paths import CURRENT
-from postroad.store import database, envelope, outbox
-from postroad.store.outbox import Entry
+from postroad.runtime.paths import CURRENT
+from postroad.store import database
 from postroad.store.schema import COUNTERS
+from postroad.webhooks import envelope, outbox
+from postroad.webhooks.outbox import Entry
 
 RESULTS = ("delivered", "lost")
 
@@ -93,7 +94,7 @@ def test(names: tuple[str, ...], as_json: bool) -> int:
 
     Exit code 1: one of them did not take it.
     """
-    from postroad.store.post import Receiver  # noqa: PLC0415 - TLS is slow to load
+    from postroad.webhooks.post import Receiver  # noqa: PLC0415 - TLS is slow to load
 
     settings = _settings()
     hooks = {hook["name"]: hook for hook in settings["webhooks"]}

@@ -19,11 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from postroad import queue, system
+from postroad import system
 from postroad.errors import PostroadError
 from postroad.events import syslog
-from postroad.render import plan
-from postroad.render.paths import CURRENT, LOG_SOCKET, PACES, QUEUE, SHAPER, SHAPER_LOCK, TURNS
+from postroad.runtime import plan
+from postroad.runtime.paths import CURRENT, LOG_SOCKET, PACES, QUEUE, SHAPER, SHAPER_LOCK, TURNS
+from postroad.sendmail import queue
 from postroad.shaper.pace import DAY, Limits, Pace
 from postroad.shaper.waiting import Entry, Strays, Waiting
 

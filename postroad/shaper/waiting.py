@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from postroad import queue
-from postroad.render.words import TURN
+from postroad.runtime.refusals import TURN
+from postroad.sendmail import queue
 
 _STRAY = re.compile(rf"^M[^\n]*{TURN} delivery\.routes\[([0-9]+)\]", re.MULTILINE)
 RECIPIENTS_AT_ONCE = 100

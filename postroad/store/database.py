@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from postroad import system
 from postroad.errors import PostroadError
-from postroad.render.paths import CURRENT, EVENTS
+from postroad.runtime.paths import CURRENT, EVENTS
 from postroad.store.schema import EVENTS as TABLE
 
 DATABASE = EVENTS / "events.db"

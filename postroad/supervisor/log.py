@@ -18,12 +18,12 @@ from postroad.events.ledger import SETTLE
 from postroad.events.model import Event, Notice
 from postroad.events.parse import Parser
 from postroad.events.syslog import LogSocket
-from postroad.render.paths import AUTH_REFUSED, EVENTS, REDACTION_KEY
-from postroad.render.plan import Plan
+from postroad.journal.writer import JournalSink
+from postroad.runtime.paths import AUTH_REFUSED, EVENTS, REDACTION_KEY
+from postroad.runtime.plan import Plan
 from postroad.sinks import Dispatcher
 from postroad.sinks.auth import AuthSink
 from postroad.sinks.feed import FeedSink
-from postroad.sinks.journal import JournalSink
 from postroad.sinks.redact import Redactor
 from postroad.sinks.stdout import StdoutSink
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from postroad import system
 from postroad.errors import CommandError, InstallError, PostroadError
 from postroad.events import model as events
-from postroad.render import acceptance, plan
-from postroad.render.paths import CURRENT, FEED, HEALTH, LOG_SOCKET, RATES, RUN
+from postroad.runtime import acceptance, plan
+from postroad.runtime.paths import CURRENT, FEED, HEALTH, LOG_SOCKET, RATES, RUN
 from postroad.supervisor import processes
 from postroad.supervisor.log import LogThread
 from postroad.supervisor.processes import Child
@@ -119,7 +119,7 @@ class Supervisor:
     def _prepare(self) -> tuple[int, list[str], str]:
         """Validate, render and install in a process of its own: exit code, changed keys, error text."""
         # many domains' keys take their time at first start
-        code, out, err = system.capture([sys.executable, "-m", "postroad.render"], cwd=SOURCE, timeout=600)
+        code, out, err = system.capture([sys.executable, "-m", "postroad.install"], cwd=SOURCE, timeout=600)
         return code, out.splitlines(), err
 
     def _start_all(self, wanted: plan.Plan) -> None:

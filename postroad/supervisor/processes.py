@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from postroad import system
-from postroad.render.plan import Process
+from postroad.runtime.plan import Process
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 TCP_LISTEN = "0A"  # include/net/tcp_states.h, as /proc/net/tcp prints it

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from postroad.config.load import load
-from postroad.render.files import RenderedFile, files
-from postroad.render.keys import wanted
-from postroad.render.networks import Surroundings
+from postroad.secrets.keys import wanted
+from postroad.sendmail.files import RenderedFile, files
+from postroad.sendmail.networks import Surroundings
 
 HERE = Path(__file__).parent
 CASES = sorted(path.parent.name for path in HERE.glob("*/config.yaml"))

@@ -132,7 +132,7 @@ def test_mail_flows_without_the_server(
 
 FROZEN = """
 from pathlib import Path
-import postroad.store.__main__ as recorder
+import postroad.recorder.__main__ as recorder
 recorder.PATIENCE = 1.0
 def again():
     raise SystemExit(json.dumps("anew"))
@@ -168,7 +168,7 @@ def test_the_password_and_the_driver_are_where_they_have_to_be(start_relay: Post
         f"find /run/postroad /var/lib/postroad /tmp -type f -perm /077 -exec grep -l '{store.password}' {{}} +"
     )[1]
     assert readable == ""
-    recorder = "for p in /proc/[0-9]*; do grep -qs postroad.store $p/cmdline && cat $p/maps; done"
+    recorder = "for p in /proc/[0-9]*; do grep -qs postroad.recorder $p/cmdline && cat $p/maps; done"
     wait_for(lambda: "libpq.so" in relay.shell(recorder)[1])
     other = Relays(start_relay.image, start_relay.internet)
     with other.stack:

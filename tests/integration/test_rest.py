@@ -13,8 +13,8 @@ from tests.internet.internet import Internet
 until = partial(wait_until, timeout=60)
 # its process id, what it is doing, and the memory that is its own in KiB
 LOOK = (
-    "for each in /proc/[0-9]*; do case $(tr '\\0' ' ' < $each/cmdline) in */python3' -m postroad.store.rest '*) echo ${each#/proc/} rest;;"
-    " */python3' -m postroad.store '*) echo ${each#/proc/} awake;; *) continue;; esac; grep Private_Dirty $each/smaps_rollup; done"
+    "for each in /proc/[0-9]*; do case $(tr '\\0' ' ' < $each/cmdline) in */python3' -m postroad.recorder.rest '*) echo ${each#/proc/} rest;;"
+    " */python3' -m postroad.recorder '*) echo ${each#/proc/} awake;; *) continue;; esac; grep Private_Dirty $each/smaps_rollup; done"
 )
 
 

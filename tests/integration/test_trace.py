@@ -81,7 +81,7 @@ def test_a_kill_loses_no_event_and_is_told(
 def test_the_recorder_s_death_is_no_matter_for_mail(start_relay: Relays, internet: Internet) -> None:
     relay = start_relay()
     wait_for(lambda: status(relay, "app@sender.example") is not None)
-    relay.shell("for p in /proc/[0-9]*; do grep -qs postroad.store $p/cmdline && kill -9 ${p#/proc/}; done")
+    relay.shell("for p in /proc/[0-9]*; do grep -qs postroad.recorder $p/cmdline && kill -9 ${p#/proc/}; done")
     wait_for(lambda: "recorder killed by SIGKILL" in relay.log())
     assert relay.shell("/usr/local/lib/postroad/healthcheck")[0] == 0
     message_id = send(relay, letter())

@@ -9,19 +9,19 @@ import jsonschema
 import pytest
 import yaml
 
-from postroad.config.example import example, files, main
+from dev.config_files import example, files, main
+from dev.config_reference import reference
+from dev.config_schema import schema
 from postroad.config.keys import keys
 from postroad.config.load import load
 from postroad.config.model import Config
-from postroad.config.reference import reference
-from postroad.config.schema import schema
 
 TOP = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("path", files(), ids=str)
 def test_the_generated_file_is_current(path: Path) -> None:
-    assert (TOP / path).read_text() == files()[path], "run python -m postroad.config.example"
+    assert (TOP / path).read_text() == files()[path], "run python -m dev.config_files"
 
 
 def test_the_example_is_the_defaults() -> None:

@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from postroad import queue
+from postroad.sendmail import queue
 from postroad.shaper.waiting import Entry, Strays, Waiting, read
 
 NOW = time.time()

@@ -9,8 +9,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, func, select, text
 
-from postroad.store import database, queries, suppression, writer
-from postroad.store.reader import Batch, Position, read
+from postroad.feedback import suppression
+from postroad.journal.reader import Batch, Position, read
+from postroad.recorder import writer
+from postroad.store import database, queries
 from postroad.store.schema import COUNTERS, EVENTS, METADATA, SUPPRESSIONS
 
 SETTINGS = {

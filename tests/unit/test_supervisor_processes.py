@@ -5,7 +5,7 @@ import time
 import pytest
 
 from postroad.errors import CommandError
-from postroad.render.plan import Process
+from postroad.runtime.plan import Process
 from postroad.supervisor.processes import FIRST_DELAY, STEADY, Child
 
 

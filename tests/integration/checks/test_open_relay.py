@@ -6,7 +6,7 @@ from typing import Any
 
 from postroad.checks import open_relay
 from postroad.config.model import Config
-from postroad.render.networks import Surroundings
+from postroad.sendmail.networks import Surroundings
 from postroad.testing import PostroadContainer
 from tests.integration.conftest import Relays
 
@@ -57,7 +57,7 @@ def test_a_running_server_that_is_more_open_than_its_files(start_relay: Relays) 
     networks = {"networks": ["0.0.0.0/0"], "i_know_this_is_an_open_relay": True}
     relay = start_relay(publish=False, clients=CLOSED | networks)
     code, text = relay.shell(
-        "cd /opt/postroad && POSTROAD_CLIENTS='{}' venv/bin/python3 -m postroad.render"
+        "cd /opt/postroad && POSTROAD_CLIENTS='{}' venv/bin/python3 -m postroad.install"
         " && POSTROAD_CLIENTS='{}' postroad doctor --open-relay --json"
     )
     findings = json.loads(text[text.index("{") :])["checks"]

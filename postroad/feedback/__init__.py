@@ -1,0 +1,1 @@
+"""What the store's events lead to: suppression, brake."""

@@ -1,0 +1,189 @@
+"""What `/metrics` says: counters that are kept with the events, each event counted once, and what is so just now.
+
+Labels come from closed sets and never hold an address.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from sqlalchemy import Connection, Engine, func, insert, select, update
+
+import postroad
+from postroad.runtime.paths import HEALTH, QUEUE
+from postroad.sendmail import queue
+from postroad.store.schema import BRAKES, COUNTERS, OUTBOX, SUPPRESSIONS
+
+PROVIDERS = {
+    "google": ("google.com", "googlemail.com"),
+    "microsoft": ("outlook.com", "hotmail.com"),
+    "yahoo": ("yahoodns.net",),
+    "icloud": ("icloud.com", "apple.com"),
+    "naver": ("naver.com",),
+    "kakao": ("daum.net", "hanmail.net", "kakao.com"),
+    "qq": ("qq.com",),
+    "yandex": ("yandex.ru", "yandex.net"),
+    "mailru": ("mail.ru",),
+}
+"""Who receives, by the suffix of the MX host; everybody else is ``other``."""
+DAEMONS = frozenset(("sendmail", "sendmail-bulk", "opendkim", "recorder", "mta-sts"))
+RULESETS = frozenset(("check_relay", "check_mail", "check_rcpt", "check_data", "check_eoh", "tls_client", "milter"))
+BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
+"""Upper bounds of the delay from acceptance to delivery, in seconds; sendmail logs whole ones."""
+HELP = {
+    "accepted": "Messages that clients were answered 250 for.",
+    "deliveries": "Attempts by recipient: delivered, deferred or bounced, the class of a failure, and who receives.",
+    "rejects": "Refusals of clients, recipients and messages, by the rule that refused.",
+    "tls_sessions": "TLS sessions as server or client.",
+    "auth": "SMTP AUTH, by success.",
+    "child_restarts": "Daemons that ended unasked.",
+    "events_lost": "Events that could not be kept.",
+    "event_gaps": "Times at which events may be missing.",
+    "webhook_events": "Events for webhooks: delivered, dead (given up), lost (there was no room, or kept no longer).",
+    "webhook_attempts_failed": "Posts to webhooks that were not taken.",
+}
+LABELS = {
+    "accepted": (),
+    "deliveries": ("result", "class", "provider"),
+    "rejects": ("reason",),
+    "tls_sessions": ("side", "version"),
+    "auth": ("success",),
+    "child_restarts": ("program",),
+    "events_lost": (),
+    "event_gaps": (),
+    "webhook_events": ("webhook", "result"),
+    "webhook_attempts_failed": ("webhook",),
+}
+Key = tuple[str, str]
+"""A counter's name, and its labels' values joined by commas."""
+
+
+def provider(host: str | None) -> str:
+    """Who receives, by the name of its MX host."""
+    name = (host or "").lower().rstrip(".")
+    for found, suffixes in PROVIDERS.items():
+        if any(name == suffix or name.endswith(f".{suffix}") for suffix in suffixes):
+            return found
+    return "other"
+
+
+def count(events: Iterable[Mapping[str, Any]]) -> Counter[Key]:
+    """How much each counter grows by these events, which have their ``class``."""
+    grown: Counter[Key] = Counter()
+    for event in events:
+        kind = event["event"]
+        if kind == "accepted":
+            grown["accepted", ""] += 1
+        elif kind in {"delivered", "deferred", "bounced"}:
+            grown["deliveries", f"{kind},{event.get('class', '')},{provider(event.get('relay_host'))}"] += 1
+            if kind == "delivered" and isinstance(delay := event.get("delay"), int):
+                grown["delay_sum", ""] += delay
+                grown["delay", str(next((bound for bound in BUCKETS if delay <= bound), "+Inf"))] += 1
+        elif kind == "rejected":
+            ruleset = str(event.get("ruleset"))
+            grown["rejects", event.get("class") or (ruleset if ruleset in RULESETS else "other")] += 1
+        elif kind == "tls":
+            version = event.get("tls_version")
+            grown[
+                "tls_sessions", f"{event.get('side')},{version if version in {'TLSv1.2', 'TLSv1.3'} else 'other'}"
+            ] += 1
+        elif kind == "auth":
+            grown["auth", "yes" if event.get("success") else "no"] += 1
+        elif kind == "stopped" and event.get("program") in DAEMONS:
+            grown["child_restarts", event["program"]] += "killed by" in event.get(
+                "status", ""
+            ) or "exit code" in event.get("status", "")
+        elif kind == "gap":
+            grown["event_gaps", ""] += 1
+            grown["events_lost", ""] += int(event.get("lost") or 0)
+    return +grown
+
+
+def add(connection: Connection, grown: Mapping[Key, int]) -> None:
+    """Let the counters grow."""
+    for (name, labels), number in grown.items():
+        which = (COUNTERS.c.name == name) & (COUNTERS.c.labels == labels)
+        if not connection.execute(update(COUNTERS).where(which).values(value=COUNTERS.c.value + number)).rowcount:
+            connection.execute(insert(COUNTERS).values(name=name, labels=labels, value=number))
+
+
+class Collector:
+    """Reads the counters and looks at the queue, for prometheus-client's registry."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Read from this store."""
+        self._engine = engine
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics of this moment.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: the store can't be read.
+        """
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(COUNTERS.c.name, COUNTERS.c.labels, COUNTERS.c.value)).all()
+            states = select(BRAKES.c.state, func.count()).group_by(BRAKES.c.state)
+            rates = {row[0]: row[1] for row in connection.execute(states)}
+            dead = connection.execute(select(func.count()).select_from(SUPPRESSIONS)).scalar_one()
+            waits = OUTBOX.c.due.is_not(None)
+            outbox = connection.execute(
+                select(OUTBOX.c.webhook, waits.label("waits"), func.count()).group_by(OUTBOX.c.webhook, "waits")
+            ).all()
+        values = {(row.name, row.labels): row.value for row in rows}
+        for name, labels in LABELS.items():
+            family = CounterMetricFamily(f"postroad_{name}", HELP[name], labels=labels)
+            found = {key[1]: value for key, value in values.items() if key[0] == name}
+            for text, value in found.items() if labels else [("", found.get("", 0))]:
+                family.add_metric(text.split(",") if labels else [], value)
+            yield family
+        yield _delays(values)
+        held = GaugeMetricFamily(
+            "postroad_webhook_outbox_events", "Events that webhooks have not taken.", labels=["webhook", "state"]
+        )
+        for webhook, waiting, number in outbox:
+            held.add_metric([webhook, "pending" if waiting else "dead"], number)
+        yield held
+        depth, oldest = queue.depth(QUEUE)
+        age = 0.0 if oldest is None else max(0.0, time.time() - oldest)
+        yield GaugeMetricFamily("postroad_queue_messages", "Messages in the queue.", value=depth)
+        yield GaugeMetricFamily("postroad_queue_oldest_seconds", "Age of the oldest message in the queue.", value=age)
+        yield GaugeMetricFamily("postroad_suppressed_addresses", "Addresses on the suppression list.", value=dead)
+        domains = GaugeMetricFamily("postroad_bounce_rate_domains", "Sender domains above a rate.", labels=["state"])
+        for state in ("warning", "braked"):
+            domains.add_metric([state], rates.get(state, 0))
+        yield domains
+        yield GaugeMetricFamily(
+            "postroad_ready", "Whether the server is ready (1) or not (0).", value=health()[0] == "ready"
+        )
+        build = GaugeMetricFamily("postroad_build_info", "Always 1.", labels=["version"])
+        build.add_metric([postroad.__version__], 1)
+        yield build
+
+
+def _delays(values: Mapping[Key, int]) -> Metric:
+    total, buckets = 0, []
+    for bound in (*BUCKETS, "+Inf"):
+        total += values.get(("delay", str(bound)), 0)
+        buckets.append((str(bound), total))
+    family = HistogramMetricFamily("postroad_delivery_seconds", "From acceptance to delivery, by recipient.")
+    family.add_metric([], buckets, values.get(("delay_sum", ""), 0))
+    return family
+
+
+def health() -> tuple[str, list[str]]:
+    """The supervisor's state, and why it is not ready: the image's health check says the same."""
+    try:
+        state, _, *pids = HEALTH.read_text().partition("\n")[0].split()
+    except (OSError, ValueError):
+        return "stopped", ["the supervisor is not running"]
+    reasons = [] if state == "ready" else [state]
+    for pid in pids:
+        try:
+            life = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            life = "X"
+        reasons += [f"process {pid} is gone"] if life in "XZ" else []
+    return state, reasons

@@ -1,0 +1,1 @@
+"""A generation: built aside, judged, swapped in."""

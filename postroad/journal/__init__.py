@@ -1,0 +1,1 @@
+"""Events on disk between PID 1 and the recorder."""

@@ -1,0 +1,1 @@
+"""What is sendmail's: its configuration and its queue."""

@@ -1,0 +1,165 @@
+"""The configuration as files: values in, texts out, nothing read or written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from postroad.config.model import Config, User
+from postroad.config.values import format_duration
+from postroad.runtime import refusals
+from postroad.runtime.paths import BRAKED, RUN, SUPPRESSED
+from postroad.secrets.keys import SigningKey
+from postroad.sendmail import listeners, lua, m4, networks, outbound
+
+_PACKAGE = Path(__file__).parent.parent
+TEMPLATES = next(path for path in (_PACKAGE / "templates", _PACKAGE.parent / "templates") if path.is_dir())
+
+
+SIGNED = (
+    *("From", "Sender", "Reply-To", "Subject", "Date", "Message-ID", "To", "Cc", "In-Reply-To", "References"),
+    *("MIME-Version", "Content-Type", "Content-Transfer-Encoding"),
+    *("List-Id", "List-Unsubscribe", "List-Unsubscribe-Post"),
+)
+"""The header fields that a signature covers (RFC 6376, section 5.4.1)."""
+
+
+@dataclass(frozen=True)
+class RenderedFile:
+    """One file: its path below the generation's folder, and its text."""
+
+    path: str
+    text: str
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """A mail address in two."""
+
+    local: str
+    domain: str
+
+    @classmethod
+    def of(cls, address: str | None) -> "_Parts | None":
+        return cls(*address.rsplit("@", 1)) if address else None
+
+
+class _Safe(str):
+    """Text that a filter has made fit for the place where it stands."""
+
+    __slots__ = ()
+
+
+def _finalize(value: Any) -> str:
+    # every interpolation names the filter for its place; a forgotten one fails the first rendering, not the hundredth
+    if not isinstance(value, _Safe):
+        raise TypeError(f"an interpolation without a filter: {value!r}")
+    return value
+
+
+_environment = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(TEMPLATES),
+    undefined=jinja2.StrictUndefined,
+    autoescape=False,  # noqa: S701 - not HTML: _finalize refuses what no filter has quoted
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+    finalize=_finalize,
+)
+_environment.filters.update(
+    q=lambda value: _Safe(m4.quote(value)),
+    word=lambda value: _Safe(m4.word(value)),
+    lua=lambda value: _Safe(lua.quote(value)),
+    raw=_Safe,
+)
+
+
+def files(
+    config: Config,
+    keys: Sequence[SigningKey],
+    around: networks.Surroundings,
+    *,
+    base: Path,
+    run: Path = RUN,
+    shared: bool = False,
+) -> list[RenderedFile]:
+    """Render every file of a configuration.
+
+    Args:
+        config: what is wanted.
+        keys: the DKIM keys, one for each signed domain; none where DKIM is off.
+        around: the networks this host is in, for ``clients.networks: [auto]``.
+        base: the folder that the files will be in; their own texts name each other by it.
+        run: the folder for sockets and process ids.
+        shared: whether other users of the container could write that folder.
+
+    Raises:
+        InstallError: a value can't be written into its file (the configuration should have refused it).
+    """
+    queue = config.delivery.queue
+    untrusted = [] if config.clients.trust_gateway else [networks.access_key(router) for router in around.gateways]
+    context = {
+        "config": config,
+        "base": str(base),
+        "run": str(run),
+        "suppressed": str(SUPPRESSED),
+        "braked": str(BRAKED),
+        "refusals": refusals,
+        "shared": shared,
+        "around": around,
+        "keys": keys,
+        "signed": ",".join(SIGNED),
+        "ways": outbound.ways(config.delivery),
+        "routes": outbound.routes(config.delivery),
+        "shaped": outbound.shaped(config.delivery),
+        "strict": config.delivery.tls.policy != "opportunistic"
+        or bool(config.delivery.tls.domains)
+        or config.delivery.tls.mta_sts,
+        "tls_policies": outbound.policies(config.delivery.tls),
+        "warn_after": format_duration(queue.warn_after) if queue.warn_after else "",
+        "give_up_after": format_duration(queue.give_up_after),
+        "hostname_sends": config.covers(config.hostname),
+        "rewrites_envelope": bool(config.rewrite.changes_addresses or config.rewrite.sender),
+        "one_sender": _Parts.of(config.rewrite.sender),
+        "redirect_to": _Parts.of(config.recipients.redirect_to),
+        "doors": listeners.doors(config, around),
+        "users": [_rights(user, config) for user in config.clients.users],
+        # networks may overlap, and makemap takes each key once; a gateway is none of theirs, even where one names it
+        "relay_keys": list(
+            dict.fromkeys(
+                key
+                for network in networks.trusted(config.clients.networks, around)
+                for key in networks.access_keys(network)
+                if key not in untrusted
+            )
+        ),
+        "untrusted": untrusted,
+    }
+    paths = ["sendmail.mc", "access", "local-host-names", "sender-domains", "sender-parents", "service.switch"]
+    if config.recipients.allow:
+        paths += ["allowed-domains", "allowed-addresses"]
+    if config.rewrite.masquerade_domains:
+        paths.append("masquerade-domains")
+    if config.rewrite.addresses:
+        paths.append("rewrite")
+    if keys:
+        paths += ["opendkim.conf", "dkim/key-table", "dkim/signing-table", "dkim/internal-hosts"]
+        paths += ["dkim/setup.lua", "dkim/final.lua"]
+    return [
+        RenderedFile(path, _environment.get_template(f"{path.rpartition('/')[2]}.j2").render(context)) for path in paths
+    ]
+
+
+def _rights(user: User, config: Config) -> tuple[str, list[tuple[str, bool]]]:
+    """A user's name without our own realm, and the sender domains, each with whether those below it count too.
+
+    No domains stand for any.
+    """
+    name, realm = user.account(config.hostname)
+    below = {domain.name for domain in config.domains if domain.subdomains}
+    return (
+        name if realm == config.hostname else f"{name}@{realm}",
+        [] if "*" in user.domains else [(each, each in below) for each in user.domains],
+    )

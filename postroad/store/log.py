@@ -1,9 +1,0 @@
-"""A line to the log, from a process beside the supervisor."""
-
-from postroad.events import syslog
-from postroad.render.paths import LOG_SOCKET
-
-
-def tell(level: str, message: str, patience: float = 0.0) -> None:
-    """Give the log a line; a log that does not read is waited for so many seconds."""
-    syslog.tell(LOG_SOCKET, level, message, patience)

@@ -1,0 +1,231 @@
+"""One webhook's receiver: a POST to an address that was looked at, over a connection that is kept.
+
+The name is looked up here and the connection goes to what was found and allowed, so that a name that leads to a public
+address when it is checked and to a private one afterwards (DNS rebinding) gains nothing. Redirects are not followed.
+"""
+
+import contextlib
+import http.client
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import postroad
+from postroad.config.addresses import reach
+from postroad.webhooks import envelope
+
+CONNECT, READ = 5.0, 15.0
+"""Seconds for a connection, for TLS, and for each answer's next bytes."""
+CONNECTIONS = 4
+"""At once, a webhook."""
+MOST_ADDRESSES = 4
+LARGEST_ANSWER = 4096
+"""Octets of an answer that are read; a connection on which there is more is closed."""
+
+
+class RefusedError(OSError):
+    """The receiver is where nothing may be posted to."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a POST.
+
+    Attributes:
+        status: the HTTP status; None: there was no answer, ``error`` says why.
+        error: what to tell people; empty where it was taken.
+        retry_after: seconds that the receiver asks for; None: not said.
+    """
+
+    status: int | None
+    error: str
+    retry_after: float | None = None
+
+    @property
+    def taken(self) -> bool:
+        """Whether the receiver has it now."""
+        return not self.error
+
+
+class _Connection(http.client.HTTPConnection):
+    """To one address of a host, with or without TLS for the host's name."""
+
+    def __init__(self, host: str, port: int, address: str, context: ssl.SSLContext | None) -> None:
+        super().__init__(host, port, timeout=READ)
+        self.default_port = 443 if context else 80  # whether the Host field needs the port
+        self._address = address
+        self._tls = context
+
+    def connect(self) -> None:
+        plain = socket.create_connection((self._address, self.port), timeout=CONNECT)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = plain
+        if self._tls:
+            # the socket is known before the handshake, so that this can be aborted
+            wrapped = self._tls.wrap_socket(plain, server_hostname=self.host, do_handshake_on_connect=False)
+            self.sock = wrapped
+            wrapped.do_handshake()
+        self.sock.settimeout(READ)
+
+
+class Receiver:
+    """Posts for several threads; ``abort`` ends what they wait for."""
+
+    def __init__(self, hook: Mapping[str, Any], source: str) -> None:
+        """Post as a webhook of the recorder's settings has it, from the server of that name; nothing is opened yet."""
+        parts = urlsplit(hook["url"])
+        self._host, self._target = (
+            parts.hostname or "",
+            (parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
+        )
+        self._port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._private = hook["allow_private"]
+        self._secrets = hook["secrets"]
+        self._source = source
+        self._tls: ssl.SSLContext | None = None
+        if parts.scheme == "https":
+            self._tls = ssl.create_default_context()
+            if hook["ca"]:
+                # authorities that people make themselves often lack extensions that RFC 5280 wants
+                self._tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
+                self._tls.load_verify_locations(cadata=hook["ca"])
+        self._idle: list[_Connection] = []
+        self._busy: set[_Connection] = set()
+        self._lock = threading.Lock()
+
+    def post(self, uid: str, seconds: float, event: Mapping[str, Any]) -> Answer:
+        """Post an event; never raises for what the receiver or the network does. See ``envelope.body``."""
+        content = envelope.body(self._source, uid, seconds, event)
+        try:
+            return self._post(uid, content)
+        except RefusedError as error:
+            return Answer(None, f"not posted: {error}")
+        except ssl.SSLCertVerificationError as error:
+            return Answer(None, f"its certificate is refused: {error.verify_message}")
+        except TimeoutError:
+            return Answer(None, "no answer in time")
+        except (OSError, http.client.HTTPException) as error:
+            return Answer(None, f"no answer: {getattr(error, 'strerror', None) or error or type(error).__name__}")
+
+    def _post(self, uid: str, content: bytes) -> Answer:
+        if kept := self._take():
+            try:
+                return self._ask(kept, uid, content)
+            except TimeoutError:
+                raise
+            except (OSError, http.client.HTTPException):
+                self.close()  # it was closed while it was idle, and so were the others: no failure of the receiver's
+        return self._ask(self._open(), uid, content)
+
+    def _ask(self, connection: _Connection, uid: str, content: bytes) -> Answer:
+        keep = False
+        try:
+            fields = envelope.headers(uid, int(time.time()), content, self._secrets)
+            fields |= {"Content-Type": envelope.CONTENT_TYPE, "User-Agent": f"postroad/{postroad.__version__}"}
+            connection.request("POST", self._target, body=content, headers=fields)
+            response = connection.getresponse()
+            text = b""
+            while len(text) < LARGEST_ANSWER and (part := response.read1(LARGEST_ANSWER - len(text))):
+                text += part
+            keep = (response.isclosed() or response.length == 0) and not response.will_close
+            response.close()
+            return _judged(response, text)
+        finally:
+            if keep:
+                self._give_back(connection)
+            else:
+                self._close(connection)
+
+    def _take(self) -> _Connection | None:
+        with self._lock:
+            if not self._idle:
+                return None
+            connection = self._idle.pop()
+            self._busy.add(connection)
+            return connection
+
+    def _open(self) -> _Connection:
+        problem: OSError = RefusedError(f"{self._host} has no address")
+        for address in self._addresses():
+            connection = _Connection(self._host, self._port, address, self._tls)
+            with self._lock:
+                self._busy.add(connection)
+            try:
+                connection.connect()
+            except ssl.SSLError:
+                self._close(connection)
+                raise
+            except OSError as error:
+                self._close(connection)
+                problem = error
+                continue
+            return connection
+        raise problem
+
+    def _addresses(self) -> list[str]:
+        """The receiver's addresses that may be posted to, in the resolver's order."""
+        found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        allowed = {"private"} if not self._tls else {"public", "private"} if self._private else {"public"}
+        good = [address for address in addresses if reach(address) in allowed]
+        if addresses and not good:
+            known = ipaddress.ip_address(addresses[0].partition("%")[0])
+            kind = {"public": "a public address, and http:// is for private ones"}.get(
+                reach(str(known)), "no public address: allow_private is not set, or it is never allowed"
+            )
+            raise RefusedError(f"{self._host} is at {known}, {kind}")
+        return good[:MOST_ADDRESSES]
+
+    def _give_back(self, connection: _Connection) -> None:
+        with self._lock:
+            self._busy.discard(connection)
+            self._idle.append(connection)
+
+    def _close(self, connection: _Connection) -> None:
+        with self._lock:
+            self._busy.discard(connection)
+        connection.close()
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def abort(self) -> None:
+        """End what is under way: a receiver that sends a byte now and then would hold it for ever."""
+        with self._lock:
+            waiting = [connection.sock for connection in self._busy if connection.sock]
+        for each in waiting:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(each, socket.SHUT_RDWR)  # not TLS's own, which another thread is in
+
+
+def _judged(response: http.client.HTTPResponse, text: bytes) -> Answer:
+    status = response.status
+    if 200 <= status < 300:
+        return Answer(status, "")
+    said = "".join(char if char.isprintable() else " " for char in text[:200].decode(errors="replace")).strip()
+    kind = "redirects are not followed" if 300 <= status < 400 else said
+    error = f"answered {status}" + (f": {kind}" if kind else "")
+    return Answer(status, error, _seconds(response.headers.get("Retry-After")))
+
+
+def _seconds(text: str | None) -> float | None:
+    """``Retry-After`` (RFC 9110, section 10.2.3) as seconds; None where there is none that can be read."""
+    if not text:
+        return None
+    if text.strip().isascii() and text.strip().isdigit():
+        return float(text.strip()[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None

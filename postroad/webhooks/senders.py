@@ -1,0 +1,128 @@
+"""The threads that post events to webhooks, one a webhook, so that none waits for another's receiver.
+
+They live in the recorder: what is not posted when it ends is still in the outbox.
+"""
+
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from postroad.webhooks import outbox
+from postroad.webhooks.outbox import Entry
+from postroad.webhooks.post import CONNECTIONS, Answer, Receiver
+
+POLL = 5.0
+"""Seconds between two looks at what is due; new events are posted at once."""
+LONGEST_ATTEMPT = 30.0
+"""Seconds after which an attempt is ended, whatever the receiver does meanwhile."""
+LONGEST_PAUSE = 60.0
+"""Seconds between two attempts at a receiver that takes nothing, unless it asks for more itself."""
+GONE = 410
+
+Tell = Callable[[str, str], None]
+
+
+class Sender:
+    """Posts what is due for one webhook, a few at once."""
+
+    def __init__(self, engine: Engine, hook: Mapping[str, Any], source: str, tell: Tell) -> None:
+        """Post from this store; ``tell`` gets what the log should say: a level and a message."""
+        self._engine = engine
+        self._name = hook["name"]
+        self._patience = hook["give_up_after"]
+        self._receiver = Receiver(hook, source)
+        self._tell = tell
+        self._new = threading.Event()
+        self._open: list[tuple[Entry, Answer]] = []  # posted, and not yet written down
+        self._failures = 0  # rounds in a row in which nothing was taken
+        self._pool = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix=f"webhook-{self._name}")
+
+    def start(self) -> None:
+        """Begin."""
+        threading.Thread(target=self._run, name=f"webhook-{self._name}", daemon=True).start()
+
+    def wake(self) -> None:
+        """There are new events."""
+        self._new.set()
+
+    def _run(self) -> None:
+        while True:
+            self._new.clear()
+            try:
+                pause = self.round()
+            except SQLAlchemyError:  # the recorder says so
+                pause = POLL
+            except Exception:  # noqa: BLE001 - a bug in here must not end the posts
+                traceback.print_exc()
+                pause = LONGEST_PAUSE
+            if self._failures:
+                time.sleep(pause)
+            elif pause:
+                self._new.wait(pause)
+
+    def round(self) -> float:
+        """Post some of what is due; return the seconds until there is reason to do it again.
+
+        Raises:
+            SQLAlchemyError: the store can't be read or written.
+        """
+        self._settle()
+        entries = outbox.due(self._engine, self._name, 1 if self._failures else CONNECTIONS)
+        if not entries:
+            return outbox.until_due(self._engine, self._name, POLL)
+        waiting = {self._pool.submit(self._receiver.post, each.uid, each.time, each.event): each for each in entries}
+        late = wait(waiting, LONGEST_ATTEMPT).not_done
+        while late:
+            self._receiver.abort()
+            late = wait(late, 1).not_done  # one may have begun anew, on a new connection
+        answers = [(entry, future.result()) for future, entry in waiting.items()]
+        self._open = list(answers)
+        self._settle()
+        return self._judge([answer for _, answer in answers])
+
+    def _settle(self) -> None:
+        """Write down what came of the posts; while this can't be, nothing is posted, or the same would be again."""
+        while self._open:
+            self._note(*self._open[-1])
+            self._open.pop()
+
+    def _note(self, entry: Entry, answer: Answer) -> None:
+        if answer.taken:
+            outbox.delivered(self._engine, entry)
+            return
+        patience = 0.0 if answer.status == GONE else self._patience  # it wants no more of it
+        if outbox.failed(self._engine, entry, answer.error, patience, answer.retry_after):
+            self._lament(1, answer.error)
+
+    def _judge(self, answers: Sequence[Answer]) -> float:
+        errors = [answer for answer in answers if not answer.taken]
+        if len(errors) < len(answers):
+            if self._failures:
+                self._tell("info", f"webhook {self._name} takes events again")
+            self._failures = 0
+            return 0.0
+        if not self._failures:
+            self._tell("err", f"webhook {self._name} takes no events, they wait in the outbox: {errors[0].error}")
+        self._failures += 1
+        if gone := outbox.give_up(self._engine, self._name, self._patience, errors[0].error):
+            self._lament(gone, errors[0].error)
+        asked = max((answer.retry_after or 0.0 for answer in errors), default=0.0)
+        return min(outbox.LONGEST_DELAY, max(asked, min(LONGEST_PAUSE, outbox.delay(self._failures))))
+
+    def _lament(self, number: int, error: str) -> None:
+        events = "1 event is a dead letter" if number == 1 else f"{number} events are dead letters"
+        self._tell("err", f"{events} of webhook {self._name}, `postroad webhook replay` posts again: {error}")
+
+
+def start(engine: Engine, hooks: Sequence[Mapping[str, Any]], source: str, tell: Tell) -> list[Sender]:
+    """Begin to post for all of these webhooks."""
+    found = [Sender(engine, hook, source, tell) for hook in hooks]
+    for sender in found:
+        sender.start()
+    return found

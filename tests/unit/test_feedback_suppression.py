@@ -1,0 +1,156 @@
+"""Which failures put whom on the suppression list, and for whose mail."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, inspect, text
+from sqlalchemy.exc import OperationalError
+
+from postroad.feedback import suppression
+from postroad.feedback.suppression import Entry
+from postroad.journal.reader import Batch, Position
+from postroad.recorder import writer
+from postroad.store import database
+
+BEGIN = time.time() - 1000
+DAY = 86400.0
+SETTINGS: dict[str, Any] = {
+    "webhooks": [],
+    "suppress": 90 * DAY, "never": ["vip@rcpt.example"], "scope": "all", "soft": {"count": 3, "within": 7 * DAY},
+}  # fmt: skip
+FULL, SUSPENDED, GONE = "452 4.2.2 Mailbox full", "550 5.2.1 account disabled", "550 5.1.1 User unknown"
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    made = database.connect(tmp_path / "events.db")
+    database.upgrade(made)
+    return made
+
+
+def fail(
+    engine: Engine,
+    queue_id: str,
+    reply: str = FULL,
+    *,
+    at: float = 0,
+    to: str = "U@rcpt.example",
+    sender: str = "app@one.example",
+    **settings: Any,
+) -> bool:
+    kind = "delivered" if reply[0] == "2" else "bounced" if reply[0] == "5" else "deferred"
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(BEGIN + at))
+    event = {
+        "event": kind, "time": stamp, "queue_id": queue_id, "sender": sender, "recipient": to,
+        "dsn": reply[4:9], "reply": reply,
+    }  # fmt: skip
+    return writer.write(engine, Batch((event,), Position("j", 1)), SETTINGS | settings).suppressed
+
+
+def listed(engine: Engine) -> list[tuple[str, str, str]]:
+    with engine.connect() as connection:
+        found = suppression.entries(connection)
+    return sorted((entry.recipient, entry.sender_domain, entry.reason) for entry in found)
+
+
+def test_as_many_messages_as_said_that_find_it_full(engine: Engine) -> None:
+    assert [fail(engine, "q1"), fail(engine, "q2"), fail(engine, "q2", at=1), fail(engine, "q1", at=2)] == [False] * 4
+    assert fail(engine, "q3", SUSPENDED, at=3)
+    assert listed(engine) == [("u@rcpt.example", "", "suspend")]
+
+
+def test_a_delivery_lets_the_count_begin_anew(engine: Engine) -> None:
+    fail(engine, "q1")
+    fail(engine, "q2")
+    fail(engine, "q1", "250 2.0.0 ok", at=10)
+    assert not fail(engine, "q3", at=20)
+    assert not fail(engine, "q4", at=21)
+    assert fail(engine, "q5", at=22)
+
+
+def test_what_is_too_long_ago_does_not_count(engine: Engine) -> None:
+    fail(engine, "q1", at=-8 * DAY)
+    fail(engine, "q2")
+    assert not fail(engine, "q3")
+    assert fail(engine, "q4")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "421 4.7.0 too many connections",
+        "451 4.7.1 greylisted, try again later",
+        "550 5.7.1 blocked by policy",
+        "554 5.7.1 Spam message rejected",
+        "421 4.4.2 connection timed out",
+        "452 4.3.1 Insufficient system storage",
+        "552 5.3.4 Message too big",
+    ],
+)
+def test_what_speaks_of_us_or_the_way_never_counts(engine: Engine, reply: str) -> None:
+    assert not any(fail(engine, f"q{i}", reply) for i in range(10))
+
+
+def test_off_is_off_and_never_is_never(engine: Engine) -> None:
+    off: Any = {"soft": {"count": None, "within": DAY}}
+    assert not any(fail(engine, f"q{i}", **off) for i in range(10))
+    assert not any(fail(engine, f"q{i}", to="vip@rcpt.example") for i in range(10))
+
+
+def test_an_entry_for_one_sender_domain(engine: Engine) -> None:
+    scope: Any = {"scope": "sender_domain"}
+    assert fail(engine, "q1", GONE, to="gone@rcpt.example", **scope)
+    assert not fail(engine, "q2", GONE, to="gone@rcpt.example", sender="", **scope)
+    fail(engine, "q3", **scope)
+    fail(engine, "q4", **scope)
+    assert not fail(engine, "q5", sender="app@two.example", **scope)
+    assert listed(engine) == [("gone@rcpt.example", "one.example", "userunknown")]
+    fail(engine, "q6", **scope)
+    assert listed(engine)[1] == ("u@rcpt.example", "one.example", "mailboxfull")
+
+
+def test_an_address_has_an_entry_a_domain(engine: Engine) -> None:
+    every = [Entry("a@x.example", "manual", 1.0, None, None, domain) for domain in ("", "one.example", "two.example")]
+    with engine.begin() as connection:
+        assert suppression.add(connection, every) == 3
+        assert suppression.add(connection, every[1:2]) == 0
+        assert suppression.remove(connection, ["A@x.example"], "one.example") == 1
+        assert suppression.remove(connection, ["A@x.example"], "one.example") == 0
+    assert [each[1] for each in listed(engine)] == ["", "two.example"]
+    with engine.begin() as connection:
+        assert suppression.remove(connection, ["A@x.example"]) == 2
+
+
+def old(path: Path) -> Engine:
+    engine = database.connect(path)
+    config = Config()
+    config.set_main_option("script_location", str(Path(database.__file__).with_name("migrations")))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(text("INSERT INTO suppressions VALUES ('a@x.example', 'userunknown', 1.0, NULL, 'said')"))
+    return engine
+
+
+def test_a_migration_that_fails_leaves_all_as_it_was(tmp_path: Path) -> None:
+    engine = old(tmp_path / "old.db")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE suppressions_0001 (stands TEXT)"))
+    with pytest.raises(OperationalError):
+        database.upgrade(engine)
+    assert not inspect(engine).has_table("brakes")
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE suppressions_0001"))
+    database.upgrade(engine)
+    assert database.is_current(engine)
+
+
+def test_a_list_of_before_holds_for_all(tmp_path: Path) -> None:
+    engine = old(tmp_path / "old.db")
+    database.upgrade(engine)
+    with engine.connect() as connection:
+        assert suppression.entries(connection) == [Entry("a@x.example", "userunknown", 1.0, None, "said")]

@@ -1,0 +1,34 @@
+"""The doors as sendmail's options."""
+
+from ipaddress import ip_network
+from typing import Any
+
+from postroad.config.model import Config
+from postroad.sendmail.listeners import bulk, doors
+from postroad.sendmail.networks import Surroundings
+
+NOWHERE = Surroundings()
+
+
+def config(**keys: Any) -> Config:
+    return Config.model_validate({"hostname": "mail.example.com", "domains": ["example.com"], **keys})
+
+
+def test_bulk_is_closed_unless_it_has_a_port() -> None:
+    assert bulk(config(), NOWHERE) == ()
+    assert "bulk" not in " ".join(doors(config(listeners={"bulk": 2526}), NOWHERE))
+
+
+def test_bulk_differs_from_smtp_in_its_port_and_name_only() -> None:
+    users = [{"name": "app", "password_file": "/run/secrets/app"}]
+    for keys in ({}, {"clients": {"users": users}}):
+        for around in (NOWHERE, Surroundings(subnets=(ip_network("fd00:1::/64"),))):
+            given = config(listeners={"bulk": 2526}, **keys)
+            (_, door, *_) = bulk(given, around)
+            smtp = doors(given, around)[0]
+            assert door == "DaemonPortOptions=" + smtp.replace("smtp", "bulk").replace("Port=25,", "Port=2526,")
+
+
+def test_a_message_in_memory_alone_is_delivered_before_it_is_answered() -> None:
+    options = bulk(config(listeners={"bulk": 2526}), NOWHERE)
+    assert {"SuperSafe=interactive", "DeliveryMode=interactive"} <= set(options)

@@ -1,0 +1,188 @@
+"""How a webhook's thread deals with what its receiver answers; the receiver is pretended, since time is what matters."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
+
+from postroad.store import database
+from postroad.store.schema import METADATA
+from postroad.webhooks import outbox, senders
+from postroad.webhooks.post import Answer
+from postroad.webhooks.senders import Sender
+from tests.unit.test_webhooks_outbox import HOOK, counters, put
+
+TAKEN, DOWN = Answer(204, ""), Answer(None, "no answer: Connection refused")
+
+
+class Pretended:
+    def __init__(self, answer: Callable[[str], Answer]) -> None:
+        self.answer = answer
+        self.asked: list[str] = []
+        self.aborted = threading.Event()
+
+    def post(self, uid: str, _seconds: float, event: Mapping[str, Any]) -> Answer:
+        self.asked.append(uid)
+        return self.answer(event["queue_id"])
+
+    def abort(self) -> None:
+        self.aborted.set()
+
+
+class Case:
+    def __init__(self, engine: Engine, give_up_after: float = 86400.0) -> None:
+        hook = {**HOOK, "url": "https://app.example.com/", "secrets": [], "allow_private": False, "ca": ""}
+        self.told: list[str] = []
+        self.sender = Sender(engine, {**hook, "give_up_after": give_up_after}, "m.example.com", self.tell)
+        self.engine = engine
+
+    def tell(self, level: str, message: str) -> None:
+        self.told.append(f"{level} {message}")
+
+    def receive(self, answer: Callable[[str], Answer]) -> Pretended:
+        self.sender._receiver = made = Pretended(answer)  # type: ignore[assignment]
+        return made
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    made = database.connect(tmp_path / "events.db")
+    METADATA.create_all(made)
+    yield made
+    made.dispose()
+
+
+def test_what_is_taken_is_gone_a_few_at_once(engine: Engine) -> None:
+    case = Case(engine)
+    receiver = case.receive(lambda _: TAKEN)
+    put(engine, *["delivered"] * 6)
+    assert [case.sender.round(), case.sender.round()] == [0.0, 0.0]
+    assert len(set(receiver.asked)) == 6
+    assert case.sender.round() == senders.POLL
+    assert case.told == []
+
+
+def test_one_that_is_down_is_tried_with_one_event_and_told_of_once(engine: Engine) -> None:
+    case = Case(engine)
+    receiver = case.receive(lambda _: DOWN)
+    put(engine, *["delivered"] * 12)
+    pauses = [case.sender.round() for _ in range(3)]
+    assert len(receiver.asked) == 4 + 1 + 1
+    assert all(1 <= pause <= senders.LONGEST_PAUSE for pause in pauses)
+    assert case.told == ["err webhook app takes no events, they wait in the outbox: no answer: Connection refused"]
+    case.receive(lambda _: TAKEN)
+    put(engine, "delivered")
+    assert case.sender.round() == 0.0
+    assert case.told[1:] == ["info webhook app takes events again"]
+
+
+def test_an_event_that_is_never_taken_holds_up_no_other(engine: Engine) -> None:
+    case = Case(engine)
+    put(engine, *["delivered"] * 12)
+    case.receive(lambda queue_id: Answer(500, "answered 500") if queue_id == "q0" else TAKEN)
+    for _ in range(3):
+        case.sender.round()
+    assert counters(engine) == {"app,delivered": 11}
+    assert case.told == []
+
+
+def test_a_pause_is_as_long_as_the_receiver_asks_for(engine: Engine) -> None:
+    case = Case(engine)
+    case.receive(lambda _: Answer(503, "answered 503", 300.0))
+    put(engine, "delivered")
+    assert case.sender.round() == 300
+    case.receive(lambda _: Answer(503, "answered 503", 10.0**9))
+    put(engine, "delivered")
+    assert case.sender.round() == outbox.LONGEST_DELAY
+
+
+def test_who_is_gone_gets_nothing_again(engine: Engine) -> None:
+    case = Case(engine)
+    case.receive(lambda _: Answer(410, "answered 410"))
+    put(engine, "delivered")
+    case.sender.round()
+    assert len(outbox.dead(engine, "app", 10)) == 1
+    assert [line for line in case.told if "1 event is a dead letter of webhook app" in line]
+
+
+def test_what_waited_too_long_is_given_up_with_what_was_tried(engine: Engine) -> None:
+    case = Case(engine, give_up_after=0.0)
+    case.receive(lambda _: DOWN)
+    put(engine, *["delivered"] * 10)
+    case.sender.round()
+    assert len(outbox.dead(engine, "app", 100)) == 10
+    assert any("6 events are dead letters" in line for line in case.told)
+
+
+def test_one_that_takes_for_ever_is_ended(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(senders, "LONGEST_ATTEMPT", 0.1)
+    case = Case(engine)
+    receiver = case.receive(lambda _: DOWN if receiver.aborted.wait(10) else TAKEN)
+    put(engine, "delivered")
+    case.sender.round()
+    assert len(outbox.due(engine, "app", 1)) == 0
+    assert len(receiver.asked) == 1
+    assert case.told
+
+
+def test_what_was_posted_is_not_posted_again_while_the_store_can_t_be_written(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = Case(engine)
+    receiver = case.receive(lambda _: TAKEN)
+    put(engine, *["delivered"] * 6)
+    write = outbox.delivered
+
+    def full(*_: object) -> None:
+        raise OperationalError("DELETE", {}, Exception("database or disk is full"))
+
+    monkeypatch.setattr(outbox, "delivered", full)
+    for _ in range(3):
+        with pytest.raises(OperationalError):
+            case.sender.round()
+    assert len(receiver.asked) == 4
+    monkeypatch.setattr(outbox, "delivered", write)
+    case.sender.round()
+    assert len(receiver.asked) == len(set(receiver.asked)) == 6
+    assert counters(engine) == {"app,delivered": 6}
+
+
+def test_new_events_are_posted_at_once_and_errors_are_survived(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[object] = []
+    look = outbox.due
+
+    def due(*arguments: Any) -> Any:
+        asked.append(arguments)
+        if len(asked) == 1:
+            raise OperationalError("SELECT", {}, Exception("database is locked"))
+        if len(asked) == 2:
+            raise ZeroDivisionError
+        return look(*arguments)
+
+    monkeypatch.setattr(outbox, "due", due)
+    for name in ("POLL", "LONGEST_PAUSE"):
+        monkeypatch.setattr(senders, name, 0.05)
+    case = Case(engine)
+    receiver = case.receive(lambda _: TAKEN)
+    case.sender.start()
+    wait_until(lambda: len(asked) >= 3)
+    assert "ZeroDivisionError" in capsys.readouterr().err
+    monkeypatch.setattr(senders, "POLL", 300)
+    for number in (1, 2):  # after the first it waits for as long as that
+        put(engine, "delivered")
+        case.sender.wake()
+        wait_until(lambda number=number: len(receiver.asked) == number)  # type: ignore[misc]
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
