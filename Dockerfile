@@ -105,6 +105,7 @@ ARG PACKAGES_DATE=
 LABEL org.opencontainers.image.title="Postroad" \
       org.opencontainers.image.description="A send-only mail server: sendmail, DKIM and delivery events from one YAML file" \
       org.opencontainers.image.licenses="Apache-2.0 AND Sendmail-Open-Source-1.1 AND BSD-3-Clause" \
+      org.opencontainers.image.source="https://github.com/postroad/postroad" \
       org.opencontainers.image.created="${CREATED}" \
       org.opencontainers.image.base.name="debian:trixie-slim" \
       org.opencontainers.image.base.digest="${BASE_DIGEST}" \

@@ -92,9 +92,10 @@ down: ## Remove what the demo, the tests and the benchmark left in Docker
 	    docker network ls $(LEFT) | xargs -r docker network rm; \
 	    docker volume ls $(LEFT) | xargs -r docker volume rm; } >/dev/null; }
 
-generate: $(VENV) ## Write the files that follow from the models of configuration and events
+generate: $(VENV) ## Write what follows from the models of configuration and events, and from the name of releases
 	$(BIN)/python -m postroad.config.example
 	$(BIN)/python -m postroad.store.envelope_schema >docs/webhook.schema.json
+	$(BIN)/python -m dev.published
 
 audit: $(VENV) image ## Ask PyPI and Debian for known vulnerabilities of what the image holds
 	UV=$(UV) dev/audit postroad:latest
