@@ -1,6 +1,6 @@
 """The names of releases, which follow from ``[project.urls]`` in ``pyproject.toml``.
 
-``python -m dev.published`` writes them wherever else they are; ``python -m dev.published image`` (or ``repository``) prints one.
+``python -m dev.published`` writes them wherever else they are; with ``image`` or ``repository`` it prints that one.
 Needs the standard library only.
 """
 
