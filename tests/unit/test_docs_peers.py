@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2]
+DASH = "\N{EN DASH}"
 
 
 def rows(text: str) -> list[list[str]]:
@@ -33,5 +34,5 @@ def test_every_cell_has_a_source(column: int, peer: str) -> None:
     for cells in table:
         cell, source = cells[column], sources.get(cells[0])
         assert source, f"{cells[0]}: docs/peers.md says nothing of {peer}"
-        assert (cell == "–") == (source[1] == "–"), cells[0]
+        assert (cell == DASH) == (source[1] == DASH), cells[0]
         assert set(re.findall(r"\b[bw]-\w+", source[2])) & shorts, f"{cells[0]}: no file"
