@@ -33,8 +33,10 @@ COPY templates /out/opt/postroad/templates
 COPY entrypoint.py /out/opt/postroad/
 COPY --chmod=0644 rootfs/Sendmail.conf /out/etc/sasl2/Sendmail.conf
 COPY --chmod=0755 rootfs/healthcheck /out/usr/local/lib/postroad/healthcheck
-# byte code that is never checked against its source: the root file system is read-only, and times differ between builds
-RUN find /out -name __pycache__ -prune -exec rm -r {} + \
+# byte code that is never checked against its source: the root file system is read-only, and times differ between builds;
+# modes for every user, since a checkout's follow its owner's umask
+RUN chmod -R u=rwX,go=rX /out \
+    && find /out -name __pycache__ -prune -exec rm -r {} + \
     && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash -s /out /out/opt/postroad \
     && mkdir -p /out/usr/local/bin && ln -s /opt/postroad/entrypoint.py /out/usr/local/bin/postroad
 
@@ -103,6 +105,7 @@ ARG PACKAGES_DATE=
 LABEL org.opencontainers.image.title="Postroad" \
       org.opencontainers.image.description="A send-only mail server: sendmail, DKIM and delivery events from one YAML file" \
       org.opencontainers.image.licenses="Apache-2.0 AND Sendmail-Open-Source-1.1 AND BSD-3-Clause" \
+      org.opencontainers.image.source="https://github.com/postroad/postroad" \
       org.opencontainers.image.created="${CREATED}" \
       org.opencontainers.image.base.name="debian:trixie-slim" \
       org.opencontainers.image.base.digest="${BASE_DIGEST}" \
@@ -115,6 +118,7 @@ WORKDIR /
 VOLUME ["/var/spool/mqueue", "/var/lib/postroad"]
 EXPOSE 25 465 587
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=30s --timeout=5s --start-period=5s --retries=2 CMD ["/usr/local/lib/postroad/healthcheck"]
+# Each check after the first takes 20 s by itself: --start-interval would do, but engines before 25 refuse it
+HEALTHCHECK --interval=1s --timeout=30s --start-period=60s --retries=10 CMD ["/usr/local/lib/postroad/healthcheck", "20"]
 ENTRYPOINT ["/usr/local/bin/postroad"]
 CMD ["run"]

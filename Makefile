@@ -51,8 +51,8 @@ $(VENV): pyproject.toml uv.lock | $(filter .tools/%,$(UV))
 	@$(UV) sync --quiet --frozen --group dev
 	@touch $@
 
-image: engine ## Build postroad:latest and print its size
-	$(BUILD) --load --tag postroad:latest .
+image: engine ## Build postroad:latest and print its size; VERBOSE=1 shows the whole build
+	@dev/quietly "image: build postroad:latest" $(BUILD) --progress plain --load --tag postroad:latest .
 	@id=$$(docker create postroad:latest); trap "docker rm -v $$id >/dev/null" EXIT; \
 	    docker export $$id | wc -c | awk '{printf "postroad:latest: %.0f MB unpacked\n", $$1 / 1e6}'
 
@@ -87,14 +87,15 @@ bench: $(VENV) $(if $(POSTROAD_IMAGE),engine,image) ## Measure the image beside 
 # Tests label all that they make: a run that was killed leaves it, and what other trees' tests made is not ours to remove.
 LEFT := --quiet --filter label=postroad.test.tree=$(CURDIR)
 down: ## Remove what the demo, the tests and the benchmark left in Docker
-	@! docker info >/dev/null 2>&1 || { demo/run down; { \
+	@! docker info >/dev/null 2>&1 || { demo/run down && { \
 	    docker container ls --all $(LEFT) | xargs -r docker container rm --force --volumes; \
 	    docker network ls $(LEFT) | xargs -r docker network rm; \
 	    docker volume ls $(LEFT) | xargs -r docker volume rm; } >/dev/null; }
 
-generate: $(VENV) ## Write the files that follow from the models of configuration and events
+generate: $(VENV) ## Write what follows from the models of configuration and events, and from the name of releases
 	$(BIN)/python -m dev.config_files
 	$(BIN)/python -m dev.webhook_schema >docs/webhook.schema.json
+	$(BIN)/python -m dev.published
 
 audit: $(VENV) image ## Ask PyPI and Debian for known vulnerabilities of what the image holds
 	UV=$(UV) dev/audit postroad:latest

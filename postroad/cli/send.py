@@ -62,7 +62,16 @@ def command(address: str, sender: str | None, timeout: float, as_json: bool) -> 
         click.echo(json.dumps({"events": story.events}, indent=2))
     if story.code is None:
         console.print(f"[yellow]…[/] nothing more was heard of it within {timeout:g} s: the log will tell")
+    if story.code != DELIVERED:
+        console.print(advice(config))
     return WAITS if story.code is None else story.code
+
+
+def advice(config: Config) -> str:
+    """What to do about a message that was not delivered."""
+    if config.hostname.endswith(("example.com", "example.net", "example.org")):  # RFC 2606
+        return f"  {config.hostname} is an example: set hostname and domains to yours, then ask `postroad doctor`"
+    return "  `postroad doctor` says what keeps mail from arriving, and what to do"
 
 
 def default_sender(config: Config) -> str:
