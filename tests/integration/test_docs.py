@@ -189,7 +189,7 @@ def test_the_own_compose_file_with_settings_of_its_own(reader: Reader, receivers
     reader.run("docker compose up -d --wait", reader.folder)
     said = reader.run("docker compose exec -T postroad postroad check", reader.folder)
     assert said.startswith("mail.example.com: ")
-    assert "2526" in reader.run("docker compose exec -T postroad cat /run/postroad/current/sendmail.cf", reader.folder)
+    assert "2526" in reader.run("docker compose exec -T postroad cat /run/postroad/current/plan.json", reader.folder)
 
 
 @pytest.mark.usefixtures("image")
