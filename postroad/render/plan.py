@@ -41,6 +41,7 @@ class Plan:
         message_size: sendmail's MaxMessageSize, in octets.
         journal: whether events are kept for the event store.
         policy: in a line, who may send: for the log.
+        sources: in a line, where ``hostname`` and ``domains`` are from: for the log.
         look_over: whether to have everything looked over, once, when all run.
         warnings: what else the log should say.
         watched: files that call for a reload when ``system.status`` says something else of them.
@@ -54,6 +55,7 @@ class Plan:
     message_size: int
     journal: bool
     policy: str
+    sources: str
     look_over: bool
     warnings: tuple[str, ...]
     watched: dict[str, str]

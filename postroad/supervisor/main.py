@@ -124,6 +124,7 @@ class Supervisor:
 
     def _start_all(self, wanted: plan.Plan) -> None:
         self._enter(State.STARTING)
+        self._say("info", wanted.sources)
         self._say("info", wanted.policy)
         self._take(wanted)
         for process in wanted.processes:
