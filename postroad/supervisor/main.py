@@ -17,7 +17,7 @@ from postroad.errors import CommandError, InstallError, PostroadError
 from postroad.events import model as events
 from postroad.render import acceptance, plan
 from postroad.render.paths import CURRENT, FEED, HEALTH, LOG_SOCKET, RATES, RUN
-from postroad.supervisor import processes
+from postroad.supervisor import alone, processes
 from postroad.supervisor.log import LogThread
 from postroad.supervisor.processes import Child
 from postroad.supervisor.rates import RateThread
@@ -70,6 +70,7 @@ class Supervisor:
     def __init__(self) -> None:
         self.state = State.PREPARING
         self.children: list[Child] = []
+        alone.claim()  # before anything that the other server has is touched
         try:
             self.log = LogThread(LOG_SOCKET, FEED)
         except OSError as error:
