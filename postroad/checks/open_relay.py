@@ -26,13 +26,13 @@ from postroad.errors import CommandError
 from postroad.render import networks, plan
 from postroad.render.install import surroundings
 from postroad.render.paths import CURRENT
+from postroad.sinks.probes import STRANGER
 
 ID = "open-relay"
 SHORT = True
 
 VICTIM = "victim@postroad-test.example"
 STRANGE_SENDER = "stranger@postroad-test.example"
-STRANGER = "127.0.0.2"
 ELSEWHERE = tuple(
     ipaddress.ip_address(text)
     for text in (

@@ -20,7 +20,7 @@ from postroad.config.model import Config
 from postroad.config.names import host_and_port
 from postroad.config.values import format_duration
 from postroad.errors import CommandError, InstallError
-from postroad.render import listeners, named_files, networks, outbound, plan, users
+from postroad.render import changes, listeners, named_files, networks, outbound, plan, users
 from postroad.render.files import files
 from postroad.render.material import Material, gather
 from postroad.render.paths import (
@@ -67,7 +67,7 @@ def install(loaded: Loaded) -> list[str]:
     except (CommandError, InstallError, OSError):
         system.remove(generation)
         raise
-    changed = _changes(CURRENT / "config.json", generation / "config.json")
+    changed = changes.between(changes.snapshot(CURRENT), changes.snapshot(generation))
     system.point(CURRENT, generation)
     # the one before stays: daemons that have not reloaded yet read it
     for folder in RUN.glob("gen-*"):
@@ -119,22 +119,6 @@ def _material(config: Config, *, keep: bool) -> Material:
     lines = "\n".join(problems).splitlines()
     named_files.refuse_all([f"{len(lines)} problems:", *lines] if len(lines) > 1 else lines)
     return material
-
-
-def _changes(before: Path, after: Path) -> list[str]:
-    if not before.exists():
-        return []
-    old, new = (dict(_flat(json.loads(path.read_text()))) for path in (before, after))
-    return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
-
-
-def _flat(value: object, at: str = "") -> Iterator[tuple[str, str]]:
-    """A nested mapping as (dotted key, JSON of the value) pairs."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _flat(inner, f"{at}.{key}" if at else key)
-    else:
-        yield at, json.dumps(value)
 
 
 def _number(generation: Path) -> int:

@@ -5,6 +5,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+PREPARE_LIMIT = 600.0
+"""Seconds that preparing a configuration may take: many domains' keys take their time at first start."""
+START_LIMIT = 30.0
+"""Seconds that a daemon may take until it serves."""
+RELOAD_LIMIT = PREPARE_LIMIT + 8 * START_LIMIT
+"""Seconds that a reload may take: no plan has more daemons."""
+
 
 @dataclass(frozen=True)
 class Process:

@@ -1,6 +1,6 @@
 """One server in a container, and one on a state volume: locks that are held for as long as the process lives.
 
-The lock goes with the process, so a server that was killed leaves nothing to clear away. It holds between the containers
+The lock goes with the process, so a server that was killed leaves nothing to clear away. It holds between containers
 of one host, and over NFS between hosts. Standard library only.
 """
 

@@ -1,8 +1,11 @@
 """One server in a container and on a state volume; and `postroad` by itself, or as a shell completes it, starts none."""
 
+import os
+import re
 import secrets
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -62,7 +65,7 @@ def test_a_second_container_on_a_state_volume_is_refused_until_the_first_is_gone
     try:
         ended = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
         assert ended.returncode == 2
-        container = relay.get_wrapped_container().id[:12]
+        container = str(relay.get_wrapped_container().id)[:12]
         assert f"the server in container {container} has the state volume, /var/lib/postroad" in ended.stderr
         assert relay.shell("/usr/local/lib/postroad/healthcheck")[0] == 0
         relay.get_wrapped_container().kill("KILL")
@@ -71,3 +74,22 @@ def test_a_second_container_on_a_state_volume_is_refused_until_the_first_is_gone
         wait_until(lambda: subprocess.run(health, capture_output=True, check=False).returncode == 0, 30)
     finally:
         subprocess.run(["docker", "rm", "--force", "--volumes", name], capture_output=True, check=False)
+
+
+def test_the_script_of_running_md_completes_on_the_host(start_relay: Relays, tmp_path: Path) -> None:
+    relay = start_relay(publish=False)
+    (text,) = re.findall(r"```sh\n(.*?)```", Path("docs/running.md").read_text(), re.DOTALL)
+    (tmp_path / "postroad").write_text(text)
+    (tmp_path / "postroad").chmod(0o755)
+    script = """
+    source <(_POSTROAD_COMPLETE=bash_source postroad)
+    COMP_WORDS=(postroad queue d) COMP_CWORD=2
+    $(complete -p postroad | sed 's/.*-F \\([^ ]*\\).*/\\1/') postroad d queue
+    echo "${COMPREPLY[@]}"
+    postroad check | head -1
+    """
+    container = str(relay.get_wrapped_container().id)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "POSTROAD_CONTAINER": container}
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout.splitlines()[0] == "drain", done
+    assert done.stdout.splitlines()[1].startswith("hostname mail.sender.example from POSTROAD_HOSTNAME")
