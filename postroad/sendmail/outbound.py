@@ -14,9 +14,12 @@ from postroad.config.model import Config, Delivery
 from postroad.config.values import format_duration
 from postroad.errors import CommandError, InstallError
 from postroad.runtime import refusals
+from postroad.secrets import files as named_files
 
 GROUP = "route-"
 """How the names of the queue groups of shaped routes begin."""
+LARGEST_BUNDLE = 2**23
+"""Octets of a file of authorities: the system's own bundle is a quarter of a megabyte."""
 
 
 @dataclass(frozen=True)
@@ -160,15 +163,26 @@ def credentials(config: Config) -> dict[bytes, bytes]:
     """What sendmail's ``authinfo`` gets for each smarthost that wants AUTH, by its ``$h``; secret.
 
     Raises:
-        InstallError: a password can't be read, or is empty.
+        InstallError: passwords can't be read, or are empty; a line each.
     """
-    table = {}
-    for way in ways(config.delivery):
+
+    def entry(way: Way) -> tuple[bytes, bytes] | None:
         user, path = way.smarthost.username, way.smarthost.password_file
-        if user is not None and path is not None:
-            words = [_word("U", user), _word("I", user), _word("P", password(way.smarthost.host, path))]
-            table[f"[smarthost.{way.number}]".encode()] = " ".join([*words, '"M:CRAM-MD5 PLAIN LOGIN"']).encode()
-    return table
+        if user is None or path is None:
+            return None
+        secret = password(f"At '{_key(config.delivery, way.smarthost)}.password_file'", path)
+        words = [_word("U", user), _word("I", user), _word("P", secret)]
+        return f"[smarthost.{way.number}]".encode(), " ".join([*words, '"M:CRAM-MD5 PLAIN LOGIN"']).encode()
+
+    return dict(filter(None, named_files.all_of(entry, ways(config.delivery))))
+
+
+def _key(delivery: Delivery, smarthost: Smarthost) -> str:
+    """The key at which a smarthost stands first."""
+    if delivery.smarthost == smarthost:
+        return "delivery.smarthost"
+    index = next(i for i, route in enumerate(delivery.routes) if route.smarthost == smarthost)
+    return f"delivery.routes[{index}].smarthost"
 
 
 def _word(key: str, value: str) -> str:
@@ -176,25 +190,24 @@ def _word(key: str, value: str) -> str:
     return f'"{key}={base64.b64encode(value.encode()).decode()}"'
 
 
-def password(host: str, path: Path) -> str:
-    """The password for a server, from its file.
+def password(title: str, path: Path) -> str:
+    """The password in a file; ``title`` begins an error's sentence: its key, in the form ``At 'KEY'``.
 
     Raises:
         InstallError: it can't be read, or is none.
     """
-    where = f"the password for {host}, {path}"
+    where = f"{title}: {path}"
     try:
-        with path.open("rb") as file:
-            password = file.read(1025).decode().removesuffix("\n").removesuffix("\r")
+        found = named_files.read(title, path, 1025).decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
-        raise InstallError(f"{where}, is not UTF-8 text") from None
-    except OSError as error:
-        raise InstallError(f"{where}, can't be read: {error.strerror}") from error
-    if not password:
-        raise InstallError(f"{where}, is empty")
-    if len(password) > 255 or not password.isprintable():
-        raise InstallError(f"{where}, is no password: it is longer than 255 characters or holds control characters")
-    return password
+        raise InstallError(f"{where} is not UTF-8 text: keep the password in it, on one line") from None
+    if not found:
+        raise InstallError(f"{where} is empty: put the password into it, on one line")
+    if len(found) > 255 or not found.isprintable():
+        raise InstallError(
+            f"{where} is no password: it is longer than 255 characters or holds control characters; keep one line in it"
+        )
+    return found
 
 
 def authorities(path: Path | None, key: str = "delivery.tls.ca_file") -> str:
@@ -205,15 +218,13 @@ def authorities(path: Path | None, key: str = "delivery.tls.ca_file") -> str:
     """
     if path is None:
         return ""
-    where = f"{key}, {path}"
-    try:
-        text = path.read_text("ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InstallError(f"{where}, can't be read: {getattr(error, 'strerror', None) or 'not PEM'}") from error
+    title = f"At '{key}'"
+    where = f"{title}: {path}"
+    text = named_files.read(title, path, LARGEST_BUNDLE).decode("latin-1")
     certificates = re.findall(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", text, re.DOTALL)
     if not certificates:
-        raise InstallError(f"{where}, holds no certificate: give a PEM file")
+        raise InstallError(f"{where} {'holds no certificate' if text.strip() else 'is empty'}: give a PEM file")
     try:
         return "".join(system.run(["openssl", "x509"], stdin=each) for each in certificates)
     except CommandError as error:
-        raise InstallError(f"{where}, holds a certificate that openssl can't read: give a PEM file") from error
+        raise InstallError(f"{where} holds a certificate that openssl can't read: give a PEM file") from error
