@@ -15,6 +15,7 @@ from postroad.checks import (
     port25,
     resolvers,
     reverse,
+    smarthost,
     spf,
     starttls,
     volumes,
@@ -24,7 +25,7 @@ from postroad.checks.model import Check
 CHECKS = cast(
     "tuple[Check, ...]",
     (
-        *(resolvers, address, hostname, reverse, helo, spf, dkim, dmarc, mx),
+        *(resolvers, address, hostname, reverse, helo, spf, smarthost, dkim, dmarc, mx),
         *(port25, starttls, blocklists, clock, volumes, open_relay),
     ),
 )

@@ -27,13 +27,13 @@ from postroad.install.generation import surroundings
 from postroad.runtime import plan
 from postroad.runtime.paths import CURRENT
 from postroad.sendmail import networks
+from postroad.sinks.probes import STRANGER
 
 ID = "open-relay"
 SHORT = True
 
 VICTIM = "victim@postroad-test.example"
 STRANGE_SENDER = "stranger@postroad-test.example"
-STRANGER = "127.0.0.2"
 ELSEWHERE = tuple(
     ipaddress.ip_address(text)
     for text in (

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from postroad.checks.context import Context
 from postroad.checks.model import Finding, Level, unanswered
+from postroad.dns.records import Record
 from postroad.dns.spf import is_spf
 from postroad.dns.spf_check import LOOKUPS, Result, cost, evaluate
 
@@ -16,6 +17,8 @@ RECORD = "v=spf1"
 def run(context: Context) -> Iterator[Finding]:
     """One finding for each domain and address, or one for what is wrong with the record itself."""
     config = context.config
+    if not config.delivery.goes_to_receivers:
+        return  # what counts then is the check `smarthost`'s to say
     for name in dict.fromkeys([*(domain.name for domain in config.named_domains), config.hostname]):
         yield from _of(context, name)
 
@@ -36,7 +39,7 @@ def _of(context: Context, name: str) -> Iterator[Finding]:
             bad,
             many if records else f"{name} has no SPF record",
             "; ".join(records) or f"no TXT record with v=spf1 ({answer.status})",
-            "merge them into the one below, and remove the others" if records else "publish the TXT record",
+            _publish(record, merge=bool(records)),
             record,
         )
         return
@@ -54,6 +57,12 @@ def _of(context: Context, name: str) -> Iterator[Finding]:
         else:
             fix = "publish this record in its place"
             yield Finding(ID, bad, f"SPF of {name} gives {verdict.result} for {address}", seen, fix, record)
+
+
+def _publish(record: Record | None, *, merge: bool) -> str:
+    if record is None:
+        return "set public_ip: the record names the address that mail leaves from, which is not known"
+    return "merge them into the one below, and remove the others" if merge else "publish the TXT record"
 
 
 def _rest(context: Context, name: str, address: str, record: str, seen: str) -> Finding:

@@ -10,7 +10,7 @@ import dns.reversename
 
 from postroad.config.load import load
 from postroad.config.model import Config
-from postroad.dns import egress, formats
+from postroad.dns import egress, formats, smarthosts
 from postroad.dns.providers import ways
 from postroad.dns.records import Facts
 from postroad.dns.resolver import Resolver, servers
@@ -25,6 +25,7 @@ TEXTS: dict[str, Callable[[Sequence[Planned]], str]] = {
     "route53": formats.route53,
     "terraform": formats.terraform,
 }
+THEIRS = "All mail goes to smarthosts: their addresses count, so this host needs no A, PTR and SPF record."
 COLOURS = {State.ADD: "yellow", State.CHANGE: "yellow", State.PRESENT: "green", State.UNKNOWN: "red"}
 
 
@@ -48,11 +49,14 @@ def command(form: str, as_json: bool, zone: str | None, reports: str, tls_rpt: b
     """
     form = "json" if as_json else form
     config = load()
-    found = egress.find(config, Resolver(servers([str(address) for address in config.dns.servers])))
+    direct = config.delivery.goes_to_receivers
+    resolver = Resolver(servers([str(address) for address in config.dns.servers]))
+    found = egress.find(config, resolver) if direct else None
+    addresses, sentence = (found.addresses, found.sentence) if found else ((), THEIRS)
     keys, problems = _keys(config)
-    if not found.addresses:
-        problems.append(f"{found.sentence}: set public_ip; A, PTR and SPF records are left out")
-    facts = Facts(addresses=found.addresses, dkim=keys, reports=reports, tls_rpt=tls_rpt)
+    if direct and not addresses:
+        problems.append(f"{sentence}: set public_ip; A, PTR and SPF records are left out")
+    facts = Facts(addresses=addresses, dkim=keys, reports=reports, tls_rpt=tls_rpt)
     planned = survey(config, facts, Resolver(servers([str(address) for address in config.dns.servers])))
     problems += [note for each in planned if each.state is State.UNKNOWN for note in each.notes[:1]]
     zones = list(dict.fromkeys(each.zone for each in planned))
@@ -64,8 +68,10 @@ def command(form: str, as_json: bool, zone: str | None, reports: str, tls_rpt: b
     if form == "json":
         click.echo(json.dumps({"records": [asdict(each.record) for each in planned]}, indent=2, ensure_ascii=False))
     elif form == "table":
-        click.echo(found.sentence)
+        click.echo(sentence)
         _table(planned, config)
+        for line in smarthosts.advice(config.delivery):
+            click.echo(f"\n{line}")
     else:
         if form == "route53":
             planned = _one_zone(planned)

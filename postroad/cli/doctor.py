@@ -11,6 +11,7 @@ from rich.table import Table
 from postroad.checks import CHECKS, open_relay
 from postroad.checks.doctor import begin, examine
 from postroad.checks.model import Check, Finding, Level
+from postroad.cli import terminal
 from postroad.cli.plain import plain
 from postroad.config.load import load
 from postroad.config.model import Config
@@ -44,7 +45,7 @@ def command(as_json: bool, only: tuple[str, ...], relay: bool, wait: bool, timeo
     config = load()
     wanted = {*only, *([open_relay.ID] if relay else [])}
     checks = [check for check in CHECKS if not wanted or check.ID in wanted]
-    console = Console(highlight=False, stderr=as_json)
+    console = terminal.console(stderr=as_json)
     found: dict[str, list[Finding]] = {}
     until = time.monotonic() + timeout
     with console.status("Looking") as status:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import click
-from rich.console import Console
 
+from postroad.cli import terminal
 from postroad.cli.plain import plain
 from postroad.config.load import load
 from postroad.config.model import Config
@@ -45,7 +45,7 @@ def command(address: str, sender: str | None, timeout: float, as_json: bool) -> 
     message = letter(config, address, sender or default_sender(config))
     deadline = time.monotonic() + timeout
     story = Story(str(message["Message-ID"]), config)
-    console = Console(highlight=False, soft_wrap=True, quiet=as_json)
+    console = terminal.console(soft_wrap=True, quiet=as_json)
     with console.status(f"Handing a message for {address} to the server"), Feed(FEED) as feed:
         refusal = hand_over(config, message)
         if refusal:

@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from typing import Any, TextIO
 
 import click
-from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Engine
 
+from postroad.cli import terminal
 from postroad.cli.plain import plain
 from postroad.cli.times import stamp
 from postroad.config.names import is_name
@@ -45,7 +45,7 @@ def list_(domain: str | None, as_json: bool) -> None:
         table.add_column(name, no_wrap=name == "recipient", overflow="fold")
     for entry in found:
         table.add_row(*(plain(value or "-") for value in _fields(entry).values()))
-    Console(highlight=False, soft_wrap=True).print(table if found else "no address is suppressed")
+    terminal.console(soft_wrap=True).print(table if found else "no address is suppressed")
 
 
 @command.command()

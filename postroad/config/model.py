@@ -54,7 +54,9 @@ class DomainDkim(Section):
 class Domain(Section):
     """A domain that may send."""
 
-    name: DomainName = Field(description='The domain, or `"*"` for any.', examples=["example.com"])
+    name: DomainName = Field(
+        description='The domain, or `"*"` for any, which needs `dkim.enabled: false`.', examples=["example.com"]
+    )
     subdomains: bool = Field(
         False, description="Whether every name below the domain may send too, signed with its key."
     )
@@ -567,7 +569,7 @@ class Config(Section):
     domains: tuple[DomainEntry, ...] = Field(
         min_length=1,
         description="The domains we may send as, in the envelope and the From: header. Each gets a DKIM key."
-        ' An entry is a name, or a mapping with the keys below; `"*"` lifts the rule.',
+        ' An entry is a name, or a mapping with the keys below. `"*"` lifts the rule where `dkim.enabled` is false.',
         examples=[["example.com"]],
     )
     public_ip: tuple[PublicAddress, ...] = Field(
@@ -631,6 +633,18 @@ class Config(Section):
             for name, other in self.listeners:
                 if other == port:
                     refuse(f"another port than listeners.{name}", at=("http", "listen"), found=self.http.listen)
+        return self
+
+    @model_validator(mode="after")
+    def _any_domain_is_unsigned(self) -> Self:
+        if self.dkim.enabled and self.any_domain:
+            at = ("domains", next(i for i, domain in enumerate(self.domains) if domain.name == "*"))
+            refuse(
+                "the names of the domains, each of which gets a key; any domain only with dkim.enabled: false, for a"
+                " smarthost that signs the mail itself",
+                at=at,
+                found='"*" while dkim.enabled is true',
+            )
         return self
 
     @model_validator(mode="after")

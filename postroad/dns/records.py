@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from postroad.config.model import Config
-from postroad.dns import spf
+from postroad.dns import smarthosts, spf
 from postroad.dns.resolver import Answer, Question
 
 TTL = 3600
@@ -79,6 +79,8 @@ def questions(config: Config, facts: Facts) -> list[Question]:
 
 def _host(config: Config, facts: Facts) -> Iterator[Record]:
     host = config.hostname
+    if not config.delivery.goes_to_receivers:
+        return  # receivers see the smarthost's name and address, and never these
     for address in facts.addresses:
         rtype = "A" if ipaddress.ip_address(address).version == 4 else "AAAA"
         yield Record(host, rtype, TTL, address, "host name: the name in HELO leads to the address that mail comes from")
@@ -92,8 +94,9 @@ def _host(config: Config, facts: Facts) -> Iterator[Record]:
 
 def _domains(config: Config, facts: Facts) -> Iterator[Record]:
     for domain in config.named_domains:
-        if facts.addresses:
-            text = _spf(facts, domain.name, all_="~all")
+        direct, through = config.delivery.goes_to_receivers, smarthosts.includes(config.delivery)
+        if (direct and facts.addresses) or through:
+            text = smarthosts.merge(_spf(facts, domain.name, all_="~all", direct=direct), through)
             yield Record(domain.name, "TXT", TTL, text, "SPF: who may send with this domain in the envelope")
         key = f"{config.selector(domain)}._domainkey.{domain.name}"
         if key in facts.dkim:
@@ -118,13 +121,13 @@ def _domains(config: Config, facts: Facts) -> Iterator[Record]:
             )
 
 
-def _spf(facts: Facts, domain: str, *, all_: str) -> str:
+def _spf(facts: Facts, domain: str, *, all_: str, direct: bool = True) -> str:
     existing = published(facts, domain, SPF)
     merged = spf.merge(existing, (), all_=all_)
     missing = [
         address
         for address in facts.addresses
-        if (domain, address) not in facts.passing and not spf.covered(merged, address)
+        if direct and (domain, address) not in facts.passing and not spf.covered(merged, address)
     ]
     return spf.merge(existing, missing, all_=all_)
 
@@ -132,13 +135,15 @@ def _spf(facts: Facts, domain: str, *, all_: str) -> str:
 def _mx(config: Config, facts: Facts, domain: str) -> Iterator[Record]:
     """The MX records that are there; one to this host where mail has nowhere to go (RFC 5321, section 5.1).
 
+    Where all mail goes to smarthosts this host needs no address in the DNS, so none leads to it.
+
     Not a null MX (RFC 7505): receivers may refuse senders in a domain that has one (section 4.2).
     """
     answers = [facts.existing.get((domain, rtype)) for rtype in ("MX", "A", "AAAA")]
     if answers[0] and answers[0].found:
         for value in answers[0].values:
             yield Record(domain, "MX", TTL, value, "MX: where bounces go")
-    elif not any(answer and answer.found for answer in answers):
+    elif config.delivery.goes_to_receivers and not any(answer and answer.found for answer in answers):
         purpose = (
             "MX: receivers refuse senders whose domain takes no mail; better is the server that has your mailboxes"
         )

@@ -15,10 +15,12 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from postroad.http.metrics import Collector, health
+from postroad.runtime import acceptance
 from postroad.store.database import reason
 
 MOST = 16
 """Requests at once; whoever comes then is turned away."""
+DRAINING = "no new messages are taken: postroad queue drain --undo ends that"
 PATIENCE = 5.0
 """Seconds for which a client may say nothing, or read nothing."""
 LONGEST = 10.0
@@ -42,6 +44,9 @@ class Handler(BaseHTTPRequestHandler):
                 self._say(503, "unavailable", [f"the event store can't be read: {reason(error)}"])
         elif path in {"/healthz", "/readyz"}:
             state, reasons = health()
+            # who serves, and lets no more mail in, is well and not ready
+            if path == "/readyz" and not reasons and not acceptance.accepting():
+                state, reasons = "draining", [DRAINING]
             self._say(503 if reasons else 200, state, reasons)
         else:
             self._say(404, "not found", ["there are /healthz, /readyz and /metrics"])

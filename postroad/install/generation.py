@@ -11,19 +11,32 @@ import re
 import secrets
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 from postroad import system
+from postroad.config.load import Loaded
 from postroad.config.model import Config
 from postroad.config.names import host_and_port
 from postroad.config.values import format_duration
 from postroad.errors import CommandError, InstallError
+from postroad.install import changes
+from postroad.install.material import Material, gather
 from postroad.runtime import plan
-from postroad.runtime.paths import BRAKED, CURRENT, LOG_SOCKET, MTA_STS, QUEUE, REDACTION_KEY, RUN, STATE, SUPPRESSED
-from postroad.secrets import certificate, users, webhooks
-from postroad.secrets import keys as dkim
+from postroad.runtime.paths import (
+    BRAKED,
+    CURRENT,
+    EVENTS,
+    LOG_SOCKET,
+    MTA_STS,
+    QUEUE,
+    REDACTION_KEY,
+    RUN,
+    STATE,
+    SUPPRESSED,
+)
+from postroad.secrets import files as named_files
+from postroad.secrets import users
 from postroad.sendmail import listeners, networks, outbound
 from postroad.sendmail.files import files
 
@@ -32,30 +45,7 @@ SHARED = f"{RUN} can be written by every user of this container: let nothing els
 PRELOAD = "/usr/local/lib/postroad/preload.so"
 
 
-@dataclass(frozen=True)
-class Material:
-    """What a configuration refers to: checked, and made where it is ours to make.
-
-    Attributes:
-        watched: the files that were read, with their status: a change to one calls for a new generation.
-        keys: the DKIM keys.
-        pems: their content by domain.
-        pair: the certificate and its key.
-        passwords: SASL's records.
-        credentials: what the smarthosts are told, by their names in sendmail.
-        authorities: certificates of authorities to trust besides the system's; may be empty.
-    """
-
-    watched: dict[str, str]
-    keys: list[dkim.SigningKey]
-    pems: dict[str, bytes]
-    pair: certificate.Pair
-    passwords: dict[bytes, bytes]
-    credentials: dict[bytes, bytes]
-    authorities: str
-
-
-def install(config: Config) -> list[str]:
+def install(loaded: Loaded) -> list[str]:
     """Put a configuration in force: after this, ``/run/postroad/current`` holds its files and its plan.
 
     Returns:
@@ -64,14 +54,8 @@ def install(config: Config) -> list[str]:
     Raises:
         InstallError: a volume can't be written, a key is unfit, or a program refuses what was rendered.
     """
-    for folder, purpose in (
-        (RUN, "a tmpfs for run-time files"),
-        (Path("/tmp"), "a tmpfs for m4"),  # noqa: S108 - where m4 makes its own
-        (STATE, "the volume for keys"),
-        (QUEUE, "the mail queue"),
-    ):
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise InstallError(f"{folder} ({purpose}) can't be written by uid {os.getuid()}: mount one that can")
+    config = loaded.config
+    material = _material(config, keep=True)
     if config.suppresses and not SUPPRESSED.with_suffix(".db").exists():
         system.write_database(SUPPRESSED.with_suffix(".db"), {})
     if config.brakes and not BRAKED.exists():  # a session that finds none does not look again
@@ -80,15 +64,14 @@ def install(config: Config) -> list[str]:
         system.write(REDACTION_KEY, secrets.token_bytes(32))
     for shape in outbound.shaped(config.delivery):
         system.folder(QUEUE / shape.group)
-    material = _gather(config)
     number = max((_number(folder) for folder in RUN.glob("gen-*")), default=0) + 1
     generation = RUN / f"gen-{number}"
     try:
-        _build(generation, config, material)
+        _build(generation, loaded, material)
     except (CommandError, InstallError, OSError):
         system.remove(generation)
         raise
-    changed = _changes(CURRENT / "config.json", generation / "config.json")
+    changed = changes.between(changes.snapshot(CURRENT), changes.snapshot(generation))
     system.point(CURRENT, generation)
     # the one before stays: daemons that have not reloaded yet read it
     for folder in RUN.glob("gen-*"):
@@ -97,46 +80,57 @@ def install(config: Config) -> list[str]:
     return changed
 
 
-def _changes(before: Path, after: Path) -> list[str]:
-    if not before.exists():
-        return []
-    old, new = (dict(_flat(json.loads(path.read_text()))) for path in (before, after))
-    return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+def examine(loaded: Loaded) -> tuple[Material, list[str]]:
+    """Do all that ``install`` does, and change nothing: what would fail there fails here.
+
+    Returns:
+        What the configuration refers to, and the warnings that a start would give.
+
+    Raises:
+        InstallError: with everything that would stop a start.
+    """
+    material = _material(loaded.config, keep=False)
+    aside = RUN / f"check-{os.getpid()}"
+    for left in RUN.glob("check-*"):
+        if not Path("/proc", left.name.removeprefix("check-")).exists():
+            system.remove(left)
+    try:
+        _build(aside, loaded, material)
+    finally:
+        system.remove(aside)
+    return material, list(warnings(loaded, material, surroundings()))
 
 
-def _flat(value: object, at: str = "") -> Iterator[tuple[str, str]]:
-    """A nested mapping as (dotted key, JSON of the value) pairs."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _flat(inner, f"{at}.{key}" if at else key)
-    else:
-        yield at, json.dumps(value)
+def _material(config: Config, *, keep: bool) -> Material:
+    """What the configuration refers to, with the folders looked at first; ``keep`` is ``gather``'s.
+
+    Raises:
+        InstallError: with everything that is wrong, a line each.
+    """
+    folders = (
+        (RUN, "a tmpfs for run-time files"),
+        (Path("/tmp"), "a tmpfs for m4"),  # noqa: S108 - where m4 makes its own
+        (STATE, "the volume for keys"),
+        (QUEUE, "the mail queue"),
+    )
+    problems = list(filter(None, (named_files.unwritable(*each) for each in folders)))
+    made = (STATE / "dkim", STATE / "tls")
+    problems += filter(None, (named_files.unwritable(each, "keys of ours") for each in made if os.path.lexists(each)))
+    try:
+        material = gather(config, keep=keep and not problems)
+    except (CommandError, InstallError) as error:
+        problems.append(str(error))
+    lines = "\n".join(problems).splitlines()
+    named_files.refuse_all([f"{len(lines)} problems:", *lines] if len(lines) > 1 else lines)
+    return material
 
 
 def _number(generation: Path) -> int:
     return int(re.sub(r"\D", "", generation.name) or 0)
 
 
-def _gather(config: Config) -> Material:
-    files: list[Path | None] = [user.password_file for user in config.clients.users]
-    files += [config.tls.certificate_file, config.tls.key_file]
-    files += [domain.dkim.key_file for domain in config.named_domains]
-    files += [config.delivery.tls.ca_file, *(way.smarthost.password_file for way in outbound.ways(config.delivery))]
-    files += [*webhooks.files(config), config.events.store_password_file]
-    watched = {str(path): system.status(str(path)) for path in files if path}  # before they are read
-    keys = dkim.wanted(config, STATE)
-    return Material(
-        watched=watched,
-        keys=keys,
-        pems=dkim.ensure(keys, config.dkim.key_bits),
-        pair=certificate.ensure(config, STATE),
-        passwords=users.database(config),
-        credentials=outbound.credentials(config),
-        authorities=outbound.authorities(config.delivery.tls.ca_file),
-    )
-
-
-def _build(generation: Path, config: Config, material: Material) -> None:
+def _build(generation: Path, loaded: Loaded, material: Material) -> None:
+    config = loaded.config
     around, keys = surroundings(), material.keys
     for file in files(config, keys, around, base=generation, shared=is_shared()):
         system.write(generation / file.path, file.text)
@@ -165,9 +159,9 @@ def _build(generation: Path, config: Config, material: Material) -> None:
     except CommandError as error:
         raise InstallError(f"the rendered configuration is refused: {error}") from error
     system.write(generation / "config.json", config.model_dump_json(indent=1))
-    system.write(generation / "recorder.json", json.dumps(recorder(config)))
+    system.write(generation / "recorder.json", json.dumps(recorder(config, material)))
     system.write(generation / "shaping.json", json.dumps(shaping(config)))
-    system.write(generation / "plan.json", plan.dumps(make_plan(config, material, around)))
+    system.write(generation / "plan.json", plan.dumps(make_plan(loaded, material, around)))
 
 
 def surroundings() -> networks.Surroundings:
@@ -185,8 +179,9 @@ def is_shared() -> bool:
     return bool(RUN.stat().st_mode & 0o022)
 
 
-def make_plan(config: Config, material: Material, around: networks.Surroundings) -> plan.Plan:
+def make_plan(loaded: Loaded, material: Material, around: networks.Surroundings) -> plan.Plan:
     """The daemons for a configuration."""
+    config = loaded.config
     env = _environment(config)
     processes = []
     if material.keys:
@@ -272,15 +267,29 @@ def make_plan(config: Config, material: Material, around: networks.Surroundings)
         message_size=config.limits.message_size,
         journal=config.events.enabled,
         policy=policy(config, around),
+        sources=sources(loaded),
         look_over=config.doctor.at_start,
-        warnings=(
-            *material.pair.warnings,
-            *outbound.warnings(config.delivery, datetime.now(UTC).date()),
-            *([SHARED] if is_shared() else []),
-        ),
+        warnings=tuple(warnings(loaded, material, around)),
         watched=material.watched,
         due=material.pair.due.timestamp(),
     )
+
+
+def warnings(loaded: Loaded, material: Material, around: networks.Surroundings) -> Iterator[str]:
+    """What is no reason not to start, a line each: a start and ``postroad check`` tell the same."""
+    config = loaded.config
+    yield from material.pair.warnings
+    yield from outbound.warnings(config.delivery, datetime.now(UTC).date())
+    if is_shared():
+        yield SHARED
+    yield from named_files.replaced([*loaded.files, *map(Path, material.watched)])
+    if config.events.enabled and EVENTS.exists() and (problem := named_files.unwritable(EVENTS, "the event store")):
+        yield problem
+    if not config.clients.users and not networks.trusted(config.clients.networks, around):
+        yield (
+            "At 'clients.networks': it trusts no network here, and there are no clients.users: only this container may"
+            " send; name the networks of your apps in it"
+        )
 
 
 def _environment(config: Config) -> dict[str, str]:
@@ -329,16 +338,12 @@ def shaping(config: Config) -> dict[str, object]:
     }
 
 
-def recorder(config: Config) -> dict[str, object]:
-    """What the recorder of events, and the commands that read them, need to know; secret.
-
-    Raises:
-        InstallError: a webhook's secret is unfit, or the password of the event store can't be read.
-    """
+def recorder(config: Config, material: Material) -> dict[str, object]:
+    """What the recorder of events, and the commands that read them, need to know; secret."""
     suppression, brake = config.suppression, config.events.brake
-    url, file = config.events.store, config.events.store_password_file
+    url = config.events.store
     return {
-        "store": {"url": url, "password": outbound.password("events.store", file) if file else None} if url else None,
+        "store": {"url": url, "password": material.store_password} if url else None,
         "keep": config.events.keep.total_seconds(),
         "max_size": config.events.max_size,
         "suppress": suppression.keep.total_seconds() if config.suppresses else None,
@@ -347,7 +352,7 @@ def recorder(config: Config) -> dict[str, object]:
         "soft": {"count": suppression.soft.count, "within": suppression.soft.within.total_seconds()},
         "never": [entry.lower() for entry in suppression.never],
         "hostname": config.hostname,
-        "webhooks": webhooks.settings(config),
+        "webhooks": material.webhooks,
         "rates": {
             "brake": brake.bounce_rate,
             "warn": brake.warn_rate,
@@ -355,6 +360,15 @@ def recorder(config: Config) -> dict[str, object]:
             "minimum": brake.minimum,
         },
     }
+
+
+def sources(loaded: Loaded) -> str:
+    """Where the two keys that every configuration has are from, in one line."""
+    names = ", ".join(domain.name for domain in loaded.config.domains)
+    return (
+        f"hostname {loaded.config.hostname} from {loaded.source('hostname')}; domains {names} from"
+        f" {loaded.source('domains')}"
+    )
 
 
 def policy(config: Config, around: networks.Surroundings) -> str:

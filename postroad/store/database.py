@@ -70,6 +70,22 @@ def opened(settings: Mapping[str, Any]) -> Engine:
     return connect_server(store["url"], store["password"]) if store else connect()
 
 
+def unreachable(settings: Mapping[str, Any]) -> list[str]:
+    """A warning where the PostgreSQL database that ``recorder.json`` names can't be had just now."""
+    if not settings.get("store"):
+        return []
+    engine = opened(settings)
+    try:
+        is_current(engine)
+    except (SQLAlchemyError, NewerDatabaseError) as error:
+        why = str(error) if isinstance(error, NewerDatabaseError) else reason(error)
+        kept = "mail goes on without it, and events wait on the state volume"
+        return [f"At 'events.store': {place(engine)} can't be used: {' '.join(why.split())}; {kept}"]
+    finally:
+        engine.dispose()
+    return []
+
+
 def existing() -> Engine:
     """An engine for the running server's database.
 

@@ -17,7 +17,7 @@ from postroad.errors import CommandError, InstallError, PostroadError
 from postroad.events import model as events
 from postroad.runtime import acceptance, plan
 from postroad.runtime.paths import CURRENT, FEED, HEALTH, LOG_SOCKET, RATES, RUN
-from postroad.supervisor import processes
+from postroad.supervisor import alone, processes
 from postroad.supervisor.log import LogThread
 from postroad.supervisor.processes import Child
 from postroad.supervisor.rates import RateThread
@@ -25,8 +25,6 @@ from postroad.supervisor.shutdown import Shutdown
 from postroad.supervisor.watch import Watch
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
-START_LIMIT = 30.0
-"""Seconds that a daemon may take until it serves."""
 TICK = 0.01
 SOURCE = Path(__file__).parents[2]
 
@@ -70,6 +68,7 @@ class Supervisor:
     def __init__(self) -> None:
         self.state = State.PREPARING
         self.children: list[Child] = []
+        alone.claim()  # before anything that the other server has is touched
         try:
             self.log = LogThread(LOG_SOCKET, FEED)
         except OSError as error:
@@ -118,12 +117,13 @@ class Supervisor:
 
     def _prepare(self) -> tuple[int, list[str], str]:
         """Validate, render and install in a process of its own: exit code, changed keys, error text."""
-        # many domains' keys take their time at first start
-        code, out, err = system.capture([sys.executable, "-m", "postroad.install"], cwd=SOURCE, timeout=600)
+        argv = [sys.executable, "-m", "postroad.install"]
+        code, out, err = system.capture(argv, cwd=SOURCE, timeout=plan.PREPARE_LIMIT)
         return code, out.splitlines(), err
 
     def _start_all(self, wanted: plan.Plan) -> None:
         self._enter(State.STARTING)
+        self._say("info", wanted.sources)
         self._say("info", wanted.policy)
         self._take(wanted)
         for process in wanted.processes:
@@ -150,13 +150,13 @@ class Supervisor:
             self._say("warning", warning)
 
     def _await_ready(self, child: Child) -> None:
-        limit = time.monotonic() + START_LIMIT
+        limit = time.monotonic() + plan.START_LIMIT
         while not child.ready:
             self._signals(TICK)
             if not child.pid:
                 raise SupervisionError(f"{child.process.name} ended before it was ready: its last lines above say why")
             if time.monotonic() > limit:
-                raise SupervisionError(f"{child.process.name} was not ready within {START_LIMIT:g} s")
+                raise SupervisionError(f"{child.process.name} was not ready within {plan.START_LIMIT:g} s")
 
     def _wait(self) -> None:
         """Sleep until a signal comes, a dead child's time to start, or that to look at the files; then act."""

@@ -485,16 +485,28 @@ def check(pairs: Authority, folder: Path, *words: str, **environment: str) -> su
 @pytest.mark.parametrize(
     ("certificate_file", "key_file", "reason"),
     [
-        ("good.pem", "other.key", "tls.key_file, /pki/other.key, is not the key of the certificate in /pki/good.pem"),
-        ("old.pem", "old.key", "tls.certificate_file, /pki/old.pem, expired on "),
-        ("early.pem", "early.key", "tls.certificate_file, /pki/early.pem, is valid from "),
-        ("nonsense.pem", "good.key", "tls.certificate_file, /pki/nonsense.pem, holds what is no certificate"),
-        ("empty.pem", "good.key", "tls.certificate_file, /pki/empty.pem, holds what is no certificate"),
-        ("chain.pem", "good.key", "tls.certificate_file, /pki/chain.pem, holds what is no certificate"),
-        ("good.pem", "nonsense.pem", "tls.key_file, /pki/nonsense.pem, is not a private key"),
-        ("good.pem", "locked.key", "tls.key_file, /pki/locked.key, is not a private key (PEM) without a passphrase"),
-        ("good.pem", "closed.key", "tls.key_file, /pki/closed.key, can't be read: Permission denied"),
-        ("absent.pem", "good.key", "tls.certificate_file, /pki/absent.pem, can't be read: No such file"),
+        (
+            "good.pem",
+            "other.key",
+            "At 'tls.key_file': /pki/other.key is not the key of the certificate in /pki/good.pem",
+        ),
+        ("old.pem", "old.key", "At 'tls.certificate_file': /pki/old.pem expired on "),
+        ("early.pem", "early.key", "At 'tls.certificate_file': /pki/early.pem is valid from "),
+        ("nonsense.pem", "good.key", "At 'tls.certificate_file': /pki/nonsense.pem holds what is no certificate"),
+        ("empty.pem", "good.key", "At 'tls.certificate_file': /pki/empty.pem is empty"),
+        ("chain.pem", "good.key", "At 'tls.certificate_file': /pki/chain.pem holds what is no certificate"),
+        ("good.pem", "nonsense.pem", "At 'tls.key_file': /pki/nonsense.pem is not a private key"),
+        (
+            "good.pem",
+            "locked.key",
+            "At 'tls.key_file': /pki/locked.key is not a private key (PEM) without a passphrase",
+        ),
+        (
+            "good.pem",
+            "closed.key",
+            "At 'tls.key_file': /pki/closed.key can't be read by uid 2525: run `chown 2525 FILE",
+        ),
+        ("absent.pem", "good.key", "At 'tls.certificate_file': /pki/absent.pem is not there: mount the file"),
     ],
 )
 @pytest.mark.parametrize("words", [(), ("check",)])
@@ -511,8 +523,8 @@ def test_an_unfit_pair_ends_with_code_2_and_its_name(
 @pytest.mark.parametrize(
     ("name", "warning"),
     [
-        ("soon", "tls.certificate_file, /pki/soon.pem, expires on "),
-        ("stranger", "tls.certificate_file, /pki/stranger.pem, is not for mail.sender.example"),
+        ("soon", "At 'tls.certificate_file': /pki/soon.pem expires on "),
+        ("stranger", "At 'tls.certificate_file': /pki/stranger.pem is not for mail.sender.example"),
         ("good", ""),
     ],
 )
@@ -520,7 +532,8 @@ def test_a_doubtful_certificate_is_warned_of_and_served(
     name: str, warning: str, pairs: Authority, folder: Path, start_relay: Relays
 ) -> None:
     tls = {"certificate_file": f"/pki/{name}.pem", "key_file": f"/pki/{name}.key"}
-    ended = check(pairs, folder, "check", POSTROAD_TLS=json.dumps(tls))
+    networks = {"POSTROAD_CLIENTS__NETWORKS": "10.0.0.0/8"}
+    ended = check(pairs, folder, "check", POSTROAD_TLS=json.dumps(tls), **networks)
     assert ended.returncode == 0
     assert warning in ended.stderr
     assert bool(ended.stderr) == bool(warning)
@@ -542,7 +555,7 @@ def test_a_doubtful_certificate_is_warned_of_and_served(
         ("\n", "is empty"),
         ("two\nlines\n", "is not one line"),
         ("x" * 1025, "is not one line of at most 1024 bytes"),
-        (None, "can't be read: No such file or directory"),
+        (None, "is not there: mount the file"),
     ],
 )
 def test_an_unusable_password_ends_with_code_2_and_the_name_of_its_file(
@@ -554,7 +567,7 @@ def test_an_unusable_password_ends_with_code_2_and_the_name_of_its_file(
     for words in ((), ("check",)):
         ended = check(authority, tmp_path, *words, POSTROAD_CLIENTS__USERS=json.dumps(USERS[:1]))
         assert ended.returncode == 2
-        assert f"the password of user app, /run/secrets/app, {reason}" in ended.stderr
+        assert f"At 'clients.users[0].password_file': /run/secrets/app {reason}" in ended.stderr
         assert "two" not in ended.stderr
 
 

@@ -58,6 +58,12 @@ def test_health(start_relay: Relays) -> None:
     relay = start_relay()
     assert get(relay, "/healthz") == (200, '{"status": "ready", "reasons": []}\n')
     assert get(relay, "/readyz")[0] == 200
+    relay.command("queue", "drain")
+    code, text = get(relay, "/readyz")
+    assert (code, json.loads(text)["status"]) == (503, "draining")
+    assert get(relay, "/healthz")[0] == 200
+    relay.command("queue", "drain", "--undo")
+    assert get(relay, "/readyz") == (200, '{"status": "ready", "reasons": []}\n')
     pid = relay.shell("cat /run/postroad/health")[1].split()[2]
     relay.get_wrapped_container().kill("STOP")  # the supervisor: it starts nothing anew
     relay.shell(f"kill -9 {pid}")

@@ -194,8 +194,10 @@ def test_reload_puts_a_change_in_force_and_names_it(start_relay: Relays, tmp_pat
     tmp_path.chmod(0o755)
     relay = start_relay(mounts={str(path): "/etc/postroad/config.yaml"})
     path.write_text("limits: {recipients_per_message: 2, message_size: 1MiB}\n")
-    assert relay.command("reload") == "reloaded\n"
+    changed = 'limits.message_size: "25MiB" -> "1MiB"\nlimits.recipients_per_message: 5 -> 2\n'
+    assert relay.command("reload") == f"{changed}reloaded\n"
     assert "limits.recipients_per_message: 5 -> 2" in notices(relay)
+    assert relay.command("reload") == "reloaded: nothing changed\n"
     with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
         smtp.ehlo()
         assert smtp.esmtp_features["size"] == str(2**20)
@@ -272,10 +274,9 @@ def test_the_reload_command_answers_for_its_own_reload_and_not_for_one_under_way
     wait_until(lambda: relay.shell("readlink /run/postroad/current")[1] != current)
     relay.shell("postroad reload > /tmp/said 2>&1 &")
     time.sleep(3)  # it has asked; nothing outside of it tells
-    assert relay.shell("cat /tmp/said")[1] == ""
+    assert "reloaded" not in relay.shell("cat /tmp/said")[1]
     relay.shell(f"kill -CONT {sendmail}")
-    wait_until(lambda: relay.shell("cat /tmp/said")[1], timeout=60)
-    assert relay.shell("cat /tmp/said")[1] == "reloaded\n"
+    wait_until(lambda: relay.shell("cat /tmp/said")[1].endswith("reloaded: nothing changed\n"), timeout=60)
     assert notices(relay).count("reloaded (") == 2
     assert relay.shell(HEALTHCHECK)[0] == 0
 
@@ -285,7 +286,11 @@ def test_the_reload_command_returns_when_the_configuration_is_in_force(start_rel
     relay = start_relay(mounts={str(path): "/etc/postroad/config.yaml"}, hostname=None)
     relay.command("reload")
     path.write_text("dkim: {enabled: false}\nhostname: new.sender.example\n")
-    assert relay.command("reload") == "reloaded\n"
+    assert relay.command("reload").splitlines() == [
+        "dkim.enabled: true -> false",
+        'hostname: "mail.sender.example" -> "new.sender.example"',
+        "reloaded",
+    ]
     assert sorted(daemons(relay)) == [RECORDER, "sendmail:"]
     with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
         assert smtp.ehlo()[1].startswith(b"new.sender.example ")
@@ -445,7 +450,7 @@ def test_an_unusable_volume_ends_with_code_2(what: str, flag: str, reason: str, 
         ("echo nonsense", "is not a private key"),
         ("openssl genpkey -quiet -algorithm RSA -pkeyopt rsa_keygen_bits:512", "has 512 bits"),
         ("openssl genpkey -algorithm ED25519", "is not an RSA key"),
-        ("true", "is not a private key"),
+        ("true", "is empty"),
     ],
 )
 def test_an_unfit_key_ends_with_code_2_before_anything_listens(
@@ -471,3 +476,20 @@ def test_a_key_that_others_can_read_is_refused(image: str, volumes: Names) -> No
     ended = subprocess.run([*base, image], capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 2
     assert "can be read by others (mode 0644)" in ended.stderr
+
+
+def test_a_file_that_an_editor_replaced_under_its_bind_mount_is_told_of(start_relay: Relays, tmp_path: Any) -> None:
+    path = config_file(tmp_path, "log: {format: json}\n")
+    relay = start_relay(publish=False, mounts={str(path): "/etc/postroad/config.yaml"})
+    saved = tmp_path / "saved"
+    saved.write_text("limits: {recipients_per_message: 2}\n")
+    saved.chmod(0o644)
+    saved.replace(path)  # as editors save a file
+    said = relay.command("reload")
+    assert said.startswith("warning: /etc/postroad/config.yaml was replaced on the host")
+    assert said.endswith("reloaded: nothing changed\n")
+    assert "warning: /etc/postroad/config.yaml was replaced" in relay.command("check")
+    relay.get_wrapped_container().restart(timeout=15)  # what the line says to do
+    wait_until(lambda: relay.shell(HEALTHCHECK)[0] == 0, timeout=30)
+    assert '"recipients_per_message": 2' in relay.command("check", "--json")
+    assert "was replaced" not in relay.command("check")

@@ -92,7 +92,7 @@ def test_a_file_that_is_named_must_be_there(tmp_path: Path) -> None:
         ({"POSTROAD_SENDMAIL__DEFINES": '{"confMAX_HOP": 9}'}, ("sendmail", "defines"), {"confMAX_HOP": "9"}),
         ({"POSTROAD_SENDMAIL__LOCAL_CONFIG": "C{x}a\n"}, ("sendmail", "local_config"), "C{x}a\n"),
         (
-            {"POSTROAD_DOMAINS": "*"},
+            {"POSTROAD_DOMAINS": "*", "POSTROAD_DKIM__ENABLED": "false"},
             ("domains",),
             [{"name": "*", "subdomains": False, "dkim": {"selector": None, "key_file": None}}],
         ),

@@ -8,7 +8,7 @@ from postroad.checks import open_relay
 from postroad.config.model import Config
 from postroad.sendmail.networks import Surroundings
 from postroad.testing import PostroadContainer
-from tests.integration.conftest import Relays
+from tests.integration.conftest import Relays, wait_until
 
 CLOSED = {"trust_gateway": False}
 
@@ -28,6 +28,16 @@ def test_closed(start_relay: Relays) -> None:
     # one recipient of the five is at the relay's own host, and refused by a rule that logs no client
     assert [event.get("client_address") for event in live].count("127.0.0.2") == 8
     assert len(live) == 10
+    # they are in the log, and not in what is counted: a refusal of a real stranger is
+    real = "import smtplib; s = smtplib.SMTP('127.0.0.1', 25, source_address=('127.0.0.3', 0)); s.ehlo(); s.mail('a@b.example'); s.rcpt('c@d.example')"
+    relay.shell(f'/opt/postroad/venv/bin/python3 -c "{real}"')
+    wait_until(lambda: counted(relay))
+    assert counted(relay) == 1
+
+
+def counted(relay: PostroadContainer) -> int:
+    groups = json.loads(relay.command("stats", "--json"))["groups"]
+    return sum(int(group["rejected"]) for group in groups)
 
 
 def test_a_server_that_hangs_up_on_refused_recipients(start_relay: Relays) -> None:
