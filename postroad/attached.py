@@ -45,7 +45,10 @@ def read() -> Tables:
     if any((device / mark).exists() for device in devices for mark in ("device", "bridge")):
         return Tables()
     return Tables(
-        *(_text(f"/proc/net/{name}") for name in ("route", "ipv6_route", "fib_trie", "if_inet6")),
+        route=_text("/proc/net/route"),
+        ipv6_route=_text("/proc/net/ipv6_route"),
+        fib_trie=_text("/proc/net/fib_trie"),
+        if_inet6=_text("/proc/net/if_inet6"),
         mtu={device.name: int((device / "mtu").read_text()) for device in devices if (device / "mtu").exists()},
         taps=frozenset(device.name for device in devices if (device / "tun_flags").exists()),
     )

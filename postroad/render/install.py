@@ -80,6 +80,8 @@ def install(config: Config) -> list[str]:
     ):
         if not os.access(folder, os.W_OK | os.X_OK):
             raise InstallError(f"{folder} ({purpose}) can't be written by uid {os.getuid()}: mount one that can")
+    if problems := listeners.unopenable(config):
+        raise InstallError("\n".join(problems))
     if config.suppresses and not SUPPRESSED.with_suffix(".db").exists():
         system.write_database(SUPPRESSED.with_suffix(".db"), {})
     if config.brakes and not BRAKED.exists():  # a session that finds none does not look again

@@ -71,8 +71,6 @@ def surroundings(tables: Tables, neighbours: Neighbours = lambda _interface, _ad
       their own addresses, and pasta under this container the host's subnet.
     - A container in two Docker networks has a default route through one of them only, and strangers may come through
       the other bridge's address as well. See ``_router``.
-
-    Where a router is known by a route, the first address of its subnet counts as a gateway, too.
     """
     attached, routers = _routes(tables.route, tables.ipv6_route)
     own = _own(tables)
@@ -84,20 +82,18 @@ def surroundings(tables: Tables, neighbours: Neighbours = lambda _interface, _ad
     unrouted: list[Network] = []
     gateways = [router for _, router in routers]
     for interface, net in attached:
-        first = net.network_address + 1
         if interface in tables.taps:
             taps.append(net)
         elif interface not in way_out and (net in SWARM_INGRESS or tables.mtu.get(interface, widest) < widest):
             overlays.append(net)
-        elif any(at == interface and router.version == net.version for at, router in routers):
+            gateways.append(net.network_address + 1)
+        elif any(router in net for _, router in routers):
             subnets.append(net)
         elif (router := _router(interface, net, [each for _, each in routers], own, neighbours)) is not None:
             subnets.append(net)
-            first = router
+            gateways.append(router)
         else:
             unrouted.append(net)
-        if first in net:
-            gateways.append(first)
     return Surroundings(
         subnets=tuple(dict.fromkeys(subnets)),
         gateways=tuple(dict.fromkeys(each for each in gateways if each not in own)),
@@ -112,7 +108,7 @@ def surroundings(tables: Tables, neighbours: Neighbours = lambda _interface, _ad
 def _router(
     interface: str, net: Network, known: Iterable[Address], own: Iterable[Address], neighbours: Neighbours
 ) -> Address | None:
-    """The router of a network through which no route leads; None where it can't be told.
+    """The router of a network of which no route names one; None where it can't be told.
 
     The host that a known router is answers for that address on all its bridges (``arp_ignore`` is 0): who has the same
     link-layer address on this interface is that host. Its address here may be any, but those that are not usual (the

@@ -202,6 +202,13 @@ def test_a_second_network_is_granted_where_its_router_is_known(answers: dict[str
     assert granted or (len(told) == 1 and "192.168.0.0/24, whose router is unknown" in told[0])
 
 
+def test_the_first_address_is_a_neighbour_where_a_route_names_another_router() -> None:
+    """Docker gives it to the first container of a network that was made with another --gateway."""
+    around = surroundings(routes("eth0 00000000 FE0014AC 0003 00000000", "eth0 000014AC 00000000 0001 00FFFFFF"))
+    assert around.gateways == (ip_address("172.20.0.254"),)
+    assert trusted(["auto"], around) == (ip_network("172.20.0.0/24"),)
+
+
 def test_our_own_address_is_no_router() -> None:
     answers = {("eth1", "172.20.0.1"): "host", ("eth1", "192.168.0.1"): "host"}
     around = surroundings(TWO, own=["192.168.0.1"], answers=answers)
@@ -234,11 +241,10 @@ def test_behind_a_tap_nobody_is_a_neighbour() -> None:
     around = surroundings(TAP, own=["10.0.2.100"], taps=["tap0"])
     assert (around.subnets, around.taps) == ((), (ip_network("10.0.2.0/24"),))
     assert trusted(["auto"], around) == ()
-    assert access({}, around) == ["Connect:10.0.2.2\tOK", "Connect:10.0.2.1\tOK", "Connect:10.0.2.100\tOK"]
+    assert access({}, around) == ["Connect:10.0.2.2\tOK", "Connect:10.0.2.100\tOK"]
     # on demand, those whom port forwarding shows, and no others of that range
     assert access({"trust_gateway": True}, around) == [
         "Connect:10.0.2.2\tRELAY",
-        "Connect:10.0.2.1\tRELAY",
         "Connect:10.0.2.100\tRELAY",
     ]
     (told,) = warned(around)
