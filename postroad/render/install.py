@@ -72,16 +72,7 @@ def install(config: Config) -> list[str]:
     Raises:
         InstallError: a volume can't be written, a key is unfit, or a program refuses what was rendered.
     """
-    for folder, purpose in (
-        (RUN, "a tmpfs for run-time files"),
-        (Path("/tmp"), "a tmpfs for m4"),  # noqa: S108 - where m4 makes its own
-        (STATE, "the volume for keys"),
-        (QUEUE, "the mail queue"),
-    ):
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise InstallError(f"{folder} ({purpose}) can't be written by uid {os.getuid()}: mount one that can")
-    if problems := listeners.unopenable(config):
-        raise InstallError("\n".join(problems))
+    _examine(config)
     if config.suppresses and not SUPPRESSED.with_suffix(".db").exists():
         system.write_database(SUPPRESSED.with_suffix(".db"), {})
     if config.brakes and not BRAKED.exists():  # a session that finds none does not look again
@@ -105,6 +96,24 @@ def install(config: Config) -> list[str]:
         if _number(folder) < number - 1:
             system.remove(folder)
     return changed
+
+
+def _examine(config: Config) -> None:
+    """Look whether this container lets the daemons do what they have to.
+
+    Raises:
+        InstallError: a folder can't be written, or a port can't be opened.
+    """
+    for folder, purpose in (
+        (RUN, "a tmpfs for run-time files"),
+        (Path("/tmp"), "a tmpfs for m4"),  # noqa: S108 - where m4 makes its own
+        (STATE, "the volume for keys"),
+        (QUEUE, "the mail queue"),
+    ):
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise InstallError(f"{folder} ({purpose}) can't be written by uid {os.getuid()}: mount one that can")
+    if problems := listeners.unopenable(config):
+        raise InstallError("\n".join(problems))
 
 
 def _changes(before: Path, after: Path) -> list[str]:

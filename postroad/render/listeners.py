@@ -61,15 +61,15 @@ def unopenable(config: Config) -> list[str]:
     Docker lets every user of a container open all ports; Podman, and containerd in some versions under Kubernetes, leave
     those below 1024 to root. The kernel is asked by opening them: capabilities and the sysctl may allow it.
     """
-    wanted = {f"listeners.{name}": ("0.0.0.0", port) for name, port in config.listeners if port}  # noqa: S104 - as sendmail
+    wanted = {f"listeners.{name}": ("", port) for name, port in config.listeners if port}
     if config.http.listen:
         wanted["http.listen"] = host_and_port(config.http.listen)
+    forbidden = {key: port for key, (host, port) in wanted.items() if _is_forbidden(host, port)}
     return [
-        f"{key}: port {port} can't be opened by this user: set the sysctl net.ipv4.ip_unprivileged_port_start={port} for the"
-        f" container (podman run --sysctl, securityContext.sysctls in Kubernetes), or {key} to a port from 1024 on and"
-        " publish that"
-        for key, (host, port) in wanted.items()
-        if _is_forbidden(host, port)
+        f"{key}: port {port} can't be opened by this user: set the sysctl"
+        f" net.ipv4.ip_unprivileged_port_start={min(forbidden.values())} for the container (podman run --sysctl,"
+        f" securityContext.sysctls in Kubernetes), or {key} to a port from 1024 on and publish that"
+        for key, port in forbidden.items()
     ]
 
 

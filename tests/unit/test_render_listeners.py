@@ -52,5 +52,5 @@ def test_a_port_that_is_not_ours_to_open_is_named_with_what_to_set(monkeypatch: 
         "listeners.submission: port 587",
         "http.listen: port 25",
     ]
-    assert "net.ipv4.ip_unprivileged_port_start=587" in said[0]
+    assert "net.ipv4.ip_unprivileged_port_start=25 " in said[0]
     assert "listeners.submission to a port from 1024 on" in said[0]
