@@ -206,7 +206,9 @@ def network_warnings(config: Config, around: networks.Surroundings) -> list[str]
 
 def is_shared() -> bool:
     """Whether ``/run/postroad`` itself can be written by other users, as a volume that Kubernetes makes can."""
-    return bool(RUN.stat().st_mode & 0o022)
+    found = RUN.stat()
+    # root's group has root, and whoever this container is run as instead
+    return bool(found.st_mode & 0o002 or (found.st_mode & 0o020 and found.st_gid != 0))
 
 
 def make_plan(config: Config, material: Material, around: networks.Surroundings, attached: str) -> plan.Plan:

@@ -58,8 +58,8 @@ def bulk(config: Config, around: networks.Surroundings) -> tuple[str, ...]:
 def unopenable(config: Config) -> list[str]:
     """The ports that this user may not open, a problem each with what to set.
 
-    Docker lets every user of a container open all ports; Podman, and containerd in some versions under Kubernetes, leave
-    those below 1024 to root. The kernel is asked by opening them: capabilities and the sysctl may allow it.
+    Docker lets every user of a container open all ports; Podman, and containerd in some versions under Kubernetes,
+    leave those below 1024 to root. The kernel is asked by opening them: capabilities and the sysctl may allow it.
     """
     wanted = {f"listeners.{name}": ("", port) for name, port in config.listeners if port}
     if config.http.listen:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from postroad.render.networks import Address
 
-TIMEOUT = 0.5
+TIMEOUT = 0.3
 """Seconds that neighbours have to answer; who is there takes a millisecond."""
 DISCARD = 9
 """The port of RFC 863: a datagram to it means nothing."""
@@ -19,7 +19,7 @@ IP_PKTINFO = 8
 RTM_GETNEIGH, RTM_NEWNEIGH, NLMSG_DONE, NLMSG_ERROR = 30, 28, 3, 2
 NLM_F_REQUEST, NLM_F_DUMP = 0x1, 0x300
 NDA_DST, NDA_LLADDR = 1, 2
-_HEADER, _NEIGHBOUR, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BxHiHBB"), struct.Struct("=HH")
+_HEADER, _NEIGHBOUR, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BxxxiHBB"), struct.Struct("=HH")
 
 
 def ask(interface: str, addresses: Iterable[Address]) -> Mapping[Address, str]:
@@ -60,7 +60,7 @@ def _neighbours(index: int) -> list[tuple[Address, str]]:
     """The kernel's table of neighbours on an interface (rtnetlink(7)), those only that have answered."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
         kernel.settimeout(TIMEOUT)
-        request = _NEIGHBOUR.pack(0, 0, index, 0, 0, 0)
+        request = _NEIGHBOUR.pack(0, index, 0, 0, 0)
         kernel.send(_HEADER.pack(_HEADER.size + len(request), RTM_GETNEIGH, NLM_F_REQUEST | NLM_F_DUMP, 1, 0) + request)
         found: list[tuple[Address, str]] = []
         while True:
