@@ -205,10 +205,14 @@ def network_warnings(config: Config, around: networks.Surroundings) -> list[str]
 
 
 def is_shared() -> bool:
-    """Whether ``/run/postroad`` itself can be written by other users, as a volume that Kubernetes makes can."""
+    """Whether ``/run/postroad`` can be written by its group or others, where opendkim would take no key for safe."""
+    return bool(RUN.stat().st_mode & 0o022)
+
+
+def _others_may_write() -> bool:
+    """Whether these are other users, as in a volume that Kubernetes makes: our own group has us, root's has root."""
     found = RUN.stat()
-    # root's group has root, and whoever this container is run as instead
-    return bool(found.st_mode & 0o002 or (found.st_mode & 0o020 and found.st_gid != 0))
+    return bool(found.st_mode & 0o002 or (found.st_mode & 0o020 and found.st_gid not in {0, os.getgid()}))
 
 
 def make_plan(config: Config, material: Material, around: networks.Surroundings, attached: str) -> plan.Plan:
@@ -303,7 +307,7 @@ def make_plan(config: Config, material: Material, around: networks.Surroundings,
             *material.pair.warnings,
             *outbound.warnings(config.delivery, datetime.now(UTC).date()),
             *network_warnings(config, around),
-            *([SHARED] if is_shared() else []),
+            *([SHARED] if _others_may_write() else []),
         ),
         watched=material.watched,
         due=material.pair.due.timestamp(),
