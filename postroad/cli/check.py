@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import click
 
 from postroad.config.load import load
-from postroad.install.generation import policy, surroundings
+from postroad.install.generation import network_warnings, policy, surroundings
 from postroad.secrets import certificate, users, webhooks
 from postroad.sendmail import outbound
 
@@ -17,9 +17,10 @@ def command(as_json: bool) -> None:
     config = load()
     pair, _, _ = certificate.given(config), users.database(config), webhooks.settings(config)
     held_back = outbound.warnings(config.delivery, datetime.now(UTC).date())
-    for warning in (*(pair.warnings if pair else ()), *held_back):
+    around = surroundings()
+    for warning in (*(pair.warnings if pair else ()), *held_back, *network_warnings(config, around)):
         click.echo(f"warning: {warning}", err=True)
     if as_json:
         click.echo(config.model_dump_json(indent=2))
     else:
-        click.echo(f"{config.hostname}: {policy(config, surroundings())}")
+        click.echo(f"{config.hostname}: {policy(config, around)}")

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from postroad import system
+from postroad import attached, system
 from postroad.config.model import Config
 from postroad.config.names import host_and_port
 from postroad.config.values import format_duration
 from postroad.errors import CommandError, InstallError
+from postroad.install import neighbours
 from postroad.runtime import plan
 from postroad.runtime.paths import BRAKED, CURRENT, LOG_SOCKET, MTA_STS, QUEUE, REDACTION_KEY, RUN, STATE, SUPPRESSED
 from postroad.secrets import certificate, users, webhooks
@@ -64,14 +65,7 @@ def install(config: Config) -> list[str]:
     Raises:
         InstallError: a volume can't be written, a key is unfit, or a program refuses what was rendered.
     """
-    for folder, purpose in (
-        (RUN, "a tmpfs for run-time files"),
-        (Path("/tmp"), "a tmpfs for m4"),  # noqa: S108 - where m4 makes its own
-        (STATE, "the volume for keys"),
-        (QUEUE, "the mail queue"),
-    ):
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise InstallError(f"{folder} ({purpose}) can't be written by uid {os.getuid()}: mount one that can")
+    _examine(config)
     if config.suppresses and not SUPPRESSED.with_suffix(".db").exists():
         system.write_database(SUPPRESSED.with_suffix(".db"), {})
     if config.brakes and not BRAKED.exists():  # a session that finds none does not look again
@@ -95,6 +89,24 @@ def install(config: Config) -> list[str]:
         if _number(folder) < number - 1:
             system.remove(folder)
     return changed
+
+
+def _examine(config: Config) -> None:
+    """Look whether this container lets the daemons do what they have to.
+
+    Raises:
+        InstallError: a folder can't be written, or a port can't be opened.
+    """
+    for folder, purpose in (
+        (RUN, "a tmpfs for run-time files"),
+        (Path("/tmp"), "a tmpfs for m4"),  # noqa: S108 - where m4 makes its own
+        (STATE, "the volume for keys"),
+        (QUEUE, "the mail queue"),
+    ):
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise InstallError(f"{folder} ({purpose}) can't be written by uid {os.getuid()}: mount one that can")
+    if problems := listeners.unopenable(config):
+        raise InstallError("\n".join(problems))
 
 
 def _changes(before: Path, after: Path) -> list[str]:
@@ -137,7 +149,8 @@ def _gather(config: Config) -> Material:
 
 
 def _build(generation: Path, config: Config, material: Material) -> None:
-    around, keys = surroundings(), material.keys
+    tables, keys = attached.read(), material.keys
+    around = _around(tables)
     for file in files(config, keys, around, base=generation, shared=is_shared()):
         system.write(generation / file.path, file.text)
     for key in keys:
@@ -167,26 +180,36 @@ def _build(generation: Path, config: Config, material: Material) -> None:
     system.write(generation / "config.json", config.model_dump_json(indent=1))
     system.write(generation / "recorder.json", json.dumps(recorder(config)))
     system.write(generation / "shaping.json", json.dumps(shaping(config)))
-    system.write(generation / "plan.json", plan.dumps(make_plan(config, material, around)))
+    system.write(generation / "plan.json", plan.dumps(make_plan(config, material, around, tables.fingerprint)))
 
 
 def surroundings() -> networks.Surroundings:
-    """The networks of this container; none under host networking, where the host's neighbours are strangers."""
-    devices = list(Path("/sys/class/net").iterdir())
-    if any((device / mark).exists() for device in devices for mark in ("device", "bridge")):
-        return networks.Surroundings()
-    mtu = {device.name: int((device / "mtu").read_text()) for device in devices if (device / "mtu").exists()}
-    route, ipv6_route = Path("/proc/net/route"), Path("/proc/net/ipv6_route")
-    return networks.surroundings(route.read_text(), ipv6_route.read_text() if ipv6_route.exists() else "", mtu)
+    """The networks of this container; none under host networking."""
+    return _around(attached.read())
+
+
+def _around(tables: attached.Tables) -> networks.Surroundings:
+    return networks.surroundings(tables, neighbours.ask)
+
+
+def network_warnings(config: Config, around: networks.Surroundings) -> list[str]:
+    """Whether ``clients.networks: auto`` trusts nobody here, or only a part, and what to set."""
+    return networks.warnings(config, around, kubernetes="KUBERNETES_SERVICE_HOST" in os.environ)
 
 
 def is_shared() -> bool:
-    """Whether ``/run/postroad`` itself can be written by other users, as a volume that Kubernetes makes can."""
+    """Whether ``/run/postroad`` can be written by its group or others, where opendkim would take no key for safe."""
     return bool(RUN.stat().st_mode & 0o022)
 
 
-def make_plan(config: Config, material: Material, around: networks.Surroundings) -> plan.Plan:
-    """The daemons for a configuration."""
+def _others_may_write() -> bool:
+    """Whether these are other users, as in a volume that Kubernetes makes: our own group has us, root's has root."""
+    found = RUN.stat()
+    return bool(found.st_mode & 0o002 or (found.st_mode & 0o020 and found.st_gid not in {0, os.getgid()}))
+
+
+def make_plan(config: Config, material: Material, around: networks.Surroundings, attached: str) -> plan.Plan:
+    """The daemons for a configuration, and ``Tables.fingerprint`` of the networks that it was made for."""
     env = _environment(config)
     processes = []
     if material.keys:
@@ -276,10 +299,12 @@ def make_plan(config: Config, material: Material, around: networks.Surroundings)
         warnings=(
             *material.pair.warnings,
             *outbound.warnings(config.delivery, datetime.now(UTC).date()),
-            *([SHARED] if is_shared() else []),
+            *network_warnings(config, around),
+            *([SHARED] if _others_may_write() else []),
         ),
         watched=material.watched,
         due=material.pair.due.timestamp(),
+        networks=attached,
     )
 
 
@@ -359,8 +384,9 @@ def recorder(config: Config) -> dict[str, object]:
 
 def policy(config: Config, around: networks.Surroundings) -> str:
     """Who may send through this relay, and whether its mail keeps to MTA-STS, in one line."""
-    trusted = [str(network) for network in networks.trusted(config.clients.networks, around)]
-    gateways = [] if config.clients.trust_gateway else [str(router) for router in around.gateways]
+    trust_gateway = config.clients.trust_gateway
+    trusted = [str(network) for network in networks.trusted(config.clients.networks, around, gateways=trust_gateway)]
+    gateways = [] if trust_gateway else [str(router) for router in around.gateways]
     without = f" (not the gateways {', '.join(gateways)})" if gateways and trusted else ""
     overlays = ", ".join(map(str, around.overlays)) if "auto" in config.clients.networks else ""
     if overlays:
@@ -368,4 +394,4 @@ def policy(config: Config, around: networks.Surroundings) -> str:
     senders = ", ".join(domain.name + (" and subdomains" if domain.subdomains else "") for domain in config.domains)
     names = f" and for users {', '.join(user.name for user in config.clients.users)}" if config.clients.users else ""
     sts = "; keeping to recipients' MTA-STS policies" if config.delivery.tls.mta_sts else ""
-    return f"relaying for {', '.join(['this container', *trusted])}{without}{names}; senders in {senders}{sts}"
+    return f"relaying for {', '.join(['postroad send', *trusted])}{without}{names}; senders in {senders}{sts}"

@@ -1,0 +1,1 @@
+"""The configuration as the daemons' own files, and how these are put in force."""
