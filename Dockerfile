@@ -67,7 +67,8 @@ RUN groupadd --gid 2525 smmta \
     && ln -sf ../libexec/sendmail/sendmail /usr/sbin/sendmail \
     && ln -sf ../libexec/sendmail/makemap /usr/sbin/makemap \
     && ln -s python3.13 /usr/bin/python3 \
-    && install -d -o smmta -g smmta -m 0700 /var/spool/mqueue /var/lib/postroad /run/postroad \
+    # Docker gives a new volume the owner and mode of the folder here: group 0 may write, which any other uid is run with
+    && install -d -o smmta -g root -m 0770 /var/spool/mqueue /var/lib/postroad /run/postroad \
     && install -d -m 0755 /etc/postroad
 # Perl and apt go as well: nothing in the image calls them. dpkg's list stays, for scanners.
 RUN dpkg --purge --force-all debconf apt perl-base \

@@ -10,7 +10,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from postroad.errors import CommandError, InstallError
 
@@ -96,6 +96,22 @@ def spawn(argv: Sequence[str], env: Mapping[str, str], *, quiet: bool = False, s
         )
     except OSError as error:
         raise CommandError(f"{argv[0]} could not be started: {error.strerror}") from error
+
+
+def converse(argv: Sequence[str], env: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]:
+    """Start a program with exactly ``env`` and a session of its own, to talk to; the caller ends it.
+
+    Returns:
+        It, its standard input and its standard output.
+
+    Raises:
+        CommandError: it could not be started.
+    """
+    try:
+        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, start_new_session=True)
+    except OSError as error:
+        raise CommandError(f"{argv[0]} could not be started: {error.strerror}") from error
+    return process, cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
 
 
 def write(path: Path, data: str | bytes, mode: int = 0o600) -> None:

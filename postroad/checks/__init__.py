@@ -5,6 +5,7 @@ from typing import cast
 from postroad.checks import (
     address,
     blocklists,
+    clients,
     clock,
     dkim,
     dmarc,
@@ -26,7 +27,7 @@ CHECKS = cast(
     "tuple[Check, ...]",
     (
         *(resolvers, address, hostname, reverse, helo, spf, smarthost, dkim, dmarc, mx),
-        *(port25, starttls, blocklists, clock, volumes, open_relay),
+        *(port25, starttls, blocklists, clock, volumes, clients, open_relay),
     ),
 )
 """All of them, in the order in which they are told."""

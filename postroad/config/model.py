@@ -108,12 +108,12 @@ class Clients(Section):
     networks: tuple[Network, ...] = Field(
         ("auto",),
         description="Addresses and CIDRs whose hosts may send. `auto` stands for the container's own networks"
-        " without their gateways.",
+        " without their gateways, and without loopback and the container's own addresses.",
     )
     trust_gateway: bool = Field(
         False,
-        description="Whether the networks' gateways may send too. Docker lets clients from outside appear"
-        " under a gateway's address, so this can make an open relay.",
+        description="Whether the networks' gateways and the container's own addresses may send too. Engines let clients"
+        " from outside appear under one of them, so this can make an open relay.",
     )
     i_know_this_is_an_open_relay: bool = Field(
         False,

@@ -20,9 +20,9 @@ from postroad.config.model import Config
 from postroad.config.names import host_and_port
 from postroad.config.values import format_duration
 from postroad.errors import CommandError, InstallError
-from postroad.install import changes
+from postroad.install import changes, neighbours
 from postroad.install.material import Material, gather
-from postroad.runtime import plan
+from postroad.runtime import attached, plan
 from postroad.runtime.paths import (
     BRAKED,
     CURRENT,
@@ -115,6 +115,7 @@ def _material(config: Config, *, keep: bool) -> Material:
     )
     problems = list(filter(None, (named_files.unwritable(*each) for each in folders)))
     made = (STATE / "dkim", STATE / "tls")
+    problems += listeners.unopenable(config)
     problems += filter(None, (named_files.unwritable(each, "keys of ours") for each in made if os.path.lexists(each)))
     try:
         material = gather(config, keep=keep and not problems)
@@ -131,7 +132,8 @@ def _number(generation: Path) -> int:
 
 def _build(generation: Path, loaded: Loaded, material: Material) -> None:
     config = loaded.config
-    around, keys = surroundings(), material.keys
+    tables, keys = attached.read(), material.keys
+    around = _around(tables)
     for file in files(config, keys, around, base=generation, shared=is_shared()):
         system.write(generation / file.path, file.text)
     for key in keys:
@@ -161,26 +163,36 @@ def _build(generation: Path, loaded: Loaded, material: Material) -> None:
     system.write(generation / "config.json", config.model_dump_json(indent=1))
     system.write(generation / "recorder.json", json.dumps(recorder(config, material)))
     system.write(generation / "shaping.json", json.dumps(shaping(config)))
-    system.write(generation / "plan.json", plan.dumps(make_plan(loaded, material, around)))
+    system.write(generation / "plan.json", plan.dumps(make_plan(loaded, material, around, tables.fingerprint)))
 
 
 def surroundings() -> networks.Surroundings:
-    """The networks of this container; none under host networking, where the host's neighbours are strangers."""
-    devices = list(Path("/sys/class/net").iterdir())
-    if any((device / mark).exists() for device in devices for mark in ("device", "bridge")):
-        return networks.Surroundings()
-    mtu = {device.name: int((device / "mtu").read_text()) for device in devices if (device / "mtu").exists()}
-    route, ipv6_route = Path("/proc/net/route"), Path("/proc/net/ipv6_route")
-    return networks.surroundings(route.read_text(), ipv6_route.read_text() if ipv6_route.exists() else "", mtu)
+    """The networks of this container; none under host networking."""
+    return _around(attached.read())
+
+
+def _around(tables: attached.Tables) -> networks.Surroundings:
+    return networks.surroundings(tables, neighbours.ask)
+
+
+def network_warnings(config: Config, around: networks.Surroundings) -> list[str]:
+    """Whether ``clients.networks: auto`` trusts nobody here, or only a part, and what to set."""
+    return networks.warnings(config, around, kubernetes="KUBERNETES_SERVICE_HOST" in os.environ)
 
 
 def is_shared() -> bool:
-    """Whether ``/run/postroad`` itself can be written by other users, as a volume that Kubernetes makes can."""
+    """Whether ``/run/postroad`` can be written by its group or others, where opendkim would take no key for safe."""
     return bool(RUN.stat().st_mode & 0o022)
 
 
-def make_plan(loaded: Loaded, material: Material, around: networks.Surroundings) -> plan.Plan:
-    """The daemons for a configuration."""
+def _others_may_write() -> bool:
+    """Whether these are other users, as in a volume that Kubernetes makes: our own group has us, root's has root."""
+    found = RUN.stat()
+    return bool(found.st_mode & 0o002 or (found.st_mode & 0o020 and found.st_gid not in {0, os.getgid()}))
+
+
+def make_plan(loaded: Loaded, material: Material, around: networks.Surroundings, fingerprint: str) -> plan.Plan:
+    """The daemons for a configuration, and ``Tables.fingerprint`` of the networks that it was made for."""
     config = loaded.config
     env = _environment(config)
     processes = []
@@ -272,6 +284,7 @@ def make_plan(loaded: Loaded, material: Material, around: networks.Surroundings)
         warnings=tuple(warnings(loaded, material, around)),
         watched=material.watched,
         due=material.pair.due.timestamp(),
+        networks=fingerprint,
     )
 
 
@@ -280,16 +293,12 @@ def warnings(loaded: Loaded, material: Material, around: networks.Surroundings) 
     config = loaded.config
     yield from material.pair.warnings
     yield from outbound.warnings(config.delivery, datetime.now(UTC).date())
-    if is_shared():
+    yield from network_warnings(config, around)
+    if _others_may_write():
         yield SHARED
     yield from named_files.replaced([*loaded.files, *map(Path, material.watched)])
     if config.events.enabled and EVENTS.exists() and (problem := named_files.unwritable(EVENTS, "the event store")):
         yield problem
-    if not config.clients.users and not networks.trusted(config.clients.networks, around):
-        yield (
-            "At 'clients.networks': it trusts no network here, and there are no clients.users: only this container may"
-            " send; name the networks of your apps in it"
-        )
 
 
 def _environment(config: Config) -> dict[str, str]:
@@ -373,8 +382,9 @@ def sources(loaded: Loaded) -> str:
 
 def policy(config: Config, around: networks.Surroundings) -> str:
     """Who may send through this relay, and whether its mail keeps to MTA-STS, in one line."""
-    trusted = [str(network) for network in networks.trusted(config.clients.networks, around)]
-    gateways = [] if config.clients.trust_gateway else [str(router) for router in around.gateways]
+    trust_gateway = config.clients.trust_gateway
+    trusted = [str(network) for network in networks.trusted(config.clients.networks, around, gateways=trust_gateway)]
+    gateways = [] if trust_gateway else [str(router) for router in around.gateways]
     without = f" (not the gateways {', '.join(gateways)})" if gateways and trusted else ""
     overlays = ", ".join(map(str, around.overlays)) if "auto" in config.clients.networks else ""
     if overlays:
@@ -382,4 +392,4 @@ def policy(config: Config, around: networks.Surroundings) -> str:
     senders = ", ".join(domain.name + (" and subdomains" if domain.subdomains else "") for domain in config.domains)
     names = f" and for users {', '.join(user.name for user in config.clients.users)}" if config.clients.users else ""
     sts = "; keeping to recipients' MTA-STS policies" if config.delivery.tls.mta_sts else ""
-    return f"relaying for {', '.join(['this container', *trusted])}{without}{names}; senders in {senders}{sts}"
+    return f"relaying for {', '.join(['postroad send', *trusted])}{without}{names}; senders in {senders}{sts}"

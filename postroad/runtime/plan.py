@@ -52,6 +52,7 @@ class Plan:
         look_over: whether to have everything looked over, once, when all run.
         warnings: what else the log should say.
         watched: files that call for a reload when ``system.status`` says something else of them.
+        networks: ``attached.Tables.fingerprint`` of the networks that the files are for: another calls for a reload.
         due: when a reload is due even without a change, in seconds since the epoch.
     """
 
@@ -67,6 +68,7 @@ class Plan:
     warnings: tuple[str, ...]
     watched: dict[str, str]
     due: float
+    networks: str
 
 
 def dumps(plan: Plan) -> str:

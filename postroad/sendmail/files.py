@@ -99,7 +99,8 @@ def files(
         InstallError: a value can't be written into its file (the configuration should have refused it).
     """
     queue = config.delivery.queue
-    untrusted = [] if config.clients.trust_gateway else [networks.access_key(router) for router in around.gateways]
+    trust_gateway = config.clients.trust_gateway
+    untrusted = [] if trust_gateway else [networks.access_key(address) for address in around.fronts]
     context = {
         "config": config,
         "base": str(base),
@@ -126,11 +127,12 @@ def files(
         "redirect_to": _Parts.of(config.recipients.redirect_to),
         "doors": listeners.doors(config, around),
         "users": [_rights(user, config) for user in config.clients.users],
-        # networks may overlap, and makemap takes each key once; a gateway is none of theirs, even where one names it
+        # networks may overlap, and makemap takes each key once; a gateway and an address of our own are none of theirs,
+        # even where one names them
         "relay_keys": list(
             dict.fromkeys(
                 key
-                for network in networks.trusted(config.clients.networks, around)
+                for network in networks.trusted(config.clients.networks, around, gateways=trust_gateway)
                 for key in networks.access_keys(network)
                 if key not in untrusted
             )

@@ -1,6 +1,10 @@
 """The doors as sendmail's options: those of the daemon, and that of a second one for ``listeners.bulk``."""
 
+import errno
+import socket
+
 from postroad.config.model import Config
+from postroad.config.names import host_and_port
 from postroad.runtime.paths import RUN
 from postroad.sendmail import m4, networks
 
@@ -49,6 +53,34 @@ def bulk(config: Config, around: networks.Surroundings) -> tuple[str, ...]:
         in_hand = tuple(option.replace("SuperSafe=interactive", "SuperSafe=True") for option in IN_HAND)
     # what the command line says of an option is all that counts: no other door is opened
     return tuple(word for option in (f"DaemonPortOptions={door}", *in_hand) for word in ("-O", option))
+
+
+def unopenable(config: Config) -> list[str]:
+    """The ports that this user may not open, a problem each with what to set.
+
+    Docker lets every user of a container open all ports; Podman, and containerd in some versions under Kubernetes,
+    leave those below 1024 to root. The kernel is asked by opening them: capabilities and the sysctl may allow it.
+    """
+    wanted = {f"listeners.{name}": ("", port) for name, port in config.listeners if port}
+    if config.http.listen:
+        wanted["http.listen"] = host_and_port(config.http.listen)
+    forbidden = {key: port for key, (host, port) in wanted.items() if _is_forbidden(host, port)}
+    return [
+        f"{key}: port {port} can't be opened by this user: set the sysctl"
+        f" net.ipv4.ip_unprivileged_port_start={min(forbidden.values())} for the container (podman run --sysctl,"
+        f" securityContext.sysctls in Kubernetes), or {key} to a port from 1024 on and publish that"
+        for key, port in forbidden.items()
+    ]
+
+
+def _is_forbidden(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind((host, port))
+    except OSError as error:  # a port that is in use is our own, at a reload
+        return error.errno in {errno.EACCES, errno.EPERM}
+    return False
 
 
 def _open_to_networks(config: Config) -> str:

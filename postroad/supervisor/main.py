@@ -145,7 +145,7 @@ class Supervisor:
 
     def _take(self, wanted: plan.Plan) -> None:
         """Note what a plan says besides its processes."""
-        self.watch = Watch(wanted.watched, wanted.due)
+        self.watch = Watch(wanted.watched, wanted.due, wanted.networks)
         for warning in wanted.warnings:
             self._say("warning", warning)
 

@@ -134,6 +134,8 @@ class Receiver:
             text = b""
             while len(text) < LARGEST_ANSWER and (part := response.read1(LARGEST_ANSWER - len(text))):
                 text += part
+            if len(text) < LARGEST_ANSWER and response.length:  # read1() does not say that there is to be more
+                raise http.client.IncompleteRead(text, response.length)
             keep = (response.isclosed() or response.length == 0) and not response.will_close
             response.close()
             return _judged(response, text)

@@ -150,7 +150,7 @@ def test_a_fresh_container_passes_and_keeps_nothing(run: Run, volumes: Callable[
 def test_networks_that_trust_nobody_are_a_warning(run: Run) -> None:
     ended = run(("--env=POSTROAD_CLIENTS__NETWORKS=auto",), "check")
     assert ended.returncode == 0
-    assert "warning: At 'clients.networks': it trusts no network here" in ended.stderr
+    assert "warning: clients.networks: auto stands for nobody here" in ended.stderr
 
 
 def test_a_store_that_can_not_be_reached_is_a_warning(start_relay: Relays, postgres: Postgres) -> None:

@@ -97,8 +97,8 @@ def test_an_exception_comes_where_the_result_is_taken() -> None:
 
 def test_the_checks_have_names_of_their_own() -> None:
     names = [each.ID for each in CHECKS]
-    assert len(set(names)) == len(names) == 16
-    assert {each.ID for each in CHECKS if not each.SHORT} == {"mx", "starttls", "blocklists", "clock"}
+    assert len(set(names)) == len(names) == 17
+    assert {each.ID for each in CHECKS if not each.SHORT} == {"mx", "starttls", "blocklists", "clock", "clients"}
 
 
 def test_a_finding_in_a_line_and_as_json() -> None:

@@ -55,8 +55,8 @@ def test_everybody_is_trusted(start_relay: Relays) -> None:
 
 
 def test_a_rule_of_one_s_own_opens_it(start_relay: Relays) -> None:
-    """Whoever connects looks like this container itself: only the live attempt meets this rule."""
-    rule = "LOCAL_RULESETS\nSLocal_check_relay\nR$*\t\t\t$: $(storage {client_addr} $@ 127.0.0.1 $)\n"
+    """Whoever connects looks like `postroad send`: only the live attempt meets this rule."""
+    rule = "LOCAL_RULESETS\nSLocal_check_relay\nR$*\t\t\t$: $(storage {client_addr} $@ 0 $)\n"
     code, findings = look(start_relay(publish=False, clients=CLOSED, sendmail={"local_config": rule}))
     assert (code, findings[0]["level"]) == (1, "error"), findings
     assert "127.0.0.2 to port 25" in findings[0]["seen"]
@@ -97,9 +97,15 @@ def config(**clients: Any) -> Config:
 
 
 def test_who_is_a_stranger() -> None:
-    around = Surroundings((ipaddress.ip_network("172.20.0.0/16"),), (ipaddress.ip_address("172.20.0.1"),))
+    around = Surroundings(
+        (ipaddress.ip_network("172.20.0.0/16"),),
+        (ipaddress.ip_address("172.20.0.1"),),
+        (ipaddress.ip_address("172.20.0.9"),),
+    )
     found = list(map(str, open_relay.outsiders(config(), around)))
-    assert found[0] == "172.20.0.1"
+    assert found[:2] == ["172.20.0.1", "172.20.0.9"]
+    assert {"127.0.0.1", "::1"} <= {*found}
+    assert "127.0.0.1" not in map(str, open_relay.outsiders(config(networks=["127.0.0.0/8"]), around))
     assert {"172.19.255.255", "172.21.0.0", "8.8.4.4", "2001:db8::66"} <= {*found}
     assert "172.20.0.1" not in map(str, open_relay.outsiders(config(trust_gateway=True), around))
     trusted = config(networks=["203.0.113.0/24", "10.0.0.0/8"])
