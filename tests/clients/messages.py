@@ -3,7 +3,7 @@
 import base64
 from dataclasses import asdict, dataclass
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import default
 from email.utils import formatdate, make_msgid
 from typing import Any
 
@@ -77,8 +77,8 @@ MESSAGES = {
 
 
 def compose(given: Given, sender: str, recipient: str) -> bytes:
-    """The message as Python's email package makes it, lines ending in CRLF."""
-    message = EmailMessage(SMTP)
+    """The message as Python's email package makes it, and as a file has it: lines end in LF."""
+    message = EmailMessage(default)
     message["From"] = f'"{given.from_name}" <{sender}>'
     message["To"] = f'"{given.to_name}" <{recipient}>'
     message["Subject"] = given.subject

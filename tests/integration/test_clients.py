@@ -6,6 +6,7 @@
 import json
 import os
 import secrets
+import smtplib
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -203,3 +204,17 @@ def check(job: Job, given: Given, message: EmailMessage) -> None:
     if given.invite:
         assert texts["text/calendar"].split() == given.invite.split()
     assert {name: files.get(name) for name, _ in given.files} == dict(given.files)
+
+
+def test_a_pool_keeps_its_connections_and_asks_before_each_message(
+    clients: Container, relay: PostroadContainer
+) -> None:
+    """``isConnected()`` of Java's pools is a NOOP; sendmail lets one wait seconds, then minutes, after twenty of them."""
+    results = run(clients, [Job("nodemailer_pool", 25, "scripts")])
+    assert [code for code, _ in results.values()] == [0], results
+    with smtplib.SMTP(relay.host, relay.port, timeout=5) as smtp:
+        smtp.ehlo()
+        for _ in range(40):
+            assert smtp.noop()[0] == 250
+            assert smtp.mail("app@sender.example")[0] == 250
+            assert smtp.rset()[0] == 250

@@ -7,7 +7,7 @@ case $PORT in
 25)
     cat >"$HOME/.mailrc" <<'END'
 # <25>
-set v15-compat
+set v15-compat=yes
 set mta=smtp://postroad smtp-auth=none
 # </25>
 END
@@ -15,7 +15,7 @@ END
 587)
     cat >"$HOME/.mailrc" <<'END'
 # <587>
-set v15-compat
+set v15-compat=yes
 set mta=smtp://app@mail.example.com:587 smtp-use-starttls
 set password="$SMTP_PASSWORD" tls-verify=strict
 # </587>
@@ -23,7 +23,7 @@ END
     ;;
 465)
     cat >"$HOME/.mailrc" <<'END'
-set v15-compat
+set v15-compat=yes
 set mta=smtps://app@mail.example.com:465
 set password="$SMTP_PASSWORD" tls-verify=strict
 END
