@@ -20,6 +20,9 @@ ELSEWHERE = {
 }
 """Commands that are not run there, by a pattern of the whole, and why."""
 
+HELD = {"docs/clients.md": "tests/unit/test_clients_docs.py: the snippets are the scripts' of tests/clients"}
+"""Documents whose blocks another test holds against what is run."""
+
 INSIDE = "docker compose exec postroad "
 """What begins a command that is run there whatever document it is in, beside the server of the README."""
 PROGRAMS = frozenset({"aws", "cosign", "docker", "git", "make", "pip", "postroad", "printf"})

@@ -141,7 +141,10 @@ class Clients(Section):
 class Listeners(Section):
     """Where clients connect; `null` closes one."""
 
-    smtp: Port | None = Field(25, description="Port for `clients.networks`, and for `clients.users` after STARTTLS.")
+    smtp: Port | None = Field(
+        25,
+        description="Port for `clients.networks`, and for `clients.users` where `tls.smtp_starttls` offers STARTTLS.",
+    )
     submission: Port | None = Field(587, description="Port for `clients.users` alone, after STARTTLS.")
     submissions: Port | None = Field(465, description="Port for `clients.users` alone, encrypted from the start.")
     bulk: Port | None = Field(
@@ -172,6 +175,16 @@ class Tls(Section):
         " Not set: a self-signed one is made and kept in the state volume.",
     )
     key_file: AbsolutePath | None = Field(None, description="Private key (PEM) of the certificate.")
+    smtp_starttls: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="Whether `listeners.smtp` and `bulk` offer STARTTLS. Many client libraries take an offer and then"
+        " refuse a certificate that they can't verify. `auto`: only with a `certificate_file`.",
+    )
+
+    @property
+    def on_smtp(self) -> bool:
+        """Whether STARTTLS is offered, and so AUTH possible, on the ports for ``clients.networks``."""
+        return self.smtp_starttls == "always" or (self.smtp_starttls == "auto" and self.certificate_file is not None)
 
     @model_validator(mode="after")
     def _pair(self) -> Self:

@@ -308,6 +308,7 @@ def _environment(config: Config) -> dict[str, str]:
         "LD_PRELOAD": PRELOAD,
         "POSTROAD_FQDN": config.hostname,
         "POSTROAD_LOG_SOCKET": str(LOG_SOCKET),
+        "POSTROAD_NO_AUTH": listeners.no_auth(config),
     }
 
 

@@ -83,9 +83,22 @@ def _is_forbidden(host: str, port: int) -> bool:
     return False
 
 
+def no_auth(config: Config) -> str:
+    """The answer to AUTH in clear text: one line of SMTP, for the preload's ``write()``."""
+    if not config.clients.users:
+        return "503 5.3.3 AUTH not available: clients.users names nobody"
+    first = "530 5.7.0 STARTTLS first: AUTH is taken over TLS only"
+    if config.tls.on_smtp:
+        return first
+    ports = {"STARTTLS": config.listeners.submission, "TLS from the start": config.listeners.submissions}
+    where = " or ".join(f"port {port} ({how})" for how, port in ports.items() if port)
+    also = f", and {config.listeners.smtp} offers none (tls.smtp_starttls)" if config.listeners.smtp else ""
+    return f"{first}{f', on {where}' if where else ''}{also}"
+
+
 def _open_to_networks(config: Config) -> str:
     # A: no AUTH, which nobody could use
-    return "" if config.clients.users else "A"
+    return "" if config.clients.users and config.tls.on_smtp else "A"
 
 
 def _door(name: str, port: int, flags: str, around: networks.Surroundings) -> str:

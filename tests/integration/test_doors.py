@@ -76,9 +76,10 @@ def authority(image: str, tmp_path_factory: pytest.TempPathFactory) -> Authority
 
 
 def configuration(folder: Path, **config: Any) -> dict[str, Any]:
-    """A relay to which this host, at the gateway's address, is a stranger."""
+    """A relay to which this host, at the gateway's address, is a stranger, and which offers TLS on all ports."""
     return {
         "domains": DOMAINS,
+        "tls": {"smtp_starttls": "always"},
         "clients": {"trust_gateway": False, "users": USERS},
         "mounts": {str(folder): "/run/secrets"},
         **config,
@@ -140,7 +141,8 @@ def test_auth_is_offered_where_it_is_encrypted_and_only_plain_and_login(door: st
             assert smtp.has_extn("starttls")
             assert not smtp.has_extn("auth")
             # whoever does not wait for an offer gives a password away, but gets nothing for it
-            assert smtp.docmd("AUTH PLAIN", plain("app", PASSWORD))[0] == 503
+            code, text = smtp.docmd("AUTH PLAIN", plain("app", PASSWORD))
+            assert (code, text) == (530, b"5.7.0 STARTTLS first: AUTH is taken over TLS only")
             smtp.mail("app@sender.example")
             assert smtp.rcpt("user@rcpt.example")[0] in {503, 550}
     with enter(doors, door) as smtp:
@@ -148,6 +150,41 @@ def test_auth_is_offered_where_it_is_encrypted_and_only_plain_and_login(door: st
     for mechanism in ("EXTERNAL", "ANONYMOUS", "CRAM-MD5", "SCRAM-SHA-1"):
         with enter(doors, door) as smtp:
             assert smtp.docmd("AUTH", f"{mechanism} =")[0] == 504
+
+
+def test_without_a_certificate_tls_is_for_the_ports_with_passwords(
+    start_relay: Relays, folder: Path, app: Host
+) -> None:
+    """A client that is trusted by its address would take the offer, and refuse the self-signed certificate."""
+    relay = start_relay(publish=False, **configuration(folder, listeners={"bulk": 2526}, tls={}))
+    where = "on port 587 (STARTTLS) or port 465 (TLS from the start), and 25 offers none (tls.smtp_starttls)"
+    for door in DOORS:
+        if door != "submissions":
+            with enter(relay, door, tls=False) as smtp:
+                assert smtp.has_extn("starttls") == (door not in OPEN)
+                assert not smtp.has_extn("auth")
+                code, text = smtp.docmd("AUTH PLAIN", plain("app", PASSWORD))
+                assert (code, text.decode()) == (530, f"5.7.0 STARTTLS first: AUTH is taken over TLS only, {where}")
+                if door in OPEN:
+                    assert smtp.docmd("STARTTLS") == (503, b"5.5.0 TLS not available")
+                assert smtp.noop()[0] == 250
+    for door in ("submission", "submissions"):
+        with enter(relay, door) as smtp:
+            assert smtp.docmd("AUTH PLAIN", plain("app", PASSWORD))[0] == 235
+    assert neighbour(app, relay, 25)[0] == 250
+
+
+@pytest.mark.parametrize("wanted", ["auto", "never"])
+def test_with_a_certificate_port_25_offers_tls_unless_told_otherwise(
+    wanted: str, start_relay: Relays, authority: Authority
+) -> None:
+    authority.issue("offered")
+    tls = {"certificate_file": "/pki/offered.pem", "key_file": "/pki/offered.key", "smtp_starttls": wanted}
+    relay = start_relay(publish=False, tls=tls, mounts={str(authority.folder): "/pki"})
+    with enter(relay, "smtp", tls=False) as smtp:
+        assert smtp.has_extn("starttls") == (wanted == "auto")
+    with enter(relay, "submission", tls=False) as smtp:
+        assert smtp.has_extn("starttls")
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
@@ -210,7 +247,12 @@ def test_a_wrong_password_or_user_opens_no_door(user: str, password: str, start_
 
 
 def test_without_users_auth_is_not_offered_and_the_doors_for_users_stay_shut(start_relay: Relays, app: Host) -> None:
-    relay = start_relay(publish=False, listeners={"bulk": 2526})
+    relay = start_relay(publish=False, listeners={"bulk": 2526}, tls={"smtp_starttls": "always"})
+    with enter(relay, "smtp", tls=False) as smtp:
+        assert smtp.docmd("AUTH PLAIN", plain("app", "")) == (
+            503,
+            b"5.3.3 AUTH not available: clients.users names nobody",
+        )
     for door in DOORS:
         with enter(relay, door) as smtp:
             assert not smtp.has_extn("auth")

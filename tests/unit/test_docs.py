@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from postroad.config.model import Config
-from tests.documents import DOCUMENTS, INSIDE, ROOT, STARTS, Block, blocks, commands, elsewhere
+from tests.documents import DOCUMENTS, HELD, INSIDE, ROOT, STARTS, Block, blocks, commands, elsewhere
 
 BLOCKS = [block for document in DOCUMENTS for block in blocks(document)]
 MINIMAL = {"hostname": "mail.example.com", "domains": ["example.com"]}
@@ -51,7 +51,7 @@ def test_json_can_be_read(block: Block) -> None:
     json.loads(re.sub(r"\.\.\.", "", block.text))
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", sorted(set(DOCUMENTS) - set(HELD)))
 def test_every_command_is_run_somewhere(document: str) -> None:
     nowhere = [
         command

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from postroad.config.model import Config
-from postroad.sendmail.listeners import bulk, doors, unopenable
+from postroad.sendmail.listeners import bulk, doors, no_auth, unopenable
 from postroad.sendmail.networks import Surroundings
 
 NOWHERE = Surroundings()
@@ -54,3 +54,51 @@ def test_a_port_that_is_not_ours_to_open_is_named_with_what_to_set(monkeypatch: 
     ]
     assert "net.ipv4.ip_unprivileged_port_start=25 " in said[0]
     assert "listeners.submission to a port from 1024 on" in said[0]
+
+
+FIRST = "530 5.7.0 STARTTLS first: AUTH is taken over TLS only"
+USERS = {"users": [{"name": "app", "password_file": "/run/secrets/app"}]}
+PAIR = {"certificate_file": "/run/secrets/tls.crt", "key_file": "/run/secrets/tls.key"}
+
+
+@pytest.mark.parametrize(
+    ("tls", "offered"),
+    [
+        ({}, False),
+        ({"smtp_starttls": "always"}, True),
+        (PAIR, True),
+        ({**PAIR, "smtp_starttls": "never"}, False),
+    ],
+)
+def test_auth_is_possible_on_smtp_and_bulk_where_starttls_is(tls: dict[str, str], offered: bool) -> None:
+    given = config(clients=USERS, tls=tls, listeners={"bulk": 2526})
+    assert given.tls.on_smtp is offered
+    for door in (doors(given, NOWHERE)[0], bulk(given, NOWHERE)[1]):
+        assert door.endswith("M=E" if offered else "M=EA")
+
+
+@pytest.mark.parametrize(
+    ("keys", "answer"),
+    [
+        ({}, "503 5.3.3 AUTH not available: clients.users names nobody"),
+        ({"clients": USERS, "tls": PAIR}, FIRST),
+        (
+            {"clients": USERS},
+            f"{FIRST}, on port 587 (STARTTLS) or port 465 (TLS from the start), and 25 offers none (tls.smtp_starttls)",
+        ),
+        (
+            {"clients": USERS, "listeners": {"submission": None, "submissions": 1465}},
+            f"{FIRST}, on port 1465 (TLS from the start), and 25 offers none (tls.smtp_starttls)",
+        ),
+        (
+            {"clients": USERS, "listeners": {"smtp": None}},
+            f"{FIRST}, on port 587 (STARTTLS) or port 465 (TLS from the start)",
+        ),
+        (
+            {"clients": USERS, "listeners": {"submission": None, "submissions": None}},
+            f"{FIRST}, and 25 offers none (tls.smtp_starttls)",
+        ),
+    ],
+)
+def test_auth_in_clear_text_is_told_where_it_can_be_had(keys: dict[str, Any], answer: str) -> None:
+    assert no_auth(config(**keys)) == answer
