@@ -49,7 +49,7 @@ def test_only_the_first_check_of_a_state_answers_at_once(start_relay: Relays) ->
 def test_a_check_that_watches_answers_when_something_dies(start_relay: Relays) -> None:
     relay = start_relay(publish=False, kwargs=NONE)
     relay.shell(f"{HEALTHCHECK} 20")
-    argv = ["docker", "exec", relay.get_wrapped_container().id, HEALTHCHECK, "600"]
+    argv = ["docker", "exec", str(relay.get_wrapped_container().id), HEALTHCHECK, "600"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as watching:
         wait_until(lambda: "600" in relay.shell("cat /proc/[0-9]*/cmdline | tr '\\0' ' '")[1])
         relay.shell("sed -i s/ready/degraded/ /run/postroad/health")
