@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from postroad import attached, system
+from postroad import system
 from postroad.config.model import Config
 from postroad.config.names import host_and_port
 from postroad.config.values import format_duration
 from postroad.errors import CommandError, InstallError
 from postroad.install import neighbours
-from postroad.runtime import plan
+from postroad.runtime import attached, plan
 from postroad.runtime.paths import BRAKED, CURRENT, LOG_SOCKET, MTA_STS, QUEUE, REDACTION_KEY, RUN, STATE, SUPPRESSED
 from postroad.secrets import certificate, users, webhooks
 from postroad.secrets import keys as dkim

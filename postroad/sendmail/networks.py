@@ -1,6 +1,6 @@
 """Which clients are trusted by address: what ``auto`` stands for here, and networks as access-map keys.
 
-Pure functions over the kernel's texts (``postroad.attached``) and over ``ipaddress`` values.
+Pure functions over the kernel's texts (``postroad.runtime.attached``) and over ``ipaddress`` values.
 """
 
 import ipaddress
@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from postroad.attached import Tables
 from postroad.config.model import Config
 from postroad.config.networks import MOST_ENTRIES, access_entries
 from postroad.errors import InstallError
+from postroad.runtime.attached import Tables
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address

@@ -3,7 +3,8 @@
 import time
 from collections.abc import Mapping
 
-from postroad import attached, system
+from postroad import system
+from postroad.runtime import attached
 
 INTERVAL = 15.0
 """Seconds between two looks."""

@@ -45,7 +45,7 @@ def test_a_port_that_is_not_ours_to_open_is_named_with_what_to_set(monkeypatch: 
                 raise PermissionError(errno.EACCES, "Permission denied")
             raise OSError(errno.EADDRINUSE, "Address already in use")
 
-    monkeypatch.setattr("postroad.render.listeners.socket.socket", Kernel)
+    monkeypatch.setattr("postroad.sendmail.listeners.socket.socket", Kernel)
     given = config(listeners={"smtp": 2525, "submission": 587, "submissions": None}, http={"listen": "[::]:25"})
     said = unopenable(given)
     assert [each.partition(" can't be opened by this user")[0] for each in said] == [

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postroad.attached import Tables
 from postroad.config.model import Config
 from postroad.config.networks import access_entries
 from postroad.errors import InstallError
+from postroad.runtime.attached import Tables
 from postroad.sendmail import networks as render
 from postroad.sendmail.files import files
 from postroad.sendmail.networks import Address, Network, Surroundings, access_key, access_keys, trusted

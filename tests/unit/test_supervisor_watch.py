@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from postroad import attached, system
-from postroad.attached import Tables
+from postroad import system
+from postroad.runtime import attached
+from postroad.runtime.attached import Tables
 from postroad.supervisor import watch
 from postroad.supervisor.watch import Watch
 
