@@ -1,6 +1,6 @@
 """Which clients are trusted by address: what ``auto`` stands for here, and networks as access-map keys.
 
-Pure functions over the kernel's texts (``postroad.attached``) and over ``ipaddress`` values.
+Pure functions over the kernel's texts (``postroad.runtime.attached``) and over ``ipaddress`` values.
 """
 
 import ipaddress
