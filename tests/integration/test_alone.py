@@ -83,8 +83,8 @@ def test_the_script_of_running_md_completes_on_the_host(start_relay: Relays, tmp
     (tmp_path / "postroad").chmod(0o755)
     script = """
     source <(_POSTROAD_COMPLETE=bash_source postroad)
-    COMP_WORDS=(postroad queue d) COMP_CWORD=2
-    $(complete -p postroad | sed 's/.*-F \\([^ ]*\\).*/\\1/') postroad d queue
+    COMP_WORDS=(postroad queue dr) COMP_CWORD=2
+    $(complete -p postroad | sed 's/.*-F \\([^ ]*\\).*/\\1/') postroad dr queue
     echo "${COMPREPLY[@]}"
     postroad check | head -1
     """
