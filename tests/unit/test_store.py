@@ -132,6 +132,53 @@ def test_what_is_too_old_and_too_much_goes(engine: Engine) -> None:
     assert now
 
 
+def test_what_other_tables_hold_costs_no_event(engine: Engine) -> None:
+    put(engine, story("q1", "accepted", "delivered"))
+    entries = [suppression.Entry(f"u{i}@x.example", "manual", 1.0, None, "x" * 200) for i in range(9000)]
+    with database.writing(engine) as connection:
+        suppression.add(connection, entries)
+    assert writer.forget(engine, 1e10, 2**20) == 0
+    assert number(engine) == 2
+
+
+def test_the_size_is_what_the_events_take(engine: Engine) -> None:
+    put(engine, [{"event": "notice", "message": "x" * 1000}] * 3000)
+    with engine.connect() as connection:
+        assert 3.0e6 < database.size(connection) < 4.5e6
+    writer.forget(engine, 1e10, 2**20)
+    with engine.connect() as connection:
+        assert database.size(connection) <= 2**20
+    assert number(engine) > 600  # no more than had to
+
+
+def test_sqlite_is_opened_for_readers_beside_a_writer(engine: Engine) -> None:
+    with engine.connect() as connection:
+        said = [connection.execute(text(f"PRAGMA {name}")).scalar() for name in ("journal_mode", "synchronous")]
+    assert said == ["wal", 1]
+
+
+@pytest.mark.parametrize("what", ["app@sender.example", "App@Sender.example"])
+def test_a_sender_s_story_goes_on_after_a_bounce_to_it(engine: Engine, what: str) -> None:
+    put(engine, [*story("q1", "accepted", "bounced"), *story("q2", "accepted", "delivered")])
+    bounce = {"event": "delivered", "time": "2026-11-24T10:01:00Z", "queue_id": "q3", "sender": ""}
+    put(engine, [bounce | {"recipient": "App@Sender.example"}])
+    put(engine, [*story("q4", "accepted", "delivered", sender="other@sender.example", recipient="App@sender.example")])
+    found = [(each.queue_id, each.recipient) for each in queries.trace(engine, what, 10)]
+    assert found == [
+        ("q1", "U@rcpt.example"), ("q2", "U@rcpt.example"), ("q3", "App@Sender.example"), ("q4", "App@sender.example"),
+    ]  # fmt: skip
+
+
+def test_of_a_message_to_many_an_address_that_did_not_send_it_shows_its_own(engine: Engine) -> None:
+    put(engine, [*story("q1", "accepted", "delivered"), *story("q1", "bounced", recipient="app@sender.example")])
+    put(engine, [*story("q2", "delivered"), *story("q2", "delivered", recipient="other@rcpt.example")])
+    assert [each.recipient for each in queries.trace(engine, "app@sender.example", 10)] == [
+        "U@rcpt.example", "app@sender.example", "U@rcpt.example", "other@rcpt.example",
+    ]  # fmt: skip
+    found = [(each.queue_id, each.recipient) for each in queries.trace(engine, "other@rcpt.example", 10)]
+    assert found == [("q2", "other@rcpt.example")]
+
+
 def test_counts_and_the_rate_of_bounces(engine: Engine) -> None:
     for i in range(19):
         put(engine, story(f"d{i}", "accepted", "delivered"))
