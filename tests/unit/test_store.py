@@ -8,8 +8,9 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, func, select, text
+from sqlalchemy.exc import IntegrityError
 
-from postroad.store import database, queries, suppression, writer
+from postroad.store import aside, database, queries, suppression, writer
 from postroad.store.reader import Batch, Position, read
 from postroad.store.schema import COUNTERS, EVENTS, METADATA, SUPPRESSIONS
 
@@ -119,6 +120,64 @@ def test_a_segment_that_was_cut_short_is_a_gap_once(engine: Engine, tmp_path: Pa
     with engine.connect() as connection:
         (batch,) = read(tmp_path, writer.position(connection), 10)
     assert len(batch.events) == 1
+
+
+BAD = [
+    b"torn",
+    b"[" * 100_000,
+    b"\0" * 4096,
+    b'{"event": "gap", "since": "once"}',
+    b'{"event": "notice", "time": "never"}',
+    b'{"event": "bounced", "queue_id": ["q"], "reply": 5}',
+    b'{"event": "delivered", "queue_id": {"a": 1}}',
+    b'{"event": "stopped", "program": ["recorder"]}',
+    b'{"event": "delivered", "delay": 1%s}' % (b"0" * 30),
+]
+
+
+@pytest.mark.parametrize("line", BAD, ids=range(len(BAD)))
+def test_a_line_that_can_t_be_kept_is_set_aside_and_counted(engine: Engine, tmp_path: Path, line: bytes) -> None:
+    good = [json.dumps(event).encode() for event in story("q1", "accepted", "deferred", "delivered")]
+    (tmp_path / "journal-1.jsonl").write_bytes(b"\n".join([*good[:2], line, good[2]]) + b"\n")
+    position, set_aside = Position(), 0
+    for batch in read(tmp_path, position, 1000):
+        result = aside.write(engine, tmp_path, position, batch, SETTINGS)
+        position, set_aside = batch.position, set_aside + result.aside
+    assert set_aside == 1
+    assert [event["event"] for event in queries.trace(engine, "q1", 10)[0].events] == [
+        "accepted",
+        "deferred",
+        "delivered",
+    ]
+    assert [gap.lost for gap in queries.gaps(engine, 0)] == [1]
+    (kept,) = (tmp_path / aside.FILE).read_bytes().splitlines()
+    assert kept == line or json.loads(kept) == json.loads(line)
+    with engine.connect() as connection:
+        assert list(read(tmp_path, writer.position(connection), 1000)) == []
+        grown = {row.name: row.value for row in connection.execute(select(COUNTERS)) if not row.labels}
+    assert (grown["accepted"], grown["events_lost"], grown["event_gaps"]) == (1, 1, 1)
+
+
+def test_a_store_that_takes_nothing_loses_nothing(engine: Engine, tmp_path: Path) -> None:
+    events = [*story("q1", "accepted"), {"event": "notice", "time": "never"}]
+    (tmp_path / "journal-1.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    (batch,) = read(tmp_path, Position(), 1000)
+    with engine.begin() as connection:  # as where a right is missing: the events are not at fault
+        connection.execute(text("CREATE TRIGGER no BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'no right'); END"))
+    with pytest.raises(IntegrityError, match="no right"):
+        aside.write(engine, tmp_path, Position(), batch, SETTINGS)
+    with engine.begin() as connection:
+        assert writer.position(connection) == Position()
+        connection.execute(text("DROP TRIGGER no"))
+    assert aside.write(engine, tmp_path, Position(), batch, SETTINGS).aside == 1
+    assert number(engine) == 2
+
+
+def test_what_is_set_aside_has_its_bound(tmp_path: Path) -> None:
+    for _ in range(3):
+        aside.keep(tmp_path, [b"x" * (aside.MOST // 2)] * 2)
+    assert (tmp_path / aside.FILE).stat().st_size < aside.MOST
+    aside.keep(tmp_path / "nowhere", [b"x"])
 
 
 def test_what_is_too_old_and_too_much_goes(engine: Engine) -> None:
