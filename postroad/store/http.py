@@ -47,11 +47,11 @@ class Handler(BaseHTTPRequestHandler):
         """Answer this request."""
         self.scrape = False
         self._request = request
-        super().__init__(None, ("", 0), None)
+        super().__init__(None, ("", 0), None)  # type: ignore[arg-type]
 
     def setup(self) -> None:
         """Read octets and write octets."""
-        self.rfile, self.wfile = io.BytesIO(self._request), io.BytesIO()  # type: ignore[assignment]
+        self.rfile, self.wfile = io.BytesIO(self._request), io.BytesIO()
 
     def finish(self) -> None:
         """Nothing is left to do."""
