@@ -26,6 +26,7 @@ from postroad.sinks.feed import FeedSink
 from postroad.sinks.journal import JournalSink
 from postroad.sinks.redact import Redactor
 from postroad.sinks.stdout import StdoutSink
+from postroad.supervisor.output import Output
 
 
 class LogThread:
@@ -41,6 +42,8 @@ class LogThread:
         # the journal before the feed, whose readers then find it there
         self._dispatcher = Dispatcher([self._journal, self._feed, self._stdout, self._auth])
         self._own: deque[Event] = deque()
+        self._new: deque[Output] = deque()
+        self._outputs: list[Output] = []
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._ending = False
         self._thread = threading.Thread(target=self._loop, name="log", daemon=True)
@@ -72,6 +75,17 @@ class LogThread:
         self._own.append(event)
         os.eventfd_write(self._wake, 1)
 
+    def output(self, name: str) -> Output:
+        """A pipe for what a daemon prints.
+
+        Raises:
+            OSError: there is no descriptor left.
+        """
+        made = Output(name)
+        self._new.append(made)
+        os.eventfd_write(self._wake, 1)
+        return made
+
     def stop(self) -> None:
         """Write what has arrived, then end."""
         self._ending = True
@@ -93,7 +107,14 @@ class LogThread:
         while True:
             ending = self._ending  # read before the socket: what came until then is written
             try:
+                while self._new:
+                    self._outputs.append(self._new.popleft())
+                    poll.register(self._outputs[-1], select.POLLIN)
                 carried = self._carry(ending)
+                for output in [output for output in self._outputs if output.ended]:
+                    poll.unregister(output)
+                    self._outputs.remove(output)
+                    output.close()
             except Exception:  # noqa: BLE001 - a bug in here must not end the log
                 traceback.print_exc()
                 carried = False
@@ -114,9 +135,15 @@ class LogThread:
         found += self._parser.expire(time.time())
         if ending and not lines:
             found += self._parser.flush()
+        for output in self._outputs:
+            found += [_printed(output.name, text) for text in output.read()]
         while self._own:
             found.append(self._own.popleft())
         for event in found:
             self._dispatcher.handle(event)
         self._auth.expire(time.time())
         return bool(lines)
+
+
+def _printed(name: str, text: str) -> Notice:
+    return Notice(time=time.time(), program=name, pid=None, level="error", message=text)
