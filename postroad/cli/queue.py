@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from postroad import queue, system
-from postroad.cli.plain import plain, printable
+from postroad.cli.plain import echo, plain
 from postroad.cli.times import duration
 from postroad.config.load import load
 from postroad.config.values import format_duration
@@ -24,6 +24,7 @@ from postroad.events.syslog import format_datagram
 from postroad.queue import Message
 from postroad.render import acceptance, outbound, plan
 from postroad.render.paths import CURRENT, HEALTH, LOG_SOCKET, QUEUE, SHAPER
+from postroad.text import printable
 
 EMPTY, LEFT = 0, 3
 ROWS = 1000
@@ -358,7 +359,7 @@ def _delete(found: list[Message], console: Console) -> list[Message]:
                     log.send(format_datagram("notice", text))
                 except OSError as error:
                     told = False
-                    click.echo(f"postroad: the log does not take it ({error}): it has no line on the rest", err=True)
+                    echo(f"postroad: the log does not take it ({error}): it has no line on the rest", err=True)
     return stay
 
 
