@@ -18,10 +18,9 @@ from postroad.events.ledger import SETTLE
 from postroad.events.model import Event, Notice
 from postroad.events.parse import Parser
 from postroad.events.syslog import LogSocket
-from postroad.render.paths import AUTH_REFUSED, EVENTS, REDACTION_KEY
+from postroad.render.paths import EVENTS, REDACTION_KEY
 from postroad.render.plan import Plan
 from postroad.sinks import Dispatcher
-from postroad.sinks.auth import AuthSink
 from postroad.sinks.feed import FeedSink
 from postroad.sinks.journal import JournalSink
 from postroad.sinks.redact import Redactor
@@ -37,10 +36,9 @@ class LogThread:
         self._parser = Parser()
         self._stdout = StdoutSink("json", sys.stdout)
         self._feed = FeedSink(feed)
-        self._auth = AuthSink(AUTH_REFUSED)
         self._journal = JournalSink(EVENTS, self._tell)
         # the journal before the feed, whose readers then find it there
-        self._dispatcher = Dispatcher([self._journal, self._feed, self._stdout, self._auth])
+        self._dispatcher = Dispatcher([self._journal, self._feed, self._stdout])
         self._own: deque[Event] = deque()
         self._new: deque[Output] = deque()
         self._outputs: list[Output] = []
@@ -122,8 +120,7 @@ class LogThread:
                 return
             if not ending:
                 # not until a deadline: the clock may be set back meanwhile
-                waiting = self._parser.deadline is not None or self._auth.deadline is not None
-                poll.poll(SETTLE * 1000 if waiting else None)
+                poll.poll(SETTLE * 1000 if self._parser.deadline is not None else None)
 
     def _carry(self, ending: bool) -> bool:
         """Write what has arrived and what is settled by now; return whether anything arrived."""
@@ -141,8 +138,7 @@ class LogThread:
             found.append(self._own.popleft())
         for event in found:
             self._dispatcher.handle(event)
-        self._auth.expire(time.time())
-        return bool(lines)
+        return bool(lines) or any(output.arrived for output in self._outputs)
 
 
 def _printed(name: str, text: str) -> Notice:

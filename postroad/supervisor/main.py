@@ -110,7 +110,7 @@ class Supervisor:
                 return code
             self.plan = plan.load(CURRENT / "plan.json")
             self.log.start(self.plan)
-            RateThread(RATES).start()
+            RateThread(RATES, self._say).start()
             self._start_all(self.plan)
             if self.plan.look_over:
                 self._look_over()

@@ -23,6 +23,8 @@ class Output:
         self.name = name
         self._source, self.target = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._rest = b""
+        self.arrived = False
+        """Whether the last ``read`` found anything."""
         self.ended = False
         """Whether nobody has the other end any more, and all is read."""
 
@@ -36,12 +38,14 @@ class Output:
 
     def read(self) -> Iterator[str]:
         """The lines that have come, without empty ones."""
+        self.arrived = False
         try:
             data = os.read(self._source, AT_ONCE)
         except BlockingIOError:
             return
         except OSError:
             data = b""
+        self.arrived = bool(data)
         *lines, self._rest = (self._rest + data).split(b"\n")
         if not data or len(self._rest) > LONGEST:
             lines, self._rest = [*lines, self._rest], b""

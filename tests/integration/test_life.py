@@ -1,5 +1,6 @@
 """From start to stop: what the container is allowed, what it keeps, what it survives, how it ends."""
 
+import errno
 import json
 import secrets
 import signal
@@ -356,7 +357,9 @@ def test_the_limit_of_processes_is_said_in_the_log_and_in_its_health(start_relay
             return error.read().decode()
         return ""
 
-    wait_until(lambda: not degraded())
+    with socket.socket() as client:  # it opens a little after the mail's ports
+        wait_until(lambda: client.connect_ex((relay.address, 8025)) in {0, errno.EISCONN})
+    assert degraded() == ""
     with ExitStack() as stack:
         for _ in range(40):
             stack.enter_context(socket.create_connection((relay.address, 25), timeout=20))

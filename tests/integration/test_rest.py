@@ -68,6 +68,7 @@ def test_a_reload_finds_it_at_rest(start_relay: Relays) -> None:
     for _ in range(3):  # awake, too
         relay.shell(f"kill -HUP {pid}")
         assert json.loads(ask(relay, "/readyz"))["status"] == "ready"
+    relay.shell(f"kill -HUP {pid}")  # one that nobody has visited
     until(lambda: look(relay)[1] == "rest")
     relay.shell(f"kill -HUP {pid}")
     assert json.loads(ask(relay, "/readyz"))["status"] == "ready"

@@ -26,7 +26,6 @@ def stdout(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 
 @pytest.fixture
 def thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stdout: io.StringIO) -> Iterator[log.LogThread]:
-    monkeypatch.setattr(log, "AUTH_REFUSED", tmp_path / "auth-refused")
     monkeypatch.setattr(log, "EVENTS", tmp_path / "events")
     made = log.LogThread(tmp_path / "log", tmp_path / "feed")
     yield made
