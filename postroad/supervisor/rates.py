@@ -2,8 +2,8 @@
 
 Only here are all of sendmail's processes seen. sendmail asks through a socket map, once for each MAIL, and the
 preloaded library at each AUTH: netstrings (https://cr.yp.to/proto/netstrings.txt) of ``MAP KEY``, answered by
-netstrings of ``STATUS VALUE``. The key holds the limit, so nothing changes here on reload. Where nobody answers, the message, or the
-login, is refused for now.
+netstrings of ``STATUS VALUE``. The key holds the limit, so nothing changes here on reload.
+Where nobody answers, the message, or the login, is refused for now.
 """
 
 import contextlib
