@@ -12,7 +12,6 @@ from postroad.events.classify import classify
 from postroad.feedback import suppression
 from postroad.http import metrics
 from postroad.journal.reader import Batch, Position
-from postroad.runtime import refusals
 from postroad.store import database
 from postroad.store.schema import EVENTS, POSITION
 from postroad.webhooks import outbox
@@ -20,8 +19,6 @@ from postroad.webhooks import outbox
 FAILURES = frozenset({"bounced", "deferred"})
 ATTEMPTS = FAILURES | {"delivered"}
 ABOUT = ("message_id", "sender")
-REFUSALS = {refusals.SUPPRESSED: "suppressed", refusals.BRAKED: "braked"}
-"""The classes of our own refusals, by what the rules in ``sendmail.mc`` say."""
 
 
 def position(connection: Connection, journal: int = 1) -> Position:
@@ -106,7 +103,7 @@ def _row(event: dict[str, Any]) -> _Row:
     mailbox = False
     if kind == "rejected":
         said = str(event.get("reply"))
-        ours = next((name for text, name in REFUSALS.items() if text in said), None)
+        ours = next((name for text, name in words.CLASSES.items() if text in said), None)
         if ours:
             row["reason"] = ours
             event = event | {"class": ours}
