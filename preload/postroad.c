@@ -308,7 +308,7 @@ connect(int descriptor, const struct sockaddr *peer, socklen_t length)
 	return next(descriptor, peer, length);
 }
 
-static int accepted = -1; /* the last client's descriptor */
+int accepted = -1; /* the last client's descriptor; auth.c asks who it is */
 
 EXPORT int
 accept(int descriptor, struct sockaddr *peer, socklen_t *length)

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from postroad import system
 from postroad.cli import terminal
-from postroad.cli.plain import plain, printable
+from postroad.cli.plain import echo, plain
 from postroad.cli.times import duration
 from postroad.config.load import load
 from postroad.config.values import format_duration
@@ -26,6 +26,7 @@ from postroad.runtime import acceptance, plan
 from postroad.runtime.paths import CURRENT, HEALTH, LOG_SOCKET, QUEUE, SHAPER
 from postroad.sendmail import outbound, queue
 from postroad.sendmail.queue import Message
+from postroad.text import printable
 
 EMPTY, LEFT = 0, 3
 ROWS = 1000
@@ -360,7 +361,7 @@ def _delete(found: list[Message], console: Console) -> list[Message]:
                     log.send(format_datagram("notice", text))
                 except OSError as error:
                     told = False
-                    click.echo(f"postroad: the log does not take it ({error}): it has no line on the rest", err=True)
+                    echo(f"postroad: the log does not take it ({error}): it has no line on the rest", err=True)
     return stay
 
 

@@ -41,7 +41,7 @@ def command(what: str, limit: int, as_json: bool) -> int:
         )
         console.print(f"  {plain(story.sender or '<>')} → {plain(story.recipient or '?')}")
         for event in story.events:
-            console.print(f"  {event.get('time', '')}  {event['event']:<9} {plain(_told(event))}")
+            console.print(plain(f"  {event.get('time', '')}  {event['event']:<9} {_told(event)}"))
     for gap in missing:
         lost = f"{gap.lost} events" if gap.lost else "events"
         console.print(f"[yellow]![/] {lost} may be missing between {stamp(gap.since)} and {stamp(gap.until)}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from postroad.dns.records import Record
 from postroad.dns.survey import Planned, State
+from postroad.text import printable
 
 LONGEST_STRING = 255
 
@@ -82,7 +83,7 @@ def _state(planned: Planned) -> str:
 def _remarks(planned: Planned) -> Iterator[str]:
     for value in planned.replaces:
         yield f"; there is: {_rdata(planned.record.type, value)}"
-    yield from (f"; {note}" for note in planned.notes)
+    yield from (f"; {printable(note)}" for note in planned.notes)
 
 
 def zone_line(record: Record) -> str:

@@ -19,13 +19,13 @@ from postroad.events.model import Event, Notice
 from postroad.events.parse import Parser
 from postroad.events.syslog import LogSocket
 from postroad.journal.writer import JournalSink
-from postroad.runtime.paths import AUTH_REFUSED, EVENTS, REDACTION_KEY
+from postroad.runtime.paths import EVENTS, REDACTION_KEY
 from postroad.runtime.plan import Plan
 from postroad.sinks import Dispatcher
-from postroad.sinks.auth import AuthSink
 from postroad.sinks.feed import FeedSink
 from postroad.sinks.redact import Redactor
 from postroad.sinks.stdout import StdoutSink
+from postroad.supervisor.output import Output
 
 
 class LogThread:
@@ -36,11 +36,12 @@ class LogThread:
         self._parser = Parser()
         self._stdout = StdoutSink("json", sys.stdout)
         self._feed = FeedSink(feed)
-        self._auth = AuthSink(AUTH_REFUSED)
         self._journal = JournalSink(EVENTS, self._tell)
         # the journal before the feed, whose readers then find it there
-        self._dispatcher = Dispatcher([self._journal, self._feed, self._stdout, self._auth])
+        self._dispatcher = Dispatcher([self._journal, self._feed, self._stdout])
         self._own: deque[Event] = deque()
+        self._new: deque[Output] = deque()
+        self._outputs: list[Output] = []
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._ending = False
         self._thread = threading.Thread(target=self._loop, name="log", daemon=True)
@@ -72,6 +73,17 @@ class LogThread:
         self._own.append(event)
         os.eventfd_write(self._wake, 1)
 
+    def output(self, name: str) -> Output:
+        """A pipe for what a daemon prints.
+
+        Raises:
+            OSError: there is no descriptor left.
+        """
+        made = Output(name)
+        self._new.append(made)
+        os.eventfd_write(self._wake, 1)
+        return made
+
     def stop(self) -> None:
         """Write what has arrived, then end."""
         self._ending = True
@@ -93,7 +105,14 @@ class LogThread:
         while True:
             ending = self._ending  # read before the socket: what came until then is written
             try:
+                while self._new:
+                    self._outputs.append(self._new.popleft())
+                    poll.register(self._outputs[-1], select.POLLIN)
                 carried = self._carry(ending)
+                for output in [output for output in self._outputs if output.ended]:
+                    poll.unregister(output)
+                    self._outputs.remove(output)
+                    output.close()
             except Exception:  # noqa: BLE001 - a bug in here must not end the log
                 traceback.print_exc()
                 carried = False
@@ -101,8 +120,7 @@ class LogThread:
                 return
             if not ending:
                 # not until a deadline: the clock may be set back meanwhile
-                waiting = self._parser.deadline is not None or self._auth.deadline is not None
-                poll.poll(SETTLE * 1000 if waiting else None)
+                poll.poll(SETTLE * 1000 if self._parser.deadline is not None else None)
 
     def _carry(self, ending: bool) -> bool:
         """Write what has arrived and what is settled by now; return whether anything arrived."""
@@ -114,9 +132,14 @@ class LogThread:
         found += self._parser.expire(time.time())
         if ending and not lines:
             found += self._parser.flush()
+        for output in self._outputs:
+            found += [_printed(output.name, text) for text in output.read()]
         while self._own:
             found.append(self._own.popleft())
         for event in found:
             self._dispatcher.handle(event)
-        self._auth.expire(time.time())
-        return bool(lines)
+        return bool(lines) or any(output.arrived for output in self._outputs)
+
+
+def _printed(name: str, text: str) -> Notice:
+    return Notice(time=time.time(), program=name, pid=None, level="error", message=text)

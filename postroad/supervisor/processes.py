@@ -19,6 +19,7 @@ FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
 STEADY = 60.0
 """A daemon that ran this many seconds has recovered: its next death counts as the first."""
 MOST_DEATHS = 6
+PROC = Path("/proc")
 
 
 @dataclass
@@ -33,8 +34,8 @@ class Child:
     stale: frozenset[str] = frozenset()
     """The listening sockets that a reload replaces."""
 
-    def start(self) -> None:
-        """Start it.
+    def start(self, output: int | None = None) -> None:
+        """Start it; it prints to the descriptor ``output``.
 
         Raises:
             CommandError: it could not be started.
@@ -42,7 +43,7 @@ class Child:
         self.due = 0.0
         self.stale = frozenset()
         self.started = time.monotonic()  # of the attempt, too: one that fails is a death soon after a start
-        self.pid = system.spawn(self.process.argv, self.process.env)
+        self.pid = system.spawn(self.process.argv, self.process.env, output=output)
 
     def reload(self) -> None:
         """Let it read its files anew."""
@@ -60,7 +61,9 @@ class Child:
         now = time.monotonic()
         self.deaths = 1 if now - self.started > STEADY else self.deaths + 1
         self.pid = 0
-        self.due = now + min(FIRST_DELAY * 2 ** (self.deaths - 1), LONGEST_DELAY) if self.deaths > 1 else now
+        # 2 ** 1024 is no float
+        wait = min(FIRST_DELAY * 2.0 ** min(self.deaths - 1, 10), LONGEST_DELAY)
+        self.due = now + wait if self.deaths > 1 else now
 
     @property
     def hopeless(self) -> bool:
@@ -91,14 +94,14 @@ def listening(pid: int, port: int) -> frozenset[str]:
     """
     wanted = f":{port:04X}"
     found = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        with contextlib.suppress(OSError), open(table) as lines:
+    for table in ("net/tcp", "net/tcp6"):
+        with contextlib.suppress(OSError), open(PROC / table) as lines:
             for fields in map(str.split, lines):
                 if fields[1].endswith(wanted) and fields[3] == TCP_LISTEN:
                     found.add(f"socket:[{fields[9]}]")
     held = set()
     with contextlib.suppress(OSError):  # it has ended
-        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        for descriptor in (PROC / str(pid) / "fd").iterdir():
             with contextlib.suppress(OSError):  # closed meanwhile
                 held.add(str(descriptor.readlink()))
     return frozenset(found & held)
@@ -123,7 +126,7 @@ def children() -> dict[int, str]:
     """The living children of this process: process id to command line (sendmail writes there what it is doing)."""
     me = os.getpid()
     found = {}
-    for entry in Path("/proc").iterdir():
+    for entry in PROC.iterdir():
         if not entry.name.isdigit():
             continue
         with contextlib.suppress(OSError):  # it ended meanwhile

@@ -1,12 +1,17 @@
 """From start to stop: what the container is allowed, what it keeps, what it survives, how it ends."""
 
+import errno
 import json
 import secrets
 import signal
 import smtplib
+import socket
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -334,12 +339,41 @@ def test_a_full_tmpfs_ends_nothing(start_relay: Relays, internet: Internet) -> N
     old = pids(relay)
     relay.get_wrapped_container().kill(signal.SIGHUP)
     wait_until(lambda: "No space left" in notices(relay))
+    code, said = relay.shell("exec postroad reload 2>&1")  # answered, and not after a minute of silence
+    assert code != 0
+    assert "the configuration in force stays: the container's log says why" in said
+    assert relay.shell(HEALTHCHECK) == (0, "")
     relay.shell(f"kill -9 {old[1]}")
     wait_until(lambda: "opendkim runs again" in notices(relay))
     assert internet.wait_for_message(send(relay, letter())).verdict("dkim") == "pass"
     relay.get_wrapped_container().stop(timeout=20)
     assert attributes(relay)["State"]["ExitCode"] == 0
     assert "Traceback" not in relay.log()
+
+
+def test_the_limit_of_processes_is_said_in_the_log_and_in_its_health(start_relay: Relays, internet: Internet) -> None:
+    relay = start_relay(kwargs={"pids_limit": 24}, doctor={"at_start": False})
+    asked = f"http://{relay.address}:8025/readyz"
+
+    def degraded() -> str:
+        try:
+            urllib.request.urlopen(asked, timeout=10).close()
+        except urllib.error.HTTPError as error:
+            return error.read().decode()
+        return ""
+
+    with socket.socket() as client:  # it opens a little after the mail's ports
+        wait_until(lambda: client.connect_ex((relay.address, 8025)) in {0, errno.EISCONN})
+    assert degraded() == ""
+    with ExitStack() as stack:
+        for _ in range(40):
+            stack.enter_context(socket.create_connection((relay.address, 25), timeout=20))
+        answer = json.loads(wait_until(degraded, timeout=30))
+    assert answer == {"status": "degraded", "reasons": ["the limit of processes (pids) is reached: it is 24"]}
+    assert "cannot fork" in relay.log()
+    assert [line for line in relay.log().splitlines() if not line.startswith("{")] == []
+    internet.wait_for_message(send(relay, letter()))
+    wait_until(lambda: relay.shell(HEALTHCHECK)[0] == 0, timeout=90)
 
 
 def test_a_stop_right_after_the_start_is_not_lost(image: str) -> None:
