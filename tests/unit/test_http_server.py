@@ -17,6 +17,7 @@ from postroad.http import metrics
 from postroad.http import server as http
 from postroad.recorder import __main__ as recorder
 from postroad.recorder import rest
+from postroad.runtime import acceptance
 from postroad.store import database
 
 PROBE = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -27,7 +28,9 @@ SCRAPE = b"GET /metrics HTTP/1.1\r\n\r\n"
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     (tmp_path / "health").write_text("ready 1\n0 0 done\n")
     (tmp_path / "queue").mkdir()
+    (tmp_path / "acceptance").write_text("mail\tyes\n")
     monkeypatch.setattr(metrics, "HEALTH", tmp_path / "health")
+    monkeypatch.setattr(acceptance, "ACCEPTANCE", tmp_path / "acceptance")
     monkeypatch.setattr(metrics, "QUEUE", tmp_path / "queue")
     made = database.connect(tmp_path / "events.db")
     database.upgrade(made)
