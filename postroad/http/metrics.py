@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 
 import postroad
 from postroad.events.classify import RULES
+from postroad.runtime import refusals
 from postroad.runtime.paths import HEALTH, QUEUE
 from postroad.sendmail import queue
 from postroad.store.schema import BRAKES, COUNTERS, OUTBOX, SUPPRESSIONS
@@ -62,7 +63,7 @@ LABELS = {
 }
 VALUES: dict[str, tuple[Iterable[str], ...]] = {
     "accepted": (),
-    "rejects": ((*RULESETS, *words.CLASSES.values(), "other"),),
+    "rejects": ((*RULESETS, *refusals.CLASSES.values(), "other"),),
     "tls_sessions": (("client", "server"), (*VERSIONS, "other")),
     "auth": (("yes", "no"),),
     "child_restarts": (DAEMONS,),

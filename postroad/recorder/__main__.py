@@ -26,10 +26,10 @@ from postroad.http import server as http
 from postroad.journal import reader
 from postroad.journal.reader import Position
 from postroad.journal.writer import segments
-from postroad.recorder import rest, writer
+from postroad.recorder import aside, rest, writer
 from postroad.runtime.log import tell
 from postroad.runtime.paths import CURRENT, EVENTS, FEED
-from postroad.store import aside, database
+from postroad.store import database
 from postroad.webhooks import outbox
 
 if TYPE_CHECKING:

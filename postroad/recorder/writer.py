@@ -12,6 +12,7 @@ from postroad.events.classify import classify
 from postroad.feedback import suppression
 from postroad.http import metrics
 from postroad.journal.reader import Batch, Position
+from postroad.runtime import refusals
 from postroad.store import database
 from postroad.store.schema import EVENTS, POSITION
 from postroad.webhooks import outbox
@@ -103,7 +104,7 @@ def _row(event: dict[str, Any]) -> _Row:
     mailbox = False
     if kind == "rejected":
         said = str(event.get("reply"))
-        ours = next((name for text, name in words.CLASSES.items() if text in said), None)
+        ours = next((name for text, name in refusals.CLASSES.items() if text in said), None)
         if ours:
             row["reason"] = ours
             event = event | {"class": ours}

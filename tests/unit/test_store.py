@@ -12,8 +12,8 @@ from sqlalchemy.exc import IntegrityError
 
 from postroad.feedback import suppression
 from postroad.journal.reader import Batch, Position, read
-from postroad.recorder import writer
-from postroad.store import aside, database, queries
+from postroad.recorder import aside, writer
+from postroad.store import database, queries
 from postroad.store.schema import COUNTERS, EVENTS, METADATA, SUPPRESSIONS
 
 SETTINGS = {
