@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.conftest import HOSTNAME, Relays, letter, send, wait_until
 
-LOOK = "cat /run/postroad/health; readlink /run/postroad/current; ls -i /run/postroad /var/lib/postroad"
+LOOK = "head -1 /run/postroad/health; readlink /run/postroad/current; ls -i /run/postroad/log /run/postroad/events /run/postroad/acceptance"
 
 
 @pytest.mark.parametrize("kwargs", [{}, {"init": True}, {"pid_mode": "host"}], ids=["plain", "init", "pid-host"])
