@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from postroad.checks.context import Context
 from postroad.checks.model import Finding, Level, unanswered
-from postroad.dns.spf import is_spf
-from postroad.dns.spf_check import LOOKUPS, Result, cost, evaluate
+from postroad.dns.spf import STRANGERS, is_spf
+from postroad.dns.spf_check import LOOKUPS, Result, Verdict, cost, evaluate
 
 ID = "spf"
 SHORT = True
@@ -44,21 +44,37 @@ def _of(context: Context, name: str) -> Iterator[Finding]:
         verdict = evaluate(context.resolver, address, name, helo=context.config.hostname)
         seen = f"{verdict.record} ({verdict.lookups} of {LOOKUPS} lookups)"
         if verdict.result is Result.PASS:
-            yield _rest(context, name, address, verdict.record, seen)
+            yield _rest(context, name, address, verdict)
         elif verdict.result is Result.TEMPERROR:
             said = f"{verdict.why}; {seen}"
             yield Finding(ID, Level.WARNING, f"SPF of {name} can't be evaluated now", said, "try again")
         elif verdict.result is Result.PERMERROR:
-            said = f"{verdict.why}; {seen}"
-            yield Finding(ID, bad, f"SPF of {name} is in error", said, "mend the record", record)
+            yield Finding(ID, bad, f"SPF of {name} is in error: {verdict.why}", seen, "mend the record", record)
         else:
             fix = "publish this record in its place"
             yield Finding(ID, bad, f"SPF of {name} gives {verdict.result} for {address}", seen, fix, record)
+    if any(evaluate(context.resolver, stranger, name).result is Result.PASS for stranger in STRANGERS):
+        yield Finding(
+            ID,
+            Level.WARNING,
+            f"SPF of {name} lets the whole world send as {name}",
+            records[0],
+            "end the record with ~all or -all, and name only the addresses that send",
+        )
 
 
-def _rest(context: Context, name: str, address: str, record: str, seen: str) -> Finding:
-    """We pass; others that the record speaks of may not, where it takes too many lookups to get to them."""
-    others = cost(context.resolver, record, name)
+def _rest(context: Context, name: str, address: str, verdict: Verdict) -> Finding:
+    """We pass; others may not, where it takes too many lookups to get to them, or at receivers of another mind."""
+    seen = f"{verdict.record} ({verdict.lookups} of {LOOKUPS} lookups)"
+    if verdict.disputed:
+        return Finding(
+            ID,
+            Level.WARNING,
+            f"SPF of {name} passes for {address}, but not at all receivers: {verdict.disputed[0]}",
+            "; ".join((*verdict.disputed[1:], seen)),
+            "write that part in another way",
+        )
+    others = cost(context.resolver, verdict.record, name)
     if others.problem:
         return Finding(
             ID,

@@ -7,7 +7,9 @@ from enum import StrEnum
 from postroad.config.model import Config
 from postroad.dns.records import DMARC, SPF, Facts, Record, expected, is_version, published, questions
 from postroad.dns.resolver import Answer, Question, Resolver
+from postroad.dns.spf import STRANGERS, covered
 from postroad.dns.spf_check import Result, cost, evaluate
+from postroad.dns.spf_grammar import faults
 
 KINDS = (SPF, DMARC, "v=TLSRPTv1")
 """TXT records of which a name has one at most, each; a key record is alone under its name."""
@@ -127,10 +129,12 @@ def _notes(record: Record, answer: Answer, rivals: Sequence[str], resolver: Reso
             old, new = rivals[0].split(), record.value.split()
             notes.append(f"Added: {' '.join(term for term in new if term not in old)}. The rest is as it was.")
         count = cost(resolver, record.value, record.name)
-        if count.problem:
+        wrong = faults(record.value)
+        notes += [f"Mend this by hand, for receivers take the whole record for an error: {fault}." for fault in wrong]
+        if count.problem and not wrong:
             parts = "; ".join(f"{term} costs {lookups}" for term, lookups in count.parts if lookups > 1)
             notes.append(f"{count.problem[:1].upper()}{count.problem[1:]}.{f' {parts}.' if parts else ''}")
-        if record.value.lower().split()[-1] in {"+all", "all"}:
+        if any(covered(record.value, stranger) for stranger in STRANGERS):
             notes.append("It lets the whole world send as this domain: end it with ~all.")
     if is_version(record.value, DMARC) and "p=none" in record.value.replace(" ", ""):
         notes.append("Once the reports show that all your mail passes: p=quarantine, then p=reject.")
