@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from postroad.checks.context import Context
 from postroad.checks.model import Finding, Level, unanswered
-from postroad.dns.spf import STRANGERS, is_spf
+from postroad.dns.spf import STRANGERS, attempted, is_spf
 from postroad.dns.spf_check import LOOKUPS, Result, Verdict, cost, evaluate
+from postroad.dns.tag_list import shown
 
 ID = "spf"
 SHORT = True
@@ -30,12 +31,14 @@ def _of(context: Context, name: str) -> Iterator[Finding]:
     records = [text for text in answer.values if is_spf(text)]
     record = context.record(name, "TXT", RECORD)
     if len(records) != 1:
+        meant = [shown(text) for text in answer.values if attempted(text)]
         many = f"{name} has {len(records)} SPF records: receivers take that for an error"
+        none = f"{name} has a TXT record that is no SPF record: one begins with `v=spf1 `, with a space at the end"
         yield Finding(
             ID,
             bad,
-            many if records else f"{name} has no SPF record",
-            "; ".join(records) or f"no TXT record with v=spf1 ({answer.status})",
+            many if records else none if meant else f"{name} has no SPF record",
+            "; ".join([*records, *meant]) or f"no TXT record with v=spf1 ({answer.status})",
             "merge them into the one below, and remove the others" if records else "publish the TXT record",
             record,
         )

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import dns.exception
 import dns.flags
@@ -56,6 +56,21 @@ class Status(StrEnum):
     """An answer that says nothing: another code, or text that is no DNS message; ``detail`` says which."""
 
 
+class Text(str):
+    """A TXT value as text, that knows the character strings it was published as.
+
+    As text it is the strings joined; octets that are no UTF-8 are U+FFFD. To write the record back takes ``strings``.
+    """
+
+    strings: tuple[bytes, ...]
+
+    def __new__(cls, strings: Sequence[bytes]) -> Self:
+        """Join the strings."""
+        text = super().__new__(cls, b"".join(strings).decode(errors="replace"))
+        text.strings = tuple(strings)
+        return text
+
+
 @dataclass(frozen=True)
 class Answer:
     """What is known of a name and type.
@@ -65,8 +80,8 @@ class Answer:
         type: the record type as it was asked.
         status: what came of it.
         values: the records, in a fixed order. TXT: the strings joined without anything between them (RFC 7208,
-            section 3.3). Addresses: in their shortest form. MX: ``10 mx.example.com``. Names are in lower case and
-            without the dot at their end; the root is ``.``.
+            section 3.3), as ``Text``. Addresses: in their shortest form. MX: ``10 mx.example.com``. Names are in lower
+            case and without the dot at their end; the root is ``.``.
         aliases: the names that CNAMEs led to, in order; the records are those of the last one.
         ttl: seconds, the smallest on the way; 0 where there is no record.
         authenticated: the resolver says that it has validated the answer with DNSSEC (the AD bit).
@@ -257,7 +272,7 @@ def _name(name: dns.name.Name) -> str:
 
 def _value(record: dns.rdata.Rdata) -> str:
     if record.rdtype == dns.rdatatype.TXT:
-        return b"".join(record.strings).decode(errors="replace")  # type: ignore[attr-defined]
+        return Text(record.strings)  # type: ignore[attr-defined]
     if record.rdtype == dns.rdatatype.MX:
         return f"{record.preference} {_name(record.exchange)}"  # type: ignore[attr-defined]
     if record.rdtype in {dns.rdatatype.PTR, dns.rdatatype.CNAME, dns.rdatatype.NS}:

@@ -1,6 +1,7 @@
 """SPF records (RFC 7208) as text: recognized, and merged so that our addresses pass. No lookups."""
 
 import ipaddress
+import re
 from collections.abc import Sequence
 
 from postroad.dns.spf_grammar import faults, parse
@@ -9,6 +10,7 @@ from postroad.dns.spf_mend import mend
 ALL = ["+all", "all", "?all", "~all", "-all"]
 """The ways to end a record, the mildest first."""
 ASKING = frozenset({"include", "a", "mx", "ptr", "exists", "redirect"})
+_ATTEMPT = re.compile(r"\W*(?:v\W*)?spf\W*1(?![0-9.])\W*", re.IGNORECASE)
 STRANGERS = ("240.0.0.1", "100::1")
 """Addresses that no host has (RFC 1112, section 4; RFC 6666): where they pass, the whole world does."""
 
@@ -16,6 +18,12 @@ STRANGERS = ("240.0.0.1", "100::1")
 def is_spf(text: str) -> bool:
     """Whether a TXT record is an SPF record (section 4.5)."""
     return text.lower() == "v=spf1" or text.lower().startswith("v=spf1 ")
+
+
+def attempted(text: str) -> str:
+    """What is meant for an SPF record and is none, since it begins in another way, as one; else empty."""
+    match = None if is_spf(text) else _ATTEMPT.match(text)
+    return f"v=spf1 {text[match.end() :]}".strip() if match else ""
 
 
 def merge(existing: Sequence[str], addresses: Sequence[str], *, all_: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from postroad.dns.spf_values import QUAD, FaultError, domain_spec, macro_string, network, prefix_length
+from postroad.dns.tag_list import shown
 
 MECHANISMS = ("all", "include", "a", "mx", "ptr", "ip4", "ip6", "exists")
 ONCE = frozenset({"redirect", "exp"})
@@ -77,13 +78,7 @@ def _read(record: str) -> tuple[list[Term], list[str]]:
 def numbered(record: str) -> Iterator[tuple[str, str]]:
     """Each term with its place in words: the number after the version, and the term as it may be shown."""
     for number, text in enumerate((text for text in record.split(" ")[1:] if text), start=1):
-        yield f"term {number}, {_shown(text)}", text
-
-
-def _shown(text: str) -> str:
-    """A term as it is quoted in a message: printable, and not too long."""
-    plain = "".join(char if " " <= char <= "~" else f"\\x{ord(char):02x}" for char in text)
-    return f"`{plain[:77]}...`" if len(plain) > 80 else f"`{plain}`"
+        yield f"term {number}, {shown(text)}", text
 
 
 def _term(text: str) -> Term | None:

@@ -12,7 +12,6 @@ from postroad.checks.__main__ import line
 from postroad.checks.context import Context, Facts, Late, Task, side_by_side
 from postroad.checks.doctor import examine
 from postroad.checks.model import Check, Finding, Level
-from postroad.checks.tags import parse
 from postroad.config.model import Config
 from postroad.dns.records import Record
 from postroad.dns.resolver import Resolver
@@ -116,10 +115,3 @@ def test_a_finding_in_a_line_and_as_json() -> None:
         "record": {"name": "a.example", "type": "TXT", "value": "v=spf1 -all"},
     }
     assert "record" not in Finding("spf", Level.OK, "well").to_dict()
-
-
-def test_tag_lists() -> None:
-    assert parse(" v=DKIM1 ;k=rsa;; p = a b= ; ") == {"v": "DKIM1", "k": "rsa", "p": "a b="}
-    for wrong in ("v", "v=1; v=2", "=x", "a b=c"):
-        with pytest.raises(ValueError):  # noqa: PT011
-            parse(wrong)
