@@ -70,6 +70,10 @@ class Text(str):
         text.strings = tuple(strings)
         return text
 
+    def __getnewargs__(self) -> tuple[Sequence[bytes]]:  # type: ignore[override]
+        """What a copy is made of."""
+        return (self.strings,)
+
 
 @dataclass(frozen=True)
 class Answer:

@@ -1,6 +1,8 @@
 """Records as text, at their edges; what reads them for real is in tests/integration."""
 
 import json
+import pickle
+from dataclasses import asdict
 from typing import Any
 
 import dns.rdata
@@ -82,6 +84,13 @@ def test_what_is_somebody_else_s_is_written_back_octet_by_octet() -> None:
 def test_any_strings_survive_a_zone_file(parts: list[bytes]) -> None:
     data = dns.rdata.from_text("IN", "TXT", zone_line(planned(Text(parts)).record).split(" IN TXT ")[1])
     assert list(data.strings) == parts  # type: ignore[attr-defined]
+
+
+def test_a_text_can_be_copied_with_its_strings() -> None:
+    record = planned(OTHERS[0]).record
+    (value,) = [value for name, value in asdict(record).items() if name == "value"]
+    assert (value, value.strings) == (OTHERS[0], OTHERS[0].strings)
+    assert pickle.loads(pickle.dumps(OTHERS[0])).strings == OTHERS[0].strings
 
 
 def test_a_record_of_ours_that_is_there_is_set_once() -> None:
