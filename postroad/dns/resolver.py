@@ -34,6 +34,8 @@ RESOLV_CONF = Path("/etc/resolv.conf")
 TIMEOUT = 3.0
 TRY = 1.2
 """Seconds for one server before the next is asked, or the same once more: a datagram may be lost."""
+GIVE_UP = 3
+"""Lookups without any answer, before any was answered, after which the DNS is taken for dead and not asked again."""
 LONGEST_CHAIN = 8
 SIDE_BY_SIDE = 32
 
@@ -148,6 +150,8 @@ class Resolver:
         self._end = time.monotonic() + deadline
         self._lock = threading.Lock()
         self._known: dict[Question, Future[Answer]] = {}
+        self._answered = False
+        self._silent = 0
 
     def query(self, name: str, rtype: str) -> Answer:
         """Look one name up; never raises for what the DNS says, or for a name that is none (``ERROR``)."""
@@ -175,6 +179,16 @@ class Resolver:
             return list(threads.map(lambda question: self.query(*question), wanted))
 
     def _resolve(self, name: str, rtype: str) -> Answer:
+        if not self._answered and self._silent >= GIVE_UP:
+            detail = f"no resolver has answered anything: {', '.join(self.servers)}"
+            return Answer(name, rtype, Status.TIMEOUT, server=self.servers[0], detail=detail)
+        answer = self._chased(name, rtype)
+        with self._lock:
+            self._answered = self._answered or answer.status is not Status.TIMEOUT
+            self._silent += answer.status is Status.TIMEOUT
+        return answer
+
+    def _chased(self, name: str, rtype: str) -> Answer:
         end = min(self._end, time.monotonic() + self._timeout)
         answer = self._ask_servers(name, rtype, end)
         # a resolver follows CNAMEs itself, but one that serves a zone of its own stops at its edge

@@ -96,8 +96,9 @@ def test_an_exception_comes_where_the_result_is_taken() -> None:
 
 def test_the_checks_have_names_of_their_own() -> None:
     names = [each.ID for each in CHECKS]
-    assert len(set(names)) == len(names) == 15
-    assert {each.ID for each in CHECKS if not each.SHORT} == {"mx", "starttls", "blocklists", "clock"}
+    assert len(set(names)) == len(names) == 18
+    beside = {"mx", "starttls", "blocklists", "clock", "mta-sts", "bimi", "senders"}
+    assert {each.ID for each in CHECKS if not each.SHORT} == beside
 
 
 def test_a_finding_in_a_line_and_as_json() -> None:
@@ -115,3 +116,15 @@ def test_a_finding_in_a_line_and_as_json() -> None:
         "record": {"name": "a.example", "type": "TXT", "value": "v=spf1 -all"},
     }
     assert "record" not in Finding("spf", Level.OK, "well").to_dict()
+
+
+def test_many_that_hang_end_together() -> None:
+    """Each gets no time of its own after the end."""
+    began = time.monotonic()
+
+    def hangs(context: Context) -> Iterable[Finding]:
+        time.sleep(60)
+        return []
+
+    assert len(list(examine([check(str(number), hangs) for number in range(12)], context(0.5)))) == 12
+    assert time.monotonic() - began < 1.5
