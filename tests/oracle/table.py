@@ -142,7 +142,11 @@ def publish(internet: Internet, host: Host, states: Sequence[State]) -> list[dic
 
 
 def _addzone(internet: Internet, name: str, options: str) -> None:
-    internet.dns.run("rndc", "addzone", name, options)
+    try:
+        internet.dns.run("rndc", "addzone", name, options)
+    except RuntimeError as error:
+        if "already exists" not in str(error):
+            raise
 
 
 def _line(name: str, rtype: str, value: str) -> str:
