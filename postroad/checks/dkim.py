@@ -51,6 +51,8 @@ def judge(found: tuple[str, ...], wanted: str) -> tuple[str, Level]:
     ):
         if wrong:
             return what, Level.ERROR
+    if record.doubts:
+        return f"is not taken by all receivers: {'; '.join(record.doubts)}", Level.WARNING
     if "y" in record.flags:
         return "is in test mode (t=y): receivers may treat the mail as not signed", Level.WARNING
     return "", Level.OK

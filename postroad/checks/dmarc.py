@@ -41,7 +41,7 @@ def _of(context: Context, domain: Domain) -> Finding:
                 "remove all but one",
             )
         if records:
-            return _judged(context, domain, name, records[0])
+            return _judged(context, domain, answer, records[0])
     return _missing(context, domain, answers)
 
 
@@ -75,7 +75,8 @@ def _begin(context: Context, domain: Domain) -> Record:
     return Record(name, "TXT", TTL, f"v=DMARC1; p=none; rua=mailto:postmaster@{domain.name}", "DMARC")
 
 
-def _judged(context: Context, domain: Domain, name: str, text: str) -> Finding:
+def _judged(context: Context, domain: Domain, answer: Answer, text: str) -> Finding:
+    name = answer.name
     try:
         policy = parse(text)
     except ValueError as error:
@@ -87,6 +88,10 @@ def _judged(context: Context, domain: Domain, name: str, text: str) -> Finding:
     if problem:
         record = None if inherited else _begin(context, domain)
         return Finding(ID, level, f"the DMARC record {name} {problem}", text, "publish a right one", record)
+    beside = [value for value in answer.values if value != text]
+    if beside:
+        what = f"{name} has another TXT record beside the DMARC record: OpenDMARC may take that one, and find no policy"
+        return Finding(ID, Level.WARNING, what, "; and ".join((text, *map(shown, beside))), "remove the other record")
     how = f" with {'sp' if policy.sp != policy.p else 'p'}={asked} of the domain above" if inherited else ""
     return Finding(ID, Level.OK, f"DMARC covers {domain.name}{how}", f"{name}: {text}{_next(asked)}")
 

@@ -1,6 +1,6 @@
 """Whether SPF passes, evaluated as a receiver does (RFC 7208), for each domain and for the host's own name."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from postroad.checks.context import Context
 from postroad.checks.model import Finding, Level, unanswered
@@ -47,7 +47,7 @@ def _of(context: Context, name: str) -> Iterator[Finding]:
         verdict = evaluate(context.resolver, address, name, helo=context.config.hostname)
         seen = f"{verdict.record} ({verdict.lookups} of {LOOKUPS} lookups)"
         if verdict.result is Result.PASS:
-            yield _rest(context, name, address, verdict)
+            yield _rest(context, name, address, verdict, [text for text in answer.values if _confuses(text)])
         elif verdict.result is Result.TEMPERROR:
             said = f"{verdict.why}; {seen}"
             yield Finding(ID, Level.WARNING, f"SPF of {name} can't be evaluated now", said, "try again")
@@ -66,7 +66,12 @@ def _of(context: Context, name: str) -> Iterator[Finding]:
         )
 
 
-def _rest(context: Context, name: str, address: str, verdict: Verdict) -> Finding:
+def _confuses(text: str) -> bool:
+    """Whether a TXT value is no SPF record and begins like one, which is enough for rspamd 3.12 to take it for one."""
+    return text.lower().startswith("v=spf1") and not is_spf(text)
+
+
+def _rest(context: Context, name: str, address: str, verdict: Verdict, beside: Sequence[str]) -> Finding:
     """We pass; others may not, where it takes too many lookups to get to them, or at receivers of another mind."""
     seen = f"{verdict.record} ({verdict.lookups} of {LOOKUPS} lookups)"
     if verdict.disputed:
@@ -77,6 +82,11 @@ def _rest(context: Context, name: str, address: str, verdict: Verdict) -> Findin
             "; ".join((*verdict.disputed[1:], seen)),
             "write that part in another way",
         )
+    if beside:
+        what = (
+            f"SPF of {name} passes for {address}, but not at all receivers: rspamd may take another text for the record"
+        )
+        return Finding(ID, Level.WARNING, what, "; ".join((*beside, seen)), "remove the other text")
     others = cost(context.resolver, verdict.record, name)
     if others.problem:
         return Finding(

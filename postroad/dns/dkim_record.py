@@ -3,8 +3,8 @@
 import base64
 import binascii
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from postroad.dns import tag_list
 from postroad.dns.tag_list import shown
@@ -23,6 +23,7 @@ class KeyRecord:
         hashes: those that signatures may use; empty: any.
         services: what the key is for, ``*`` or ``email`` where it is for mail.
         flags: ``y`` test mode, ``s`` no subdomain in ``i=``.
+        doubts: what some verifiers refuse, in words.
     """
 
     kind: str
@@ -30,6 +31,7 @@ class KeyRecord:
     hashes: frozenset[str]
     services: frozenset[str]
     flags: frozenset[str]
+    doubts: tuple[str, ...] = field(default=(), compare=False)
 
 
 def parse(text: str) -> KeyRecord:
@@ -39,8 +41,6 @@ def parse(text: str) -> KeyRecord:
         ValueError: it breaks the grammar; says where.
     """
     tags = tag_list.parse(text)
-    if "v" in tags and next(iter(tags)) != "v":
-        raise ValueError("v= is not the first tag")
     if tags.get("v", "DKIM1") != "DKIM1":
         raise ValueError(f"it is of another version: {shown('v=' + tags['v'])}, and not v=DKIM1")
     if "p" not in tags:
@@ -49,12 +49,26 @@ def parse(text: str) -> KeyRecord:
         key = base64.b64decode("".join(tags["p"].split()), validate=True)
     except (ValueError, binascii.Error) as error:
         raise ValueError(f"the key (p=) is no base64: {error}") from None
-    record = KeyRecord(tags.get("k", "rsa"), key, _words(tags, "h", ""), _words(tags, "s", "*"), _words(tags, "t", ""))
+    record = KeyRecord(
+        tags.get("k", "rsa"),
+        key,
+        _words(tags, "h", ""),
+        _words(tags, "s", "*"),
+        _words(tags, "t", ""),
+        tuple(_doubts(tags)),
+    )
     if key and record.kind == "rsa" and not modulus_bits(key):
         raise ValueError("the key (p=) is no RSA key")
     if key and record.kind == "ed25519" and len(key) != ED25519_OCTETS:
         raise ValueError(f"the key (p=) has {len(key)} octets; one of Ed25519 has {ED25519_OCTETS}")
     return record
+
+
+def _doubts(tags: Mapping[str, str]) -> Iterator[str]:
+    if "v" in tags and next(iter(tags)) != "v":
+        yield "v= is not the first tag"
+    if tags.get("s", "*") not in {"*", "email"}:
+        yield f"{shown('s=' + tags['s'])}: dkimpy takes it only as * or email"
 
 
 def _words(tags: Mapping[str, str], name: str, default: str) -> frozenset[str]:

@@ -77,12 +77,17 @@ def parse(text: str) -> Policy:
         tags.get("adkim", "r").lower() == "s",
         tags.get("aspf", "r").lower() == "s",
         tuple(match["domain"].lower() for uri in _uris(tags, "rua") if (match := _ADDRESS.search(uri))),
-        tuple(_doubts(tags)),
+        (*_strict(text), *_doubts(tags)),
     )
 
 
 def _uris(tags: Mapping[str, str], name: str) -> list[str]:
     return [uri.strip() for uri in tags[name].split(",")] if name in tags else []
+
+
+def _strict(text: str) -> Iterator[str]:
+    if not text.startswith("v=DMARC1"):
+        yield "spaces around the = of v=, which OpenDMARC takes for another record"
 
 
 def _doubts(tags: Mapping[str, str]) -> Iterator[str]:

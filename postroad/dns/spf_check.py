@@ -198,6 +198,12 @@ class _Evaluation:
         except ValueError as error:
             raise _Ended(Result.PERMERROR, f"the record of {domain}: {error}") from None
         self.disputed += [f"the record of {domain}: {said}" for said in disputed(record)]
+        loops = [term for term in terms if term.name == "include" and "%{p" not in term.value.lower()]
+        self.disputed += [
+            f"the record of {domain}: `{term.text}` includes the record itself: pyspf takes that for an error at once"
+            for term in loops
+            if self._expand(term, domain) == domain
+        ]
         return terms
 
     def _matches(self, term: Term, domain: str) -> bool:

@@ -10,7 +10,6 @@ MOST_LABELS = 128
 """A name has no more labels (RFC 1035)."""
 
 _NO_BITS = re.compile(r"[+?~-]?(?:a|mx|ip4|ip6)(?:[:/].*)?/0(?:/.*)?", re.IGNORECASE)
-_ITSELF = re.compile(r"(?:[+?~-]?include:|redirect=)%\{d\}\.?", re.IGNORECASE)
 
 
 def disputed(record: str) -> list[str]:
@@ -48,5 +47,3 @@ def _term(text: str) -> Iterator[str]:
         yield "pyspf takes %% at the end for an error"
     if any(int(match["digits"].lstrip("0")[:4]) > MOST_LABELS for match in macros.numbered(text)):
         yield f"libspf2 takes a macro with a number above {MOST_LABELS} for an error"
-    if _ITSELF.fullmatch(text):
-        yield "the record leads to itself"

@@ -101,7 +101,7 @@ def receivers(internet: Internet) -> Iterator[Host]:
     host = Host(container, [""])
     try:
         host.start()
-        host.run("receivers", "ready", timeout=90)
+        host.run("receivers", "ready", timeout=300)
         yield host
     finally:
         container.remove(force=True)

@@ -69,7 +69,6 @@ def test_what_is_no_key_has_no_length(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (f"k=rsa; v=DKIM1; p={KEY}", "v= is not the first tag"),
         (f"v=dkim1; p={KEY}", "another version: `v=dkim1`"),
         (f"v=DKIM10; p={KEY}", "another version"),
         ("v=DKIM1; k=rsa", "has no key"),
@@ -97,6 +96,18 @@ def test_key_records() -> None:
     assert record.flags == {"y", "s"}
     assert dkim_record.parse("p=").key == b""
     assert dkim_record.parse(f"v=DKIM1; k=ed25519; p={ED}").key == bytes(32)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"k=rsa; v=DKIM1; p={KEY}", "v= is not the first tag"),
+        (f"v=DKIM1; s=email:tls; p={KEY}", "`s=email:tls`: dkimpy"),
+    ],
+)
+def test_what_some_verifiers_refuse(text: str, said: str) -> None:
+    problem, level = judge_key((text,), f"v=DKIM1; p={KEY}")
+    assert (said in problem, str(level)) == (True, "warning")
 
 
 def test_a_key_of_another_kind_is_told() -> None:

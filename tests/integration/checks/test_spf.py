@@ -6,7 +6,8 @@ from tests.internet.internet import Internet
 
 RECORDS = {
     "right": ["v=spf1 ip4:203.0.113.10 -all"],
-    "other-texts": ["verification=1", "v=spf1 ip4:203.0.113.10 -all", "v=spf10 -all"],
+    "other-texts": ["verification=1", "v=spf1 ip4:203.0.113.10 -all"],
+    "like-spf": ["v=spf1 ip4:203.0.113.10 -all", "v=spf10 -all"],
     "by-include": ["v=spf1 include:right.spf-check.example -all"],
     "by-alias": ["v=spf1 a:alias.spf-check.example -all"],
     "by-mx": ["v=spf1 mx -all"],
@@ -55,6 +56,7 @@ def records(zones: Internet) -> Internet:
     [
         ("right", "ok", "(0 of 10 lookups)"),
         ("other-texts", "ok", "passes"),
+        ("like-spf", "warning", "v=spf10 -all"),
         ("by-include", "ok", "(1 of 10 lookups)"),
         ("by-alias", "ok", "passes"),
         ("by-mx", "ok", "passes"),
