@@ -4,17 +4,20 @@ from typing import cast
 
 from postroad.checks import (
     address,
+    bimi,
     blocklists,
     clock,
     dkim,
     dmarc,
     helo,
     hostname,
+    mta_sts,
     mx,
     open_relay,
     port25,
     resolvers,
     reverse,
+    senders,
     spf,
     starttls,
     volumes,
@@ -25,7 +28,8 @@ CHECKS = cast(
     "tuple[Check, ...]",
     (
         *(resolvers, address, hostname, reverse, helo, spf, dkim, dmarc, mx),
-        *(port25, starttls, blocklists, clock, volumes, open_relay),
+        *(port25, starttls, mta_sts, bimi, senders),
+        *(blocklists, clock, volumes, open_relay),
     ),
 )
 """All of them, in the order in which they are told."""
