@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup engine image lint format test test-unit faults demo bench down generate audit sbom reproducible clean
+.PHONY: help setup engine image lint format test test-unit faults oracle demo bench down generate audit sbom reproducible clean
 
 # An image's build trusts what this host trusts: a proxy that inspects TLS signs PyPI with a certificate of its own.
 CA_BUNDLE ?= $(firstword $(wildcard $(SSL_CERT_FILE) $(REQUESTS_CA_BUNDLE) /etc/ssl/certs/ca-certificates.crt) /dev/null)
@@ -77,6 +77,9 @@ test-unit: $(VENV) ## Run the tests that need no Docker
 
 faults: $(VENV) image ## Inject every fault, account for every message, fill docs/reliability.md; FAULTS='packets dns-gone' chooses
 	$(BIN)/python -m tests.faults --json dist/faults.json --docs docs/reliability.md $(FAULTS) $(ARGS)
+
+oracle: $(VENV) engine ## Hold the doctor against receivers' own programs: a message for each state of the DNS, 5,000 SPF records
+	$(BIN)/python -m tests.oracle $(ARGS)
 
 demo: image ## Send a mail through a pretend internet and show what arrived
 	demo/run

@@ -4,6 +4,7 @@ from typing import cast
 
 from postroad.checks import (
     address,
+    bimi,
     blocklists,
     clients,
     clock,
@@ -11,11 +12,13 @@ from postroad.checks import (
     dmarc,
     helo,
     hostname,
+    mta_sts,
     mx,
     open_relay,
     port25,
     resolvers,
     reverse,
+    senders,
     smarthost,
     spf,
     starttls,
@@ -27,7 +30,8 @@ CHECKS = cast(
     "tuple[Check, ...]",
     (
         *(resolvers, address, hostname, reverse, helo, spf, smarthost, dkim, dmarc, mx),
-        *(port25, starttls, blocklists, clock, volumes, clients, open_relay),
+        *(port25, starttls, mta_sts, bimi, senders),
+        *(blocklists, clock, volumes, clients, open_relay),
     ),
 )
 """All of them, in the order in which they are told."""

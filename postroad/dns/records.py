@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from postroad.config.model import Config
 from postroad.dns import smarthosts, spf
+from postroad.dns.dmarc_record import is_attempt, is_dmarc, mend, organizational
 from postroad.dns.resolver import Answer, Question
 
 TTL = 3600
@@ -73,7 +74,7 @@ def questions(config: Config, facts: Facts) -> list[Question]:
     found = {(record.name, record.type): None for record in expected(config, facts)}
     for domain in (config.hostname, *(domain.name for domain in config.named_domains)):
         found |= {(domain, rtype): None for rtype in ("SOA", "A", "AAAA", "MX", "TXT")}
-        found |= {(f"_dmarc.{parent}", "TXT"): None for parent in _up(domain)}
+        found |= {(f"_dmarc.{name}", "TXT"): None for name in (domain, organizational(domain))}
     return list(found)
 
 
@@ -102,10 +103,8 @@ def _domains(config: Config, facts: Facts) -> Iterator[Record]:
         if key in facts.dkim:
             yield Record(key, "TXT", TTL, facts.dkim[key], "DKIM: the key that signatures are verified with")
         reports = facts.reports or f"postmaster@{domain.name}"
-        above = [f"_dmarc.{parent}" for parent in _up(domain.name)[1:]]
-        policy = next(iter(published(facts, f"_dmarc.{domain.name}", DMARC)), "")
-        if policy or not any(published(facts, name, DMARC) for name in above):
-            # one that is there says what its owner wants
+        policy = _dmarc(facts, domain.name)
+        if policy or not published(facts, f"_dmarc.{organizational(domain.name)}", DMARC):
             policy = policy or f"v=DMARC1; p=none; rua=mailto:{reports}"
             yield Record(
                 f"_dmarc.{domain.name}", "TXT", TTL, policy, "DMARC: what to do with mail that fails, and reports"
@@ -121,8 +120,17 @@ def _domains(config: Config, facts: Facts) -> Iterator[Record]:
             )
 
 
+def _dmarc(facts: Facts, domain: str) -> str:
+    """The policy that is there, which says what its owner wants; mended where it is written wrong; empty: none."""
+    answer = facts.existing.get((f"_dmarc.{domain}", "TXT"))
+    attempts = [mended for text in (answer.values if answer else ()) if is_attempt(text) and (mended := mend(text))]
+    return next(iter([*published(facts, f"_dmarc.{domain}", DMARC), *attempts]), "")
+
+
 def _spf(facts: Facts, domain: str, *, all_: str, direct: bool = True) -> str:
-    existing = published(facts, domain, SPF)
+    answer = facts.existing.get((domain, "TXT"))
+    meant = [record for text in (answer.values if answer else ()) if (record := spf.attempted(text))]
+    existing = [*published(facts, domain, SPF), *meant]
     merged = spf.merge(existing, (), all_=all_)
     missing = [
         address
@@ -158,11 +166,6 @@ def published(facts: Facts, name: str, version: str) -> list[str]:
 
 def is_version(text: str, version: str) -> bool:
     """Whether a TXT record is of this kind: it begins with the version as a whole term (SPF) or tag (the others)."""
-    end = " |$" if version == SPF else "[ \t]*(;|$)"
-    return re.match(f"{version}({end})", text, re.IGNORECASE) is not None
-
-
-def _up(domain: str) -> list[str]:
-    """A domain and those above it that a DMARC record may be at, down to two labels."""
-    labels = domain.split(".")
-    return [".".join(labels[start:]) for start in range(max(1, len(labels) - 1))]
+    if version == SPF:
+        return spf.is_spf(text)
+    return is_dmarc(text) if version == DMARC else re.match(f"{version}[ \t]*(;|$)", text) is not None
