@@ -9,7 +9,7 @@ import click
 from postroad import system
 from postroad.config.load import load
 from postroad.render.files import RenderedFile, files
-from postroad.render.install import is_shared, surroundings
+from postroad.render.install import surroundings
 from postroad.render.keys import wanted
 from postroad.render.paths import CURRENT, RUN, STATE
 
@@ -21,7 +21,7 @@ def command(output: Path | None, diff: bool) -> int:
     """Print the files that the configuration stands for."""
     config = load()
     base = CURRENT.resolve() if diff else RUN / "gen-1"
-    rendered = files(config, wanted(config, STATE), surroundings(), base=base, shared=is_shared())
+    rendered = files(config, wanted(config, STATE), surroundings(), base=base)
     if diff:
         lines = list(_difference(rendered, base))
         click.echo("".join(lines), nl=False)

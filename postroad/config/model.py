@@ -357,6 +357,7 @@ class Limits(Section):
     """What one message may be, and one client may do."""
 
     message_size: Size = Field(25 * 2**20, description="Largest message taken, in its encoded form.")
+    header_size: Size = Field(256 * 2**10, description="Largest header of a message, all its fields together.")
     recipients_per_message: WholeNumber = Field(100, ge=1, le=10_000, description="Most recipients of one message.")
     bad_recipients: WholeNumber = Field(
         20,

@@ -63,8 +63,8 @@ class Parser:
         if line.program == "sendmail":
             for whole in self._pieces.feed(line):
                 events += self._sendmail(whole)
-        elif line.program == "opendkim":
-            events.append(self._opendkim(line))
+        elif line.program == "signer":
+            events.append(self._signer(line))
         elif line.program == "postroad":  # our own, from a process beside the supervisor
             events.append(own.read(line))
         else:
@@ -84,11 +84,11 @@ class Parser:
         self._lists.clear()
         return events + self._ledger.forget(keep=0)
 
-    def _opendkim(self, line: LogLine) -> Event:
+    def _signer(self, line: LogLine) -> Event:
         if match := lines.DKIM_SIGNED.fullmatch(line.text):
             about = self._ledger.message(match["id"]).about() | by(line)
             return model.Signed(**about, queue_id=match["id"], domain=match["domain"], selector=match["selector"])
-        return sessions.read(line, None, line.text) or raw(line)
+        return raw(line)
 
     def _sendmail(self, line: LogLine) -> list[Event]:
         queue_id, text = lines.split_queue_id(lines.unescape(line.text))

@@ -28,7 +28,7 @@ def attributes(relay: PostroadContainer) -> dict[str, Any]:
 
 
 def pids(relay: PostroadContainer) -> list[int]:
-    """The supervisor's, opendkim's, sendmail's."""
+    """The supervisor's, signer's, sendmail's."""
     return [int(pid) for pid in relay.shell("head -n 1 /run/postroad/health")[1].split()[1:]]
 
 
@@ -75,7 +75,7 @@ def test_compose_gives_the_same_protection(image: str) -> None:
     assert "ports" not in service
 
 
-def test_health_notices_a_dead_sendmail_and_a_dead_opendkim(start_relay: Relays) -> None:
+def test_health_notices_a_dead_sendmail_and_a_dead_signer(start_relay: Relays) -> None:
     relay = start_relay()
     assert relay.shell(HEALTHCHECK) == (0, "")
     before = len(relay.log().splitlines())
@@ -102,13 +102,13 @@ def test_a_killed_daemon_is_started_again(position: int, start_relay: Relays, in
 
 def test_a_daemon_that_keeps_dying_ends_the_container(start_relay: Relays) -> None:
     relay = start_relay()
-    relay.shell("mv /run/postroad/current/opendkim.conf /run/postroad/gone; kill -9 " + str(pids(relay)[1]))
+    relay.shell("mv /run/postroad/current/signer.conf /run/postroad/gone; kill -9 " + str(pids(relay)[1]))
     wait_until(lambda: attributes(relay)["State"]["Status"] == "exited", timeout=90)
     assert attributes(relay)["State"]["ExitCode"] == 1
     assert "giving up" in notices(relay)
 
 
-def test_without_opendkim_mail_is_put_off_and_never_sent_unsigned(start_relay: Relays, internet: Internet) -> None:
+def test_without_signer_mail_is_put_off_and_never_sent_unsigned(start_relay: Relays, internet: Internet) -> None:
     relay = start_relay()
     with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
         relay.get_wrapped_container().kill(signal.SIGSTOP)  # the supervisor: nothing is started again
@@ -120,7 +120,7 @@ def test_without_opendkim_mail_is_put_off_and_never_sent_unsigned(start_relay: R
         send(relay, letter())
     assert refused.value.smtp_code == 451
     relay.get_wrapped_container().kill(signal.SIGCONT)
-    wait_until(lambda: "opendkim runs again" in notices(relay))
+    wait_until(lambda: "signer runs again" in notices(relay))
     assert internet.wait_for_message(send(relay, letter())).verdict("dkim") == "pass"
 
 
@@ -257,7 +257,7 @@ def test_reloads_that_come_during_a_reload_leave_one_of_each_daemon(
     while "reloaded (" not in notices(relay):
         relay.get_wrapped_container().kill(signal.SIGHUP)
     relay.command("reload")
-    assert sorted(daemons(relay)) == [RECORDER, "/usr/sbin/opendkim", "sendmail:"]
+    assert sorted(daemons(relay)) == [RECORDER, "/usr/sbin/signer", "sendmail:"]
     assert "Address already in use" not in relay.log()
     internet.publish_sender(HOSTNAME, relay.address, dkim=relay.dkim_records())
     assert internet.wait_for_message(send(relay, letter())).verdict("dkim") == "pass"
@@ -330,7 +330,7 @@ def test_a_full_tmpfs_ends_nothing(start_relay: Relays, internet: Internet) -> N
     relay.get_wrapped_container().kill(signal.SIGHUP)
     wait_until(lambda: "No space left" in notices(relay))
     relay.shell(f"kill -9 {old[1]}")
-    wait_until(lambda: "opendkim runs again" in notices(relay))
+    wait_until(lambda: "signer runs again" in notices(relay))
     assert internet.wait_for_message(send(relay, letter())).verdict("dkim") == "pass"
     relay.get_wrapped_container().stop(timeout=20)
     assert attributes(relay)["State"]["ExitCode"] == 0

@@ -20,7 +20,7 @@ WORDS = st.sampled_from(
     ]
 )  # fmt: skip
 TEXTS = st.lists(WORDS | st.text(max_size=8), max_size=14).map("".join)
-HEADS = st.sampled_from([b"<22>sendmail[7]: ", b"<22>opendkim[8]: ", b"<22>sendmail[9]: ", b"<21>postroad[1]: ", b""])
+HEADS = st.sampled_from([b"<22>sendmail[7]: ", b"<22>signer[8]: ", b"<22>sendmail[9]: ", b"<21>postroad[1]: ", b""])
 DATAGRAMS = st.tuples(HEADS, TEXTS.map(lambda text: text.encode(errors="surrogatepass")) | st.binary(max_size=40)).map(
     b"".join
 )

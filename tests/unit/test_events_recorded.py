@@ -1,4 +1,4 @@
-"""The parser over lines that a real sendmail and opendkim logged (``tests/logs/README.md``)."""
+"""The parser over lines that a real sendmail and signer logged (``tests/logs/README.md``)."""
 
 import json
 from pathlib import Path
