@@ -8,6 +8,8 @@
  * main() reads it; the signer judges addresses, and changes those that are to be changed. Bcc: keeps its marks: the signer
  * takes it out, and what sendmail makes itself would show it.
  *
+ * Two text constants become others: see leave_headers_alone().
+ *
  * The table is found by its names, and has to be the one that this was written for: a sendmail in which it is another ends
  * at once, and with it the start, or the build of the image's tests.
  */
@@ -20,6 +22,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* sendmail.h */
@@ -92,6 +95,8 @@ enum { FIELDS = sizeof known / sizeof known[0] };
 struct program {
 	uintptr_t start, end; /* of all that is loaded of it */
 	struct field *table;
+	uintptr_t constants; /* the part that can be read only, which comes last */
+	size_t constants_size;
 };
 
 static bool
@@ -123,6 +128,10 @@ search(struct dl_phdr_info *info, size_t size, void *data)
 
 		if (part->p_type != PT_LOAD)
 			continue;
+		if (part->p_flags == PF_R) {
+			program->constants = info->dlpi_addr + part->p_vaddr;
+			program->constants_size = part->p_filesz;
+		}
 		if (info->dlpi_addr + part->p_vaddr < program->start)
 			program->start = info->dlpi_addr + part->p_vaddr;
 		if (info->dlpi_addr + part->p_vaddr + part->p_memsz > program->end)
@@ -154,16 +163,46 @@ is_sendmail(void)
 	return strcmp(path, "/usr/libexec/sendmail/sendmail") == 0;
 }
 
+/* Put one text constant in the place of another that is as long, and that sendmail has once. */
+static bool
+replace(const struct program *program, const char *old, const char *new)
+{
+	uintptr_t size = (uintptr_t)sysconf(_SC_PAGESIZE), page;
+	size_t length = strlen(old) + 1;
+	char *found = NULL, *at = (char *)program->constants, *end = at + program->constants_size;
+
+	while ((at = memmem(at, (size_t)(end - at), old, length)) != NULL) {
+		if (at[-1] == '\0') {
+			if (found != NULL)
+				return false;
+			found = at;
+		}
+		at += length;
+	}
+	page = (uintptr_t)found & ~(size - 1);
+	if (found == NULL || mprotect((void *)page, (uintptr_t)found + length - page, PROT_READ | PROT_WRITE) != 0)
+		return false;
+	memcpy(found, new, length);
+	return mprotect((void *)page, (uintptr_t)found + length - page, PROT_READ) == 0;
+}
+
 __attribute__((constructor)) static void
 leave_headers_alone(void)
 {
-	static const char complaint[] = "postroad-preload: this sendmail has another table of header fields than 8.18.1\n";
+	static const char complaint[] = "postroad-preload: this sendmail is not the 8.18.1 that preload/headers.c was written for\n";
 	struct program program = { 0 };
 
 	if (!is_sendmail())
 		return;
 	dl_iterate_phdr(search, &program);
-	if (program.table == NULL) {
+	if (program.table == NULL
+	    /*
+	     * eatheader() looks for a Content-Type to know the kind of the message, and cuts one that has too many
+	     * characters for it at 256, before any milter sees it. No field has a space in its name.
+	     */
+	    || !replace(&program, "content-type", " ontent-type")
+	    /* a message with a bare CR or LF is refused for good: it does not get better when it is sent again */
+	    || !replace(&program, "421 4.5.0 %s", "550 5.6.0 %s")) {
 		(void)!write(STDERR_FILENO, complaint, sizeof complaint - 1);
 		_exit(70);
 	}

@@ -635,17 +635,10 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _one_sender_is_signed(self) -> Self:
-        if self.rewrite.sender:
-            at = ("rewrite", "sender")
-            if not self.dkim.enabled:
-                refuse(
-                    "sender only where dkim.enabled is true: who signs also writes the new From:",
-                    at=at,
-                    found=self.rewrite.sender,
-                )
-            if not self.covers(self.rewrite.sender.rpartition("@")[2]):
-                refuse("an address in one of domains (by its name, not by *)", at=at, found=self.rewrite.sender)
+    def _one_sender_may_send(self) -> Self:
+        sender = self.rewrite.sender
+        if sender and not self.covers(sender.rpartition("@")[2]):
+            refuse("an address in one of domains (by its name, not by *)", at=("rewrite", "sender"), found=sender)
         return self
 
     @property

@@ -50,6 +50,7 @@ TOO_MANY = re.compile(r"Too many recipients")
 USER_ERROR = re.compile(r".+?\.\.\. .+", re.DOTALL)
 LOST = re.compile(rf"(?P<status>lost input channel) from (?P<peer>{PEER}) to \S+ (?P<stage>after .*)")
 TIMEOUT = re.compile(rf"(?P<status>timeout waiting for input) from (?P<peer>{PEER}) (?P<stage>during .*)")
+BARE = re.compile(r"(?P<what>Bare .* not allowed), where=.*", re.DOTALL)  # what the preload has it answer is a 550
 COLLECT = re.compile(rf"collect: relay=(?P<peer>{PEER}), from=(?P<rest>.*)", re.DOTALL)
 PREMATURE_END = re.compile(r"collect: premature EOM: .*", re.DOTALL)  # the line COLLECT follows and says it again
 SYSERR = re.compile(r"SYSERR\(.*", re.DOTALL)

@@ -37,15 +37,13 @@ _Method = Callable[["Parser", str, Found], _Result]
 class Parser:
     """Turns lines into events, in order. Whoever feeds it also calls ``expire`` at ``deadline``."""
 
-    def __init__(self, *, milter: bool = True, message_size: int | None = None) -> None:
-        """Begin without memory; both settings may be changed at any time.
+    def __init__(self, *, message_size: int | None = None) -> None:
+        """Begin without memory; the setting may be changed at any time.
 
         Args:
-            milter: sendmail has a milter, whose verdict it logs.
             message_size: sendmail's MaxMessageSize in bytes, if any: a client that announces more is refused without a
                 line that says so.
         """
-        self.milter = milter
         self.message_size = message_size
         self._pieces = Pieces()
         self._ledger = Ledger()
@@ -124,8 +122,6 @@ class Parser:
             return []
         if recipients and match["message_id"] is not None:
             message.line = line
-            if not self.milter:
-                self._ledger.looks_accepted(queue_id, line.time)
             return []
         # the transaction came to nothing
         if message.explained:
@@ -248,6 +244,9 @@ class Parser:
             return None
         sender = ",".join(lines.mailbox(address) for address in read[0])
         status = found.match["rest"][read[1] :].removeprefix("info=")
+        if bare := lines.BARE.fullmatch(status):
+            fields = found.client | {"sender": sender, "reply": f"550 5.6.0 {bare['what']}", "dsn": "5.6.0"}
+            return [self._ledger.rejected(found.line, queue_id, fields)]
         return self._disconnected(queue_id, found, {"sender": sender, "status": status})
 
     def _disconnected(self, queue_id: str, found: Found, fields: dict[str, Any]) -> _Result:

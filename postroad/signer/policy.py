@@ -44,6 +44,8 @@ _REWRITTEN = frozenset(
         *("resent-from", "resent-sender", "resent-reply-to", "resent-to", "resent-cc"),
     )
 )
+_TAG = re.compile(rb"[A-Za-z][A-Za-z0-9_]*")
+_SIGNATURE_TAGS = (b"v", b"a", b"b", b"bh", b"d", b"h", b"s")
 _HIDDEN = frozenset((b"bcc", b"resent-bcc"))
 # sendmail keeps these octets as two, and would cut a line that it finds too long by its own count
 _DOUBLED = bytes((*range(0x80, 0xA0), 0xFF))
@@ -162,6 +164,8 @@ def _check_counts(counts: Counter[bytes]) -> None:
 
 def _leaving(name: bytes, value: bytes, settings: Settings) -> bytes:
     """A field as it leaves, other than From:."""
+    if name == b"dkim-signature":
+        _check_signature(value)
     if name in _PEOPLE:
         found = _people(_PEOPLE[name], value, bare=bool(settings.rewriting.add_domain))
         if name != b"resent-from" and len(found) > 1:
@@ -171,6 +175,16 @@ def _leaving(name: bytes, value: bytes, settings: Settings) -> bytes:
         with suppress(FieldError):  # nothing in it is an address that we know
             return _rewrite(value, recipients(_text(value)), settings)
     return value
+
+
+def _check_signature(value: bytes) -> None:
+    """Refuse what is called a DKIM-Signature and is none (RFC 6376, 3.5): OpenDKIM then looks at no other either."""
+    tags = {}
+    for spec in value.strip(b" \t\n").removesuffix(b";").split(b";"):
+        tag, _, text = spec.partition(b"=")
+        tags[tag.strip(b" \t\n")] = text.strip(b" \t\n")
+    if not all(tags.get(tag) for tag in _SIGNATURE_TAGS) or not all(_TAG.fullmatch(tag) for tag in tags):
+        raise _RefusedError("DKIM-Signature: is not a signature as RFC 6376 (3.5) has it")
 
 
 def _check_shape(name: bytes, value: bytes) -> None:

@@ -1,7 +1,7 @@
 """The milter protocol (version 6), as sendmail speaks it: one session's packets in, answers out. No I/O.
 
-The steps that are not needed are switched off, so that sendmail says nothing before the header and waits for an answer
-only at the end of the message. Numbers and names are those of ``libmilter/mfdef.h``.
+The steps that are not needed are switched off, so that sendmail waits for an answer at MAIL, RCPT and the end
+of the message only. Numbers and names are those of ``libmilter/mfdef.h``.
 """
 
 import struct
@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from postroad.signer.canonical import BodyHash
+from postroad.signer.envelope import refused_recipient, refused_sender
+from postroad.signer.policy import Refusal
 
 _VERSION = 6
 _ADD_HEADERS, _CHANGE_HEADERS, _SET_MACROS = 0x1, 0x10, 0x100
 _ACTIONS = _ADD_HEADERS | _CHANGE_HEADERS | _SET_MACROS
-# NOCONNECT, NOHELO, NOMAIL, NORCPT, NOUNKNOWN, NODATA, NOEOH; NR_HDR, NR_BODY: no answer; HDR_LEADSPC: values whole
-_STEPS = 0x1 | 0x2 | 0x4 | 0x8 | 0x100 | 0x200 | 0x40 | 0x80 | 0x80000 | 0x100000
+# NOCONNECT, NOHELO, NOUNKNOWN, NODATA, NOEOH; NR_HDR, NR_BODY: no answer; HDR_LEADSPC: values whole
+_STEPS = 0x1 | 0x2 | 0x100 | 0x200 | 0x40 | 0x80 | 0x80000 | 0x100000
 _STAGES = 7
 _END_OF_MESSAGE = 5
 _MACROS = b"i {auth_authen}"
@@ -69,6 +71,10 @@ ACCEPT = packet(b"a")
 TRY_AGAIN = packet(b"t")
 
 
+def _answer(refusal: Refusal | None) -> bytes:
+    return packet(b"c") if refusal is None else refuse(refusal.code, refusal.status, refusal.text)
+
+
 class Session:
     """One connection of sendmail's: a client's session, with any number of messages."""
 
@@ -107,6 +113,11 @@ class Session:
             case b"D":
                 parts = content[1:].split(b"\0")
                 self._message.macros.update(zip(parts[::2], parts[1::2], strict=False))
+            case b"M":
+                self._message = Envelope()
+                return _answer(refused_sender(content.removesuffix(b"\0").split(b"\0")))
+            case b"R":
+                return _answer(refused_recipient(content.removesuffix(b"\0").split(b"\0")))
             case b"L":
                 name, _, rest = content.partition(b"\0")
                 self._message.headers.append((name, rest.removesuffix(b"\0")))

@@ -138,6 +138,27 @@ def test_long_fields_of_short_lines_pass() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        " ",
+        "x",
+        "v=1",
+        "v=1; a=rsa-sha256; d=y; s=s; h=from; bh=; b=x",
+        "v=1; a=r; d=y; s=s; h=from; bh=x; b=x; ;",
+        "v=1; a=r; d=y; s=s; h=from; bh=x; b=x; \xe9=1",
+    ],
+)
+def test_what_is_called_a_signature_is_one(value: str) -> None:
+    assert "DKIM-Signature:" in refused(decide(message("From: a@x.example", f"DKIM-Signature: {value}"), PLAIN)).text
+
+
+def test_another_s_signature_may_be_there() -> None:
+    field = "dkim-signature: v=1; a=rsa-sha256; c=relaxed/relaxed;\n\td=y.example; s=s;\n h=from:to; bh=eA==;\n b=eA==;"
+    accepted(decide(message("From: a@x.example", field, field), PLAIN))
+
+
 def test_bcc_goes() -> None:
     verdict = accepted(
         decide(message("Bcc: b@y.example", "From: a@x.example", "Resent-Bcc: c", "RESENT-BCC: d"), PLAIN)

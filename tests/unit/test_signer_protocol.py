@@ -47,7 +47,7 @@ def test_a_message_in_whatever_pieces(step: int | None) -> None:
         * 2,
         step=step,
     )
-    assert answer[4:17] == b"O" + struct.pack(">III", 6, 0x111, 0x1803CF)
+    assert answer[4:17] == b"O" + struct.pack(">III", 6, 0x111, 0x1803C3)
     assert answer.endswith(protocol.ACCEPT * 2)
     assert len(seen) == 2
     for envelope in seen:
