@@ -48,7 +48,7 @@ class Material:
     Attributes:
         watched: the files that were read, with their status: a change to one calls for a new generation.
         keys: the DKIM keys.
-        pems: their content by domain.
+        pems: their content by their ``file``.
         pair: the certificate and its key.
         passwords: SASL's records.
         credentials: what the smarthosts are told, by their names in sendmail.
@@ -150,7 +150,7 @@ def _build(generation: Path, config: Config, material: Material) -> None:
     for file in files(config, keys, around, base=generation):
         system.write(generation / file.path, file.text)
     for key in keys:
-        system.write(generation / "dkim" / key.file, material.pems[key.domain])
+        system.write(generation / "dkim" / key.file, material.pems[key.file])
     system.write(generation / "tls" / "certificate.pem", material.pair.certificate)
     system.write(generation / "tls" / "key.pem", material.pair.key)
     if material.passwords:

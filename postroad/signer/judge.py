@@ -72,8 +72,10 @@ class Judge:
         """The keys for these domains, each once; a domain that any may use has none."""
         wanted = {}
         for domain in domains:
-            for key, private in self._keys:
-                if signing.Domain(key.domain, key.subdomains).covers(domain):
+            covering = [
+                pair for pair in self._keys if signing.Domain(pair[0].domain, pair[0].subdomains).covers(domain)
+            ]
+            for key, private in covering:
+                if key.domain == covering[0][0].domain:  # one for each algorithm
                     wanted[key.file] = key, private
-                    break
         return list(wanted.values())

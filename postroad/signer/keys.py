@@ -6,6 +6,7 @@ since 1.1.1 (EVP_DigestSign(3)).
 """
 
 import ctypes
+import hashlib
 
 _crypto = ctypes.CDLL("libcrypto.so.3")
 _POINTER = ctypes.c_void_p
@@ -63,11 +64,13 @@ class PrivateKey:
             _crypto.EVP_PKEY_free(self._key)
 
     def sign(self, data: bytes) -> bytes:
-        """The signature over the SHA-256 of ``data`` (RFC 8017, section 8.2); with Ed25519 over ``data`` itself.
+        """The signature over the SHA-256 of ``data`` (RFC 6376, section 3.3.1; RFC 8463, section 3).
 
         Raises:
             SigningError: OpenSSL can't.
         """
+        if self.algorithm == "ed25519-sha256":
+            data = hashlib.sha256(data).digest()  # which Ed25519 takes for the message, and hashes anew
         size = ctypes.c_size_t(_crypto.EVP_PKEY_get_size(self._key))
         signature = ctypes.create_string_buffer(size.value)
         context = _crypto.EVP_MD_CTX_new()

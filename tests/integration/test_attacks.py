@@ -422,6 +422,33 @@ def test_a_trusted_client_s_odd_address_goes_to_its_last_domain_or_nowhere(
     assert {event.get("relay_host") for event in events} == {f"mx.{WHERE[recipient]}"}
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        b"RCPT TO:<jane doe@rcpt.example>",
+        b"RCPT TO:<a @rcpt.example>",
+        b"RCPT TO:<a(c)@rcpt.example>",
+        b"RCPT TO:<A <a@rcpt.example>>",
+        b"RCPT TO:<a@rcpt.example>x",
+        b"RCPT TO:<a@rcpt.example.>",
+        b"RCPT TO:<a..b@rcpt.example>",
+        b"RCPT TO:<a@rcpt.\x80example>",
+        b"RCPT TO:<a@rcpt.ex\xe1mple>",
+        b"RCPT TO:<a@rcpt.example> ORCPT=rfc822;a+0D+0AX:+20b@x",
+        b"MAIL FROM:<a p@sender.example>",
+        b"MAIL FROM:<app@s\xe5nder.example>",
+        b"MAIL FROM:<app@sender.example> ENVID=a+0D+0AX:+20b",
+    ],
+)
+def test_an_address_that_is_not_plain_is_refused(command: bytes, relay: PostroadContainer) -> None:
+    with wire(relay) as client:
+        client.greet()
+        if command.startswith(b"RCPT"):
+            assert client.say(b"MAIL FROM:<app@sender.example>\r\n").startswith("250")
+        assert re.match(r"501|553", client.say(command + b"\r\n"))
+        assert client.say(b"NOOP\r\n").startswith("250")
+
+
 def test_nobody_ties_the_relay_up_with_idle_connections(relay: PostroadContainer, app: Host) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(49):

@@ -8,7 +8,7 @@ import dkim
 import pytest
 
 from postroad.testing import PostroadContainer
-from tests.integration.conftest import HOSTNAME, letter, send, wait_until
+from tests.integration.conftest import HOSTNAME, Relays, letter, send, wait_until
 from tests.internet.internet import Internet
 from tests.messages.compare import differences
 
@@ -214,6 +214,17 @@ def test_what_could_not_be_delivered_as_signed_is_refused_with_the_reason(
         smtp.send_message(letter())
 
 
+def test_a_signature_for_each_algorithm(start_relay: Relays, internet: Internet) -> None:
+    relay = start_relay(dkim={"algorithms": ["rsa", "ed25519"]})
+    received = internet.wait_for_message(send(relay, letter()))
+    assert received.verdict("dkim") == "pass"
+    records = {f"{name}.".encode(): value.encode() for name, value in relay.dkim_records().items()}
+    assert [name.partition(b".")[0] for name in records] == [b"postroad", b"postroad-ed25519"]
+    verifier = dkim.DKIM(received.raw.replace(b"\n", b"\r\n"))
+    for index in (0, 1):
+        assert verifier.verify(index, dnsfunc=lambda name, timeout=5: records.get(name, b""))
+
+
 def test_the_null_sender_is_accepted(relay: PostroadContainer, internet: Internet) -> None:
     received = internet.wait_for_message(send(relay, letter(), from_addr=""))
     assert received.sender == ""
@@ -254,3 +265,5 @@ def test_a_refused_recipient_comes_back_to_the_sender(relay: PostroadContainer, 
     assert bounce.verdict("spf") == "pass"
     assert b"<MAILER-DAEMON@mail.sender.example>" in bounce.raw
     assert b"no mailboxes" not in bounce.raw, "sendmail looks its own address up, too"
+    head = bounce.raw.partition(b"\n\n")[0]
+    assert [len(re.findall(rb"^%s:" % name, head, re.MULTILINE)) for name in (b"To", b"From", b"Date")] == [1, 1, 1]

@@ -10,7 +10,7 @@ from postroad.signer.judge import Judge
 from postroad.signer.keys import PrivateKey
 from postroad.signer.protocol import Answer, Envelope, ProtocolError, Session, packet
 from tests.unit.test_signer_policy import PLAIN
-from tests.unit.test_signer_sign import rsa  # noqa: F401 - a fixture
+from tests.unit.test_signer_sign import generate, rsa  # noqa: F401 - a fixture
 
 ALL = struct.pack(">III", 6, 0x1FF, 0x1FFFFF)
 
@@ -131,6 +131,14 @@ def test_each_domain_is_signed_with_its_key(sender: bytes, selectors: list[str],
     assert [text.partition("(s=")[2].partition(",")[0] for _, text in lines] == selectors
     assert len(answer) == len(selectors) + 1
     assert answer[-1] == protocol.ACCEPT
+
+
+def test_a_signature_for_each_algorithm(rsa: bytes) -> None:  # noqa: F811
+    settings = with_key(("x.example", False), ("x.example", False))
+    keys = {"0.pem": PrivateKey(rsa), "1.pem": PrivateKey(generate("-algorithm", "ED25519"))}
+    answer, lines = judged(settings, keys, FROM)
+    assert [b"a=rsa-sha256;" in each or b"a=ed25519-sha256;" in each for each in answer] == [True, True, False]
+    assert len(lines) == 2
 
 
 def test_a_fault_refuses_for_now_and_never_lets_a_message_pass() -> None:

@@ -111,10 +111,12 @@ def test_from_is_oversigned() -> None:
     assert b"from" in OVERSIGNED
 
 
-def test_ed25519() -> None:
-    key = PrivateKey(generate("-algorithm", "ED25519"))
-    assert key.algorithm == "ed25519-sha256"
-    assert len(key.sign(b"x")) == 64
+def test_dkimpy_verifies_ed25519() -> None:
+    pem = generate("-algorithm", "ED25519")
+    message = signed(pem, HEADERS, BODY)
+    assert b"a=ed25519-sha256;" in message
+    assert passes(message, pem)
+    assert not passes(message.replace(b"bye", b"buy"), pem)
 
 
 @pytest.mark.parametrize("pem", [b"", b"x", b"-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"])
