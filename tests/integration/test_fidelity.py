@@ -4,6 +4,7 @@ import os
 import re
 import smtplib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,24 @@ def test_messages_at_random(relay: PostroadContainer, record: bytes, internet: I
         refused
     )
     assert len(sent) > 0.9 * COUNT
+
+
+def test_what_waits_in_the_queue_leaves_as_it_came(relays: Relays, internet: Internet) -> None:
+    relay = relays(hostname="waits.sender.example", publish=False, delivery={"queue": {"retry": "1s"}})
+    read, sent = by_field(internet, "X-Case"), {}
+    internet.mx.refuse()
+    try:
+        with smtplib.SMTP(relay.host, relay.port, timeout=60) as smtp:
+            for number in range(1_000_000, 1_000_060):
+                with suppress(smtplib.SMTPDataError):
+                    smtp.sendmail("app@sender.example", ["u@rcpt.example"], message(number, SEED))
+                    sent[str(number)] = message(number, SEED)
+        wait_until(lambda: sum(event["event"] == "deferred" for event in relay.events()) >= len(sent), timeout=60)
+    finally:
+        internet.mx.accept()
+    came = wait_until(lambda: found if sent.keys() <= (found := read()).keys() else {}, timeout=90)
+    wrong = {number: said for number, made in sent.items() if (said := differences(made, came[number], "waits.sender.example", None))}  # fmt: skip
+    assert not wrong, f"{len(wrong)} of {len(sent)}: {list(wrong.items())[:5]}"
 
 
 @pytest.mark.parametrize("quoted", [False, True])
