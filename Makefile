@@ -78,6 +78,9 @@ test-unit: $(VENV) ## Run the tests that need no Docker
 faults: $(VENV) image ## Inject every fault, account for every message, fill docs/reliability.md; FAULTS='packets dns-gone' chooses
 	$(BIN)/python -m tests.faults --json dist/faults.json --docs docs/reliability.md $(FAULTS) $(ARGS)
 
+fidelity: $(VENV) image ## Send 20,000 messages at random through the image and compare what arrives; MESSAGES=1000 SEED=x choose
+	POSTROAD_MESSAGES=$(or $(MESSAGES),20000) POSTROAD_SEED=$(or $(SEED),1) $(BIN)/pytest tests/integration/test_fidelity.py --timeout 7200 $(ARGS)
+
 demo: image ## Send a mail through a pretend internet and show what arrived
 	demo/run
 

@@ -53,7 +53,10 @@ def judge(found: tuple[str, ...], wanted: str) -> tuple[str, Level]:
         (not key, "revokes the key: p= is empty"),
         (tags.get("v", "DKIM1") != "DKIM1", f"is of another version: v={tags.get('v')}"),
         (key != base64.b64decode(parse(wanted)["p"]), "has another key than the one that signs here"),
-        (tags.get("k", "rsa") != "rsa", f"says that the key is of another kind: k={tags.get('k')}"),
+        (
+            tags.get("k", "rsa") != parse(wanted).get("k", "rsa"),
+            f"says that the key is of another kind: k={tags.get('k')}",
+        ),
         ("sha256" not in words("h", "sha256"), f"does not allow sha256: h={tags.get('h')}"),
         (not {"*", "email"} & words("s", "*"), f"is not for mail: s={tags.get('s')}"),
     ):

@@ -95,9 +95,10 @@ def _domains(config: Config, facts: Facts) -> Iterator[Record]:
         if facts.addresses:
             text = _spf(facts, domain.name, all_="~all")
             yield Record(domain.name, "TXT", TTL, text, "SPF: who may send with this domain in the envelope")
-        key = f"{config.selector(domain)}._domainkey.{domain.name}"
-        if key in facts.dkim:
-            yield Record(key, "TXT", TTL, facts.dkim[key], "DKIM: the key that signatures are verified with")
+        for selector in config.selectors(domain):
+            key = f"{selector}._domainkey.{domain.name}"
+            if key in facts.dkim:
+                yield Record(key, "TXT", TTL, facts.dkim[key], "DKIM: the key that signatures are verified with")
         reports = facts.reports or f"postmaster@{domain.name}"
         above = [f"_dmarc.{parent}" for parent in _up(domain.name)[1:]]
         policy = next(iter(published(facts, f"_dmarc.{domain.name}", DMARC)), "")

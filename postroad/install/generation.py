@@ -21,7 +21,18 @@ from postroad.config.names import host_and_port
 from postroad.config.values import format_duration
 from postroad.errors import CommandError, InstallError
 from postroad.runtime import plan
-from postroad.runtime.paths import BRAKED, CURRENT, LOG_SOCKET, MTA_STS, QUEUE, REDACTION_KEY, RUN, STATE, SUPPRESSED
+from postroad.runtime.paths import (
+    BRAKED,
+    CURRENT,
+    LOG_SOCKET,
+    MTA_STS,
+    QUEUE,
+    REDACTION_KEY,
+    RUN,
+    SIGNER,
+    STATE,
+    SUPPRESSED,
+)
 from postroad.secrets import certificate, users, webhooks
 from postroad.secrets import keys as dkim
 from postroad.sendmail import listeners, networks, outbound
@@ -39,7 +50,7 @@ class Material:
     Attributes:
         watched: the files that were read, with their status: a change to one calls for a new generation.
         keys: the DKIM keys.
-        pems: their content by domain.
+        pems: their content by their ``file``.
         pair: the certificate and its key.
         passwords: SASL's records.
         credentials: what the smarthosts are told, by their names in sendmail.
@@ -138,10 +149,10 @@ def _gather(config: Config) -> Material:
 
 def _build(generation: Path, config: Config, material: Material) -> None:
     around, keys = surroundings(), material.keys
-    for file in files(config, keys, around, base=generation, shared=is_shared()):
+    for file in files(config, keys, around, base=generation):
         system.write(generation / file.path, file.text)
     for key in keys:
-        system.write(generation / "dkim" / key.file, material.pems[key.domain])
+        system.write(generation / "dkim" / key.file, material.pems[key.file])
     system.write(generation / "tls" / "certificate.pem", material.pair.certificate)
     system.write(generation / "tls" / "key.pem", material.pair.key)
     if material.passwords:
@@ -154,20 +165,40 @@ def _build(generation: Path, config: Config, material: Material) -> None:
     cf = generation / "sendmail.cf"
     env = _environment(config)
     try:
-        system.write(cf, system.run(["m4", "sendmail.mc"], cwd=generation, env=env))
+        system.write(cf, _without_defaults(system.run(["m4", "sendmail.mc"], cwd=generation, env=env)))
         for text in (generation / name for name in ("access", "rewrite")):
             if text.exists():
                 system.run(["makemap", "-C", str(cf), "hash", str(text)], stdin=text.read_text(), env=env)
         # an address test reads the whole configuration: a bad line of sendmail.local_config shows here
         system.run([SENDMAIL, "-C", str(cf), "-bt"], stdin="/quit\n", env=env)
-        if keys:
-            system.run(["opendkim", "-n", "-x", str(generation / "opendkim.conf")], env=env)
     except CommandError as error:
         raise InstallError(f"the rendered configuration is refused: {error}") from error
     system.write(generation / "config.json", config.model_dump_json(indent=1))
     system.write(generation / "recorder.json", json.dumps(recorder(config)))
     system.write(generation / "shaping.json", json.dumps(shaping(config)))
     system.write(generation / "plan.json", plan.dumps(make_plan(config, material, around)))
+
+
+_DEFAULT_FIELDS = (
+    "H?P?Return-Path:",
+    "H?D?Resent-Date:",
+    "H?F?Resent-From:",
+    "H?x?Full-Name:",
+    "H?M?Resent-Message-Id:",
+)
+
+
+def _without_defaults(cf: str) -> str:
+    """sendmail.cf without the lines of cf/m4/proto.m4 that make sendmail drop or add fields of these names.
+
+    Raises:
+        InstallError: such a line is not there, so sendmail's configuration files are others than this was made for.
+    """
+    lines = cf.split("\n")
+    for field in _DEFAULT_FIELDS:
+        if not any(line.startswith(field) for line in lines):
+            raise InstallError(f"sendmail's own configuration files have changed: no line begins with {field}")
+    return "\n".join(line for line in lines if not line.startswith(_DEFAULT_FIELDS))
 
 
 def surroundings() -> networks.Surroundings:
@@ -189,17 +220,16 @@ def make_plan(config: Config, material: Material, around: networks.Surroundings)
     """The daemons for a configuration."""
     env = _environment(config)
     processes = []
-    if material.keys:
-        processes.append(
-            plan.Process(
-                name="opendkim",
-                argv=("/usr/sbin/opendkim", "-f", "-x", str(CURRENT / "opendkim.conf")),
-                env=env,
-                socket=str(RUN / "opendkim.sock"),
-                ports=(),
-                reload="SIGUSR1",
-            )
+    processes.append(
+        plan.Process(
+            name="signer",
+            argv=(sys.executable, "-m", "postroad.signer"),
+            env=_python_environment(),
+            socket=str(SIGNER),
+            ports=(),
+            reload="SIGHUP",
         )
+    )
     if config.delivery.tls.mta_sts:
         processes.append(
             plan.Process(

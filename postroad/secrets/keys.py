@@ -3,6 +3,7 @@
 The ``openssl`` program does the cryptography: it stands in the image with sendmail's own TLS.
 """
 
+import base64
 import re
 import stat
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ class SigningKey:
         domain: ``d=`` of the signature (RFC 6376).
         selector: ``s=`` of the signature.
         subdomains: senders in its subdomains are signed with it, too.
+        algorithm: ``rsa`` or ``ed25519``.
         path: the private key, PEM.
         given: brought by the person (``key_file``); else ours, in the state volume.
     """
@@ -29,13 +31,14 @@ class SigningKey:
     domain: str
     selector: str
     subdomains: bool
+    algorithm: str
     path: Path
     given: bool
 
     @property
     def file(self) -> str:
         """Its file name in a generation: a domain can't hold a slash, so names can't clash."""
-        return f"{self.domain}.private"
+        return f"{self.domain}.private" if self.algorithm == "rsa" else f"{self.domain}.{self.algorithm}.private"
 
 
 def wanted(config: Config, state: Path) -> list[SigningKey]:
@@ -44,21 +47,23 @@ def wanted(config: Config, state: Path) -> list[SigningKey]:
         return []
     keys = []
     for domain in config.named_domains:
-        selector = config.selector(domain)
-        keys.append(
-            SigningKey(
-                domain=domain.name,
-                selector=selector,
-                subdomains=domain.subdomains,
-                path=domain.dkim.key_file or state / "dkim" / domain.name / f"{selector}.private",
-                given=domain.dkim.key_file is not None,
+        for selector, algorithm in config.selectors(domain).items():
+            given = domain.dkim.key_file if algorithm == "rsa" else None
+            keys.append(
+                SigningKey(
+                    domain=domain.name,
+                    selector=selector,
+                    subdomains=domain.subdomains,
+                    algorithm=algorithm,
+                    path=given or state / "dkim" / domain.name / f"{selector}.private",
+                    given=given is not None,
+                )
             )
-        )
     return keys
 
 
 def ensure(keys: Sequence[SigningKey], bits: int) -> dict[str, bytes]:
-    """Make the keys that are missing from the state volume, check all of them, and return their PEM by domain.
+    """Make the keys that are missing from the state volume, check all of them, and return their PEM by ``file``.
 
     Raises:
         InstallError: one is unfit (see ``read``).
@@ -66,18 +71,18 @@ def ensure(keys: Sequence[SigningKey], bits: int) -> dict[str, bytes]:
     """
     for key in keys:
         if not key.given and not key.path.exists():
-            pem = system.run(
-                ["openssl", "genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", f"rsa_keygen_bits:{bits}"]
-            )
+            options = ["-pkeyopt", f"rsa_keygen_bits:{bits}"] if key.algorithm == "rsa" else []
+            pem = system.run(["openssl", "genpkey", "-quiet", "-algorithm", key.algorithm.upper(), *options])
             system.write(key.path, pem)
-    return {key.domain: read(key) for key in keys}
+    return {key.file: read(key) for key in keys}
 
 
 def read(key: SigningKey) -> bytes:
     """A key's PEM, checked.
 
     Raises:
-        InstallError: it can't be read or parsed, is no RSA key of 1024 bits or more, or others can read it.
+        InstallError: it can't be read or parsed, is of another kind, or an RSA key of less than 1024 bits, or others
+            can read it.
     """
     where = f"the DKIM key of {key.domain}, {key.path}"
     try:
@@ -96,6 +101,10 @@ def read(key: SigningKey) -> bytes:
         text = system.run(["openssl", "pkey", "-noout", "-check", "-text"], stdin=pem_bytes.decode("ascii", "replace"))
     except CommandError as error:
         raise InstallError(f"{where}, is not a private key that openssl can read: give a PEM file") from error
+    if key.algorithm == "ed25519":
+        if not text.startswith("ED25519 Private-Key:"):
+            raise InstallError(f"{where}, is not an Ed25519 key: remove it, and the next start makes one")
+        return pem_bytes
     size = re.search(r"^Private-Key: \(([0-9]+) bit, ", text, re.MULTILINE)
     if not size:
         raise InstallError(f"{where}, is not an RSA key: receivers verify rsa-sha256 everywhere, other kinds not yet")
@@ -107,5 +116,8 @@ def read(key: SigningKey) -> bytes:
 def record(pem: str) -> str:
     """The TXT record that publishes a private key's public half (RFC 6376, section 3.6.1), unsplit."""
     public = system.run(["openssl", "pkey", "-pubout"], stdin=pem)
-    base64 = "".join(line for line in public.splitlines() if not line.startswith("-----"))
-    return f"v=DKIM1; k=rsa; p={base64}"
+    text = "".join(line for line in public.splitlines() if not line.startswith("-----"))
+    der = base64.b64decode(text)
+    if len(der) < 64:  # RFC 8463 (section 4.2): the key's 32 octets alone; what is before them names the algorithm
+        return f"v=DKIM1; k=ed25519; p={base64.b64encode(der[-32:]).decode()}"
+    return f"v=DKIM1; k=rsa; p={text}"

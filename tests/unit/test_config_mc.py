@@ -129,7 +129,7 @@ def test_unknown_names_do_not(name: str) -> None:
 
 FREE = frozenset(
     {
-        *("HELP_FILE", "confCACERT_PATH", "confDELAY_LA", "confDONT_PROBE_INTERFACES"),
+        *("HELP_FILE", "confCACERT_PATH", "confDELAY_LA", "confDONT_PROBE_INTERFACES", "confMAX_HOP"),
         *("confDOUBLE_BOUNCE_ADDRESS", "confPRIVACY_FLAGS", "confQUEUE_LA", "confREFUSE_LA", "confRELAY_MSG"),
         *("confSMTP_LOGIN_MSG", "confTO_IDENT"),
         *("confTO_CONNECT", "confTO_HELO", "confTO_ICONNECT", "confTO_INITIAL"),
