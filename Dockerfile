@@ -1,4 +1,4 @@
-# Postroad's image: sendmail and OpenDKIM from Debian, the Python packages from uv.lock, one flat layer.
+# Postroad's image: sendmail from Debian, the Python packages from uv.lock, one flat layer.
 # Behind a proxy that inspects TLS, hand the build its certificates: --secret id=ca_bundle,src=/path/to/bundle.crt
 
 ARG BASE=debian:trixie-slim
@@ -11,7 +11,7 @@ RUN apt-get update \
 COPY preload /src/preload
 RUN mkdir -p /out/usr/local/lib/postroad \
     && gcc -std=gnu17 -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -Wl,-z,relro,-z,now,-s \
-        -o /out/usr/local/lib/postroad/preload.so /src/preload/postroad.c /src/preload/auth.c -ldl \
+        -o /out/usr/local/lib/postroad/preload.so /src/preload/postroad.c /src/preload/auth.c /src/preload/headers.c -ldl \
     && lib=/out/usr/lib/$(gcc -print-multiarch) && mkdir -p "$lib" \
     && gcc -std=gnu17 -O2 -fPIC -shared -Wall -Wextra -Werror -Wl,-z,relro,-z,now,-s -Wl,-soname,libnsl.so.2 \
         -Wl,--version-script=<(echo 'LIBNSL_1.0 { *; };') -o "$lib/libnsl.so.2" /src/preload/absent.c \
@@ -46,16 +46,15 @@ FROM ${BASE} AS rootfs
 ARG PACKAGES_DATE=
 ENV DEBIAN_FRONTEND=noninteractive
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
-# The daemons' packages are unpacked without their dependencies on Perl, make, cron and init scripts; what their binaries
+# sendmail's packages are unpacked without their dependencies on Perl, make, cron and init scripts; what their binaries
 # link against is installed, but for libnsl2 and libwrap0 (preload/absent.c). Their entries in /var/lib/dpkg/status.d let vulnerability scanners see them.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
         ca-certificates libpython3.13-stdlib m4 openssl python3.13-minimal \
         libdb5.3t64 libldap2 liblockfile1 libsasl2-2 libsasl2-modules libsasl2-modules-db libssl3t64 \
-        dns-root-data liblua5.3-0 libmemcached11t64 libmilter1.0.1 libopendbx1t64 libopendkim11 \
-        librbl1 libunbound8 libvbr2 libpq5 \
+        libpq5 \
     && mkdir /tmp/debs /var/lib/dpkg/status.d \
-    && cd /tmp/debs && apt-get download sendmail-bin sendmail-cf opendkim \
+    && cd /tmp/debs && apt-get download sendmail-bin sendmail-cf \
     && for deb in *.deb; do \
         dpkg-deb --extract "$deb" / ; \
         dpkg-deb --field "$deb" > "/var/lib/dpkg/status.d/$(dpkg-deb --field "$deb" Package)"; \

@@ -1,6 +1,6 @@
 /*
- * Preloaded into sendmail and opendkim, so that both can run without privileges and without a host name or a syslog
- * daemon that someone else has to provide, and that sendmail serves a whole chain:
+ * Preloaded into sendmail, so that it can run without privileges and without a host name or a syslog
+ * daemon that someone else has to provide, and serves a whole chain:
  *
  *   gethostname()  answers POSTROAD_FQDN (sendmail sleeps for 60 s at start where the host's name has no dot);
  *   syslog()       and its relatives send one datagram a message, "<priority>ident[pid]: text", to the unix socket
@@ -23,7 +23,7 @@
  *
  * Rules for everything in here. Logging never holds up mail: a full socket is waited for once, for a second, and
  * after that lines are dropped and counted until one gets through. No locks and no malloc(): sendmail logs from signal
- * handlers, some of which siglongjmp() away, and opendkim logs from many threads. errno is left as it was found.
+ * handlers, some of which siglongjmp() away. errno is left as it was found.
  *
  * gcc -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -o preload.so postroad.c
  */

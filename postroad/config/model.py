@@ -216,6 +216,18 @@ class Dkim(Section):
         2048,
         description="Bits of the RSA keys that are made. Some providers' TXT records hold 2048 at most.",
     )
+    algorithms: tuple[Literal["rsa", "ed25519"], ...] = Field(
+        ("rsa",),
+        description="What signs each message. `ed25519` (RFC 8463) comes beside `rsa`, with"
+        " a key of its own under `SELECTOR-ed25519`: receivers verify the one that they know.",
+    )
+
+    @field_validator("algorithms")
+    @classmethod
+    def _with_rsa(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if "rsa" not in value or len(set(value)) != len(value):
+            refuse("[rsa] or [rsa, ed25519], as many receivers verify rsa alone", found=str(list(value)))
+        return value
 
 
 class Queue(Section):
@@ -372,6 +384,7 @@ class Limits(Section):
     """What one message may be, and one client may do."""
 
     message_size: Size = Field(25 * 2**20, description="Largest message taken, in its encoded form.")
+    header_size: Size = Field(256 * 2**10, description="Largest header of a message, all its fields together.")
     recipients_per_message: WholeNumber = Field(100, ge=1, le=10_000, description="Most recipients of one message.")
     bad_recipients: WholeNumber = Field(
         20,
@@ -661,17 +674,19 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _one_sender_is_signed(self) -> Self:
-        if self.rewrite.sender:
-            at = ("rewrite", "sender")
-            if not self.dkim.enabled:
-                refuse(
-                    "sender only where dkim.enabled is true: who signs also writes the new From:",
-                    at=at,
-                    found=self.rewrite.sender,
-                )
-            if not self.covers(self.rewrite.sender.rpartition("@")[2]):
-                refuse("an address in one of domains (by its name, not by *)", at=at, found=self.rewrite.sender)
+    def _selectors_are_names(self) -> Self:
+        for i, domain in enumerate(self.domains):
+            selector = max(self.selectors(domain), key=len)
+            if max(map(len, selector.split("."))) > 63:
+                at = ("domains", i, "dkim", "selector") if domain.dkim.selector else ("dkim", "selector")
+                refuse("55 characters at most with dkim.algorithms: [rsa, ed25519]", at=at, found=self.selector(domain))
+        return self
+
+    @model_validator(mode="after")
+    def _one_sender_may_send(self) -> Self:
+        sender = self.rewrite.sender
+        if sender and not self.covers(sender.rpartition("@")[2]):
+            refuse("an address in one of domains (by its name, not by *)", at=("rewrite", "sender"), found=sender)
         return self
 
     @property
@@ -703,3 +718,8 @@ class Config(Section):
     def selector(self, domain: Domain) -> str:
         """The selector that this domain is signed under."""
         return domain.dkim.selector or self.dkim.selector
+
+    def selectors(self, domain: Domain) -> dict[str, str]:
+        """The selectors of all keys that sign this domain's mail, each with its algorithm."""
+        selector = self.selector(domain)
+        return {selector if name == "rsa" else f"{selector}-{name}": name for name in self.dkim.algorithms}

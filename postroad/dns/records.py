@@ -99,9 +99,10 @@ def _domains(config: Config, facts: Facts) -> Iterator[Record]:
         if (direct and facts.addresses) or through:
             text = smarthosts.merge(_spf(facts, domain.name, all_="~all", direct=direct), through)
             yield Record(domain.name, "TXT", TTL, text, "SPF: who may send with this domain in the envelope")
-        key = f"{config.selector(domain)}._domainkey.{domain.name}"
-        if key in facts.dkim:
-            yield Record(key, "TXT", TTL, facts.dkim[key], "DKIM: the key that signatures are verified with")
+        for selector in config.selectors(domain):
+            key = f"{selector}._domainkey.{domain.name}"
+            if key in facts.dkim:
+                yield Record(key, "TXT", TTL, facts.dkim[key], "DKIM: the key that signatures are verified with")
         reports = facts.reports or f"postmaster@{domain.name}"
         policy = _dmarc(facts, domain.name)
         if policy or not published(facts, f"_dmarc.{organizational(domain.name)}", DMARC):

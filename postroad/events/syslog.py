@@ -1,4 +1,4 @@
-"""The socket that sendmail and opendkim log to, through the preloaded library (``preload/postroad.c``)."""
+"""The socket that sendmail, through the preloaded library (``preload/postroad.c``), and our own processes log to."""
 
 import os
 import re

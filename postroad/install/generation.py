@@ -32,6 +32,7 @@ from postroad.runtime.paths import (
     QUEUE,
     REDACTION_KEY,
     RUN,
+    SIGNER,
     STATE,
     SUPPRESSED,
 )
@@ -134,10 +135,10 @@ def _build(generation: Path, loaded: Loaded, material: Material) -> None:
     config = loaded.config
     tables, keys = attached.read(), material.keys
     around = _around(tables)
-    for file in files(config, keys, around, base=generation, shared=is_shared()):
+    for file in files(config, keys, around, base=generation):
         system.write(generation / file.path, file.text)
     for key in keys:
-        system.write(generation / "dkim" / key.file, material.pems[key.domain])
+        system.write(generation / "dkim" / key.file, material.pems[key.file])
     system.write(generation / "tls" / "certificate.pem", material.pair.certificate)
     system.write(generation / "tls" / "key.pem", material.pair.key)
     if material.passwords:
@@ -150,20 +151,40 @@ def _build(generation: Path, loaded: Loaded, material: Material) -> None:
     cf = generation / "sendmail.cf"
     env = _environment(config)
     try:
-        system.write(cf, system.run(["m4", "sendmail.mc"], cwd=generation, env=env))
+        system.write(cf, _without_defaults(system.run(["m4", "sendmail.mc"], cwd=generation, env=env)))
         for text in (generation / name for name in ("access", "rewrite")):
             if text.exists():
                 system.run(["makemap", "-C", str(cf), "hash", str(text)], stdin=text.read_text(), env=env)
         # an address test reads the whole configuration: a bad line of sendmail.local_config shows here
         system.run([SENDMAIL, "-C", str(cf), "-bt"], stdin="/quit\n", env=env)
-        if keys:
-            system.run(["opendkim", "-n", "-x", str(generation / "opendkim.conf")], env=env)
     except CommandError as error:
         raise InstallError(f"the rendered configuration is refused: {error}") from error
     system.write(generation / "config.json", config.model_dump_json(indent=1))
     system.write(generation / "recorder.json", json.dumps(recorder(config, material)))
     system.write(generation / "shaping.json", json.dumps(shaping(config)))
     system.write(generation / "plan.json", plan.dumps(make_plan(loaded, material, around, tables.fingerprint)))
+
+
+_DEFAULT_FIELDS = (
+    "H?P?Return-Path:",
+    "H?D?Resent-Date:",
+    "H?F?Resent-From:",
+    "H?x?Full-Name:",
+    "H?M?Resent-Message-Id:",
+)
+
+
+def _without_defaults(cf: str) -> str:
+    """sendmail.cf without the lines of cf/m4/proto.m4 that make sendmail drop or add fields of these names.
+
+    Raises:
+        InstallError: such a line is not there, so sendmail's configuration files are others than this was made for.
+    """
+    lines = cf.split("\n")
+    for field in _DEFAULT_FIELDS:
+        if not any(line.startswith(field) for line in lines):
+            raise InstallError(f"sendmail's own configuration files have changed: no line begins with {field}")
+    return "\n".join(line for line in lines if not line.startswith(_DEFAULT_FIELDS))
 
 
 def surroundings() -> networks.Surroundings:
@@ -180,11 +201,6 @@ def network_warnings(config: Config, around: networks.Surroundings) -> list[str]
     return networks.warnings(config, around, kubernetes="KUBERNETES_SERVICE_HOST" in os.environ)
 
 
-def is_shared() -> bool:
-    """Whether ``/run/postroad`` can be written by its group or others, where opendkim would take no key for safe."""
-    return bool(RUN.stat().st_mode & 0o022)
-
-
 def _others_may_write() -> bool:
     """Whether these are other users, as in a volume that Kubernetes makes: our own group has us, root's has root."""
     found = RUN.stat()
@@ -196,17 +212,16 @@ def make_plan(loaded: Loaded, material: Material, around: networks.Surroundings,
     config = loaded.config
     env = _environment(config)
     processes = []
-    if material.keys:
-        processes.append(
-            plan.Process(
-                name="opendkim",
-                argv=("/usr/sbin/opendkim", "-f", "-x", str(CURRENT / "opendkim.conf")),
-                env=env,
-                socket=str(RUN / "opendkim.sock"),
-                ports=(),
-                reload="SIGUSR1",
-            )
+    processes.append(
+        plan.Process(
+            name="signer",
+            argv=(sys.executable, "-m", "postroad.signer"),
+            env=_python_environment(),
+            socket=str(SIGNER),
+            ports=(),
+            reload="SIGHUP",
         )
+    )
     if config.delivery.tls.mta_sts:
         processes.append(
             plan.Process(

@@ -25,7 +25,7 @@ class Material:
     Attributes:
         watched: the files that were read, with their status: a change to one calls for a new generation.
         keys: the DKIM keys.
-        pems: their content by domain.
+        pems: their content by their ``file``.
         pair: the certificate and its key.
         passwords: SASL's records.
         credentials: what the smarthosts are told, by their names in sendmail.

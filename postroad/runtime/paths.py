@@ -49,6 +49,9 @@ SHAPER_LOCK = RUN / "shaper.lock"
 PACES = STATE / "paces.json"
 """What shaped routes have sent lately. A volume: a restart gives them no more."""
 
+SIGNER = RUN / "signer"
+"""Where sendmail asks about each message: a milter."""
+
 MTA_STS = RUN / "mta-sts"
 """Where sendmail asks for the MTA-STS policies of domains."""
 

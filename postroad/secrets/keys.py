@@ -3,6 +3,7 @@
 The ``openssl`` program does the cryptography: it stands in the image with sendmail's own TLS.
 """
 
+import base64
 import os
 import re
 import stat
@@ -24,6 +25,7 @@ class SigningKey:
         domain: ``d=`` of the signature (RFC 6376).
         selector: ``s=`` of the signature.
         subdomains: senders in its subdomains are signed with it, too.
+        algorithm: ``rsa`` or ``ed25519``.
         path: the private key, PEM.
         given: brought by the person (``key_file``); else ours, in the state volume.
         key: the configuration's key that names it; empty for ours.
@@ -32,6 +34,7 @@ class SigningKey:
     domain: str
     selector: str
     subdomains: bool
+    algorithm: str
     path: Path
     given: bool
     key: str = ""
@@ -39,7 +42,7 @@ class SigningKey:
     @property
     def file(self) -> str:
         """Its file name in a generation: a domain can't hold a slash, so names can't clash."""
-        return f"{self.domain}.private"
+        return f"{self.domain}.private" if self.algorithm == "rsa" else f"{self.domain}.{self.algorithm}.private"
 
 
 def wanted(config: Config, state: Path) -> list[SigningKey]:
@@ -50,22 +53,24 @@ def wanted(config: Config, state: Path) -> list[SigningKey]:
     for i, domain in enumerate(config.domains):
         if domain not in config.named_domains:
             continue
-        selector = config.selector(domain)
-        keys.append(
-            SigningKey(
-                domain=domain.name,
-                selector=selector,
-                subdomains=domain.subdomains,
-                path=domain.dkim.key_file or state / "dkim" / domain.name / f"{selector}.private",
-                given=domain.dkim.key_file is not None,
-                key=f"domains[{i}].dkim.key_file" if domain.dkim.key_file else "",
+        for selector, algorithm in config.selectors(domain).items():
+            given = domain.dkim.key_file if algorithm == "rsa" else None
+            keys.append(
+                SigningKey(
+                    domain=domain.name,
+                    selector=selector,
+                    subdomains=domain.subdomains,
+                    algorithm=algorithm,
+                    path=given or state / "dkim" / domain.name / f"{selector}.private",
+                    given=given is not None,
+                    key=f"domains[{i}].dkim.key_file" if given else "",
+                )
             )
-        )
     return keys
 
 
 def ensure(keys: Sequence[SigningKey], bits: int, *, keep: bool = True) -> dict[str, bytes]:
-    """Make the keys that are missing from the state volume, check all of them, and return their PEM by domain.
+    """Make the keys that are missing from the state volume, check all of them, and return their PEM by ``file``.
 
     Without ``keep`` nothing is written: one key, made for the purpose, stands in for all that are missing.
 
@@ -76,22 +81,24 @@ def ensure(keys: Sequence[SigningKey], bits: int, *, keep: bool = True) -> dict[
     missing = [key for key in keys if not key.given and not os.path.lexists(key.path)]
     if keep:
         for key in missing:
-            system.write(key.path, _make(bits))
+            system.write(key.path, _make(key.algorithm, bits))
         missing = []
-    stand_in = _make(2048).encode() if missing else b""
-    found = named_files.all_of(lambda key: (key.domain, stand_in if key in missing else read(key)), keys)
+    made = {algorithm: _make(algorithm, 2048).encode() for algorithm in {key.algorithm for key in missing}}
+    found = named_files.all_of(lambda key: (key.file, made[key.algorithm] if key in missing else read(key)), keys)
     return dict(found)
 
 
-def _make(bits: int) -> str:
-    return system.run(["openssl", "genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", f"rsa_keygen_bits:{bits}"])
+def _make(algorithm: str, bits: int) -> str:
+    options = ["-pkeyopt", f"rsa_keygen_bits:{bits}"] if algorithm == "rsa" else []
+    return system.run(["openssl", "genpkey", "-quiet", "-algorithm", algorithm.upper(), *options])
 
 
 def read(key: SigningKey) -> bytes:
     """A key's PEM, checked.
 
     Raises:
-        InstallError: it can't be read or parsed, is no RSA key of 1024 bits or more, or others can read it.
+        InstallError: it can't be read or parsed, is of another kind, or an RSA key of less than 1024 bits, or others
+            can read it.
     """
     title = f"At '{key.key}'" if key.given else f"The DKIM key of {key.domain}"
     where = f"{title}: {key.path}"
@@ -107,6 +114,10 @@ def read(key: SigningKey) -> bytes:
         text = system.run(["openssl", "pkey", "-noout", "-check", "-text"], stdin=pem_bytes.decode("ascii", "replace"))
     except CommandError as error:
         raise InstallError(f"{where} is not a private key that openssl can read: give a PEM file") from error
+    if key.algorithm == "ed25519":
+        if not text.startswith("ED25519 Private-Key:"):
+            raise InstallError(f"{where} is not an Ed25519 key: remove it, and the next start makes one")
+        return pem_bytes
     size = re.search(r"^Private-Key: \(([0-9]+) bit, ", text, re.MULTILINE)
     if not size:
         raise InstallError(f"{where} is not an RSA key: receivers verify rsa-sha256 everywhere, other kinds not yet")
@@ -118,5 +129,8 @@ def read(key: SigningKey) -> bytes:
 def record(pem: str) -> str:
     """The TXT record that publishes a private key's public half (RFC 6376, section 3.6.1), unsplit."""
     public = system.run(["openssl", "pkey", "-pubout"], stdin=pem)
-    base64 = "".join(line for line in public.splitlines() if not line.startswith("-----"))
-    return f"v=DKIM1; k=rsa; p={base64}"
+    text = "".join(line for line in public.splitlines() if not line.startswith("-----"))
+    der = base64.b64decode(text)
+    if len(der) < 64:  # RFC 8463 (section 4.2): the key's 32 octets alone; what is before them names the algorithm
+        return f"v=DKIM1; k=ed25519; p={base64.b64encode(der[-32:]).decode()}"
+    return f"v=DKIM1; k=rsa; p={text}"

@@ -55,7 +55,6 @@ class LogThread:
         """From now on, read what these daemons write, and write as this plan says."""
         self._stdout.format = wanted.log_format
         self._stdout.redactor = None if wanted.redact == "none" else Redactor(wanted.redact, self._key(wanted.redact))
-        self._parser.milter = any(process.name == "opendkim" for process in wanted.processes)
         self._parser.message_size = wanted.message_size
         self._journal.enabled = wanted.journal
 

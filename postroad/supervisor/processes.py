@@ -47,7 +47,7 @@ class Child:
 
     def reload(self) -> None:
         """Let it read its files anew."""
-        # a reload of opendkim's leaves its socket; sendmail starts itself anew and is ready when it listens again
+        # a reload of the signer's leaves its socket; sendmail starts itself anew and is ready when it listens again
         self.stale = frozenset().union(*(listening(self.pid, port) for port in self.process.ports))
         self.signal(signal.Signals[self.process.reload])
 

@@ -20,7 +20,7 @@ from postroad.testing import PostroadContainer
 from tests.integration.conftest import HOSTNAME, Relays, letter, send, wait_until
 from tests.internet.internet import TREE, Internet
 
-RECORDER = "/opt/postroad/venv/bin/python3"
+PYTHON = "/opt/postroad/venv/bin/python3"  # the signer, and the recorder
 HEALTHCHECK = "/usr/local/lib/postroad/healthcheck"
 LABELLED = [f"--label={name}={value}" for name, value in TREE.items()]
 Names = Callable[[str], str]
@@ -33,7 +33,7 @@ def attributes(relay: PostroadContainer) -> dict[str, Any]:
 
 
 def pids(relay: PostroadContainer) -> list[int]:
-    """The supervisor's, opendkim's, sendmail's."""
+    """The supervisor's, the signer's, sendmail's."""
     return [int(pid) for pid in relay.shell("head -n 1 /run/postroad/health")[1].split()[1:]]
 
 
@@ -80,7 +80,7 @@ def test_compose_gives_the_same_protection(image: str) -> None:
     assert "ports" not in service
 
 
-def test_health_notices_a_dead_sendmail_and_a_dead_opendkim(start_relay: Relays) -> None:
+def test_health_notices_a_dead_sendmail_and_a_dead_signer(start_relay: Relays) -> None:
     relay = start_relay()
     assert relay.shell(HEALTHCHECK) == (0, "")
     before = len(relay.log().splitlines())
@@ -107,13 +107,24 @@ def test_a_killed_daemon_is_started_again(position: int, start_relay: Relays, in
 
 def test_a_daemon_that_keeps_dying_ends_the_container(start_relay: Relays) -> None:
     relay = start_relay()
-    relay.shell("mv /run/postroad/current/opendkim.conf /run/postroad/gone; kill -9 " + str(pids(relay)[1]))
+    relay.shell("mv /run/postroad/current/signer.json /run/postroad/gone; kill -9 " + str(pids(relay)[1]))
     wait_until(lambda: attributes(relay)["State"]["Status"] == "exited", timeout=90)
     assert attributes(relay)["State"]["ExitCode"] == 1
     assert "giving up" in notices(relay)
 
 
-def test_without_opendkim_mail_is_put_off_and_never_sent_unsigned(start_relay: Relays, internet: Internet) -> None:
+def test_while_the_signer_hangs_mail_is_put_off(start_relay: Relays, internet: Internet) -> None:
+    relay = start_relay()
+    relay.shell(f"kill -STOP {pids(relay)[1]}")
+    with smtplib.SMTP(relay.host, relay.port, timeout=90) as smtp:
+        with pytest.raises(smtplib.SMTPResponseException) as refused:
+            smtp.send_message(letter())
+        assert refused.value.smtp_code == 451
+    relay.shell(f"kill -CONT {pids(relay)[1]}")
+    assert internet.wait_for_message(send(relay, letter())).verdict("dkim") == "pass"
+
+
+def test_without_the_signer_mail_is_put_off_and_never_sent_unsigned(start_relay: Relays, internet: Internet) -> None:
     relay = start_relay()
     with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
         relay.get_wrapped_container().kill(signal.SIGSTOP)  # the supervisor: nothing is started again
@@ -125,13 +136,14 @@ def test_without_opendkim_mail_is_put_off_and_never_sent_unsigned(start_relay: R
         send(relay, letter())
     assert refused.value.smtp_code == 451
     relay.get_wrapped_container().kill(signal.SIGCONT)
-    wait_until(lambda: "opendkim runs again" in notices(relay))
+    wait_until(lambda: "signer runs again" in notices(relay))
     assert internet.wait_for_message(send(relay, letter())).verdict("dkim") == "pass"
 
 
 def test_without_its_key_mail_is_put_off(start_relay: Relays) -> None:
     relay = start_relay()
     relay.shell("rm /run/postroad/current/dkim/*.private")
+    relay.shell(f"kill -9 {pids(relay)[1]}")  # what it has read it keeps
     with pytest.raises(smtplib.SMTPResponseException) as refused:
         send(relay, letter())
     assert refused.value.smtp_code == 451
@@ -264,7 +276,7 @@ def test_reloads_that_come_during_a_reload_leave_one_of_each_daemon(
     while "reloaded (" not in notices(relay):
         relay.get_wrapped_container().kill(signal.SIGHUP)
     relay.command("reload")
-    assert sorted(daemons(relay)) == [RECORDER, "/usr/sbin/opendkim", "sendmail:"]
+    assert sorted(daemons(relay)) == [PYTHON, PYTHON, "sendmail:"]
     assert "Address already in use" not in relay.log()
     internet.publish_sender(HOSTNAME, relay.address, dkim=relay.dkim_records())
     assert internet.wait_for_message(send(relay, letter())).verdict("dkim") == "pass"
@@ -272,7 +284,7 @@ def test_reloads_that_come_during_a_reload_leave_one_of_each_daemon(
 
 def test_the_reload_command_answers_for_its_own_reload_and_not_for_one_under_way(start_relay: Relays) -> None:
     relay = start_relay(publish=False, dkim={"enabled": False})
-    supervisor, sendmail = pids(relay)
+    supervisor, _, sendmail = pids(relay)
     current = relay.shell("readlink /run/postroad/current")[1]
     relay.shell(f"kill -STOP {sendmail}")  # the first reload has to wait for it
     relay.shell(f"kill -HUP {supervisor}")
@@ -296,7 +308,7 @@ def test_the_reload_command_returns_when_the_configuration_is_in_force(start_rel
         'hostname: "mail.sender.example" -> "new.sender.example"',
         "reloaded",
     ]
-    assert sorted(daemons(relay)) == [RECORDER, "sendmail:"]
+    assert sorted(daemons(relay)) == sorted([PYTHON, PYTHON, "sendmail:"])
     with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
         assert smtp.ehlo()[1].startswith(b"new.sender.example ")
     path.write_text("limits: {recipient_per_message: 2}\n")
@@ -344,7 +356,7 @@ def test_a_full_tmpfs_ends_nothing(start_relay: Relays, internet: Internet) -> N
     assert "the configuration in force stays: the container's log says why" in said
     assert relay.shell(HEALTHCHECK) == (0, "")
     relay.shell(f"kill -9 {old[1]}")
-    wait_until(lambda: "opendkim runs again" in notices(relay))
+    wait_until(lambda: "signer runs again" in notices(relay))
     assert internet.wait_for_message(send(relay, letter())).verdict("dkim") == "pass"
     relay.get_wrapped_container().stop(timeout=20)
     assert attributes(relay)["State"]["ExitCode"] == 0

@@ -129,15 +129,9 @@ def test_unknown_names_do_not(name: str) -> None:
 
 FREE = frozenset(
     {
-        *("HELP_FILE", "confCACERT_PATH", "confDELAY_LA", "confDONT_PROBE_INTERFACES"),
-        *(
-            "confDOUBLE_BOUNCE_ADDRESS",
-            "confMAX_NOOP_COMMANDS",
-            "confPRIVACY_FLAGS",
-            "confQUEUE_LA",
-            "confREFUSE_LA",
-            "confRELAY_MSG",
-        ),
+        *("HELP_FILE", "confCACERT_PATH", "confDELAY_LA", "confDONT_PROBE_INTERFACES", "confMAX_HOP"),
+        *("confDOUBLE_BOUNCE_ADDRESS", "confPRIVACY_FLAGS", "confQUEUE_LA", "confREFUSE_LA", "confRELAY_MSG"),
+        *("confMAX_NOOP_COMMANDS",),
         *("confSMTP_LOGIN_MSG", "confTO_IDENT"),
         *("confTO_CONNECT", "confTO_HELO", "confTO_ICONNECT", "confTO_INITIAL"),
         *("confCIPHER_LIST", "confCLIENT_SSL_OPTIONS", "confSERVER_SSL_OPTIONS", "confTLS_SRV_OPTIONS"),
