@@ -34,6 +34,8 @@ SHORT = True
 VICTIM = "victim@postroad-test.example"
 STRANGE_SENDER = "stranger@postroad-test.example"
 STRANGER = "127.0.0.2"
+FOR_PORTS = 2.0
+"""Seconds that are left for the ports where the rules do not answer, as without any DNS."""
 ELSEWHERE = tuple(
     ipaddress.ip_address(text)
     for text in (
@@ -74,7 +76,7 @@ def run(context: Context) -> Iterator[Finding]:
     config, around = context.config, surroundings()
     who, to = senders(config), recipients(config)
     strangers = outsiders(config, around)
-    accepted, problem = ask_rules(strangers, who, to, timeout=context.left)
+    accepted, problem = ask_rules(strangers, who, to, timeout=context.left - FOR_PORTS)
     live: list[Attempt] = []
     untried: list[str] = []
     if not context.short:
