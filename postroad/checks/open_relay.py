@@ -36,6 +36,8 @@ VICTIM = "victim@postroad-test.example"
 STRANGE_SENDER = "stranger@postroad-test.example"
 ITSELF = "0"
 """What sendmail has for the address of a client that has none: ``postroad send``'s session on a pipe."""
+FOR_PORTS = 2.0
+"""Seconds that are left for the ports where the rules do not answer, as without any DNS."""
 ELSEWHERE = tuple(
     ipaddress.ip_address(text)
     for text in (
@@ -78,7 +80,7 @@ def run(context: Context) -> Iterator[Finding]:
     config, around = context.config, surroundings()
     who, to = senders(config), recipients(config)
     strangers = outsiders(config, around)
-    accepted, problem = ask_rules(strangers, who, to, timeout=context.left)
+    accepted, problem = ask_rules(strangers, who, to, timeout=context.left - FOR_PORTS)
     live: list[Attempt] = []
     untried: list[str] = []
     if not context.short:

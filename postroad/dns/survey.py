@@ -9,6 +9,7 @@ from postroad.dns import dkim_record, dmarc_record, spf
 from postroad.dns.records import DMARC, SPF, Facts, Record, expected, is_version, published, questions
 from postroad.dns.resolver import Answer, Question, Resolver
 from postroad.dns.spf_check import Result, cost, evaluate
+from postroad.dns.spf_disputed import disputed
 from postroad.dns.spf_grammar import faults
 
 KINDS = (SPF, DMARC, "v=TLSRPTv1")
@@ -125,6 +126,7 @@ def _notes(record: Record, answer: Answer, rivals: Sequence[str], resolver: Reso
         count = cost(resolver, record.value, record.name)
         wrong = faults(record.value)
         notes += [f"Mend this by hand, for receivers take the whole record for an error: {fault}." for fault in wrong]
+        notes += [] if wrong else [f"Not all receivers take it: {each}." for each in disputed(record.value)]
         if count.problem and not wrong:
             parts = "; ".join(f"{term} costs {lookups}" for term, lookups in count.parts if lookups > 1)
             notes.append(f"{count.problem[:1].upper()}{count.problem[1:]}.{f' {parts}.' if parts else ''}")
