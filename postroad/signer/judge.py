@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from postroad.install import signing
+from postroad.runtime import signing
 from postroad.signer import protocol, sign
 from postroad.signer.keys import PrivateKey
 from postroad.signer.policy import Acceptance, Message, Refusal, decide

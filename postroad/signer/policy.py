@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from postroad.install.signing import Domain, Settings
+from postroad.runtime.signing import Domain, Settings
 from postroad.signer import rewriting
 from postroad.signer.addresses import FieldError, Mailbox, mailboxes, recipients
 

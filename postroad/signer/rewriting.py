@@ -1,6 +1,6 @@
 """Addresses that leave as others (``rewrite`` of the configuration). The rules of sendmail.mc do it to the envelope."""
 
-from postroad.install.signing import Rewriting
+from postroad.runtime.signing import Rewriting
 from postroad.signer.addresses import Mailbox
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from postroad.install.signing import Domain, Rewriting, Settings
+from postroad.runtime.signing import Domain, Rewriting, Settings
 from postroad.signer.policy import Acceptance, Change, Message, Refusal, decide
 
 NO_REWRITING = Rewriting(add_domain="", masquerade_domains=(), masquerade_as="", addresses={}, sender="")

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from postroad.install.signing import Key, Settings
+from postroad.runtime.signing import Key, Settings
 from postroad.signer import protocol
 from postroad.signer.judge import Judge
 from postroad.signer.keys import PrivateKey
