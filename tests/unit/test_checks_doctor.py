@@ -97,7 +97,7 @@ def test_an_exception_comes_where_the_result_is_taken() -> None:
 
 def test_the_checks_have_names_of_their_own() -> None:
     names = [each.ID for each in CHECKS]
-    assert len(set(names)) == len(names) == 15
+    assert len(set(names)) == len(names) == 16
     assert {each.ID for each in CHECKS if not each.SHORT} == {"mx", "starttls", "blocklists", "clock"}
 
 
