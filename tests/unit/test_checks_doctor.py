@@ -96,14 +96,9 @@ def test_an_exception_comes_where_the_result_is_taken() -> None:
 
 def test_the_checks_have_names_of_their_own() -> None:
     names = [each.ID for each in CHECKS]
-<<<<<<< HEAD
     assert len(set(names)) == len(names) == 20
     beside = {"mx", "starttls", "blocklists", "clock", "mta-sts", "bimi", "senders", "clients"}
     assert {each.ID for each in CHECKS if not each.SHORT} == beside
-=======
-    assert len(set(names)) == len(names) == 16
-    assert {each.ID for each in CHECKS if not each.SHORT} == {"mx", "starttls", "blocklists", "clock"}
->>>>>>> b7ea07e1bd66ac3c3c05ba398f881ca35b4e1ac4
 
 
 def test_a_finding_in_a_line_and_as_json() -> None:
