@@ -78,7 +78,7 @@ def test_a_second_container_on_a_state_volume_is_refused_until_the_first_is_gone
 
 def test_the_script_of_running_md_completes_on_the_host(start_relay: Relays, tmp_path: Path) -> None:
     relay = start_relay(publish=False)
-    (text,) = re.findall(r"```sh\n(.*?)```", Path("docs/running.md").read_text(), re.DOTALL)
+    (text,) = re.findall(r"```bash\n(.*?)```", Path("docs/running.md").read_text(), re.DOTALL)
     (tmp_path / "postroad").write_text(text)
     (tmp_path / "postroad").chmod(0o755)
     script = """

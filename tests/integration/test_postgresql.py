@@ -138,9 +138,9 @@ FROZEN = """
 from pathlib import Path
 import postroad.recorder.__main__ as recorder
 recorder.PATIENCE = 1.0
-def again():
+def again(_):
     raise SystemExit(json.dumps("anew"))
-recorder.begin_anew = again
+recorder.Recorder.begin_anew = again
 one = recorder.Recorder({**json.loads(Path("/run/postroad/current/recorder.json").read_text()), "http": None})
 try:
     one.run()
