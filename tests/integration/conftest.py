@@ -59,7 +59,7 @@ def zones(internet: Internet) -> Internet:
     internet.add_zone("closed.example")
     # a secondary whose primary is nowhere
     lame = '{ type secondary; primaries { 127.0.0.9 port 9; }; file "servfail"; };'
-    internet.dns.run("rndc", "addzone", "servfail.example", lame)
+    internet.add_zone_with("servfail.example", lame)
     closed = '{ type primary; file "/var/cache/bind/closed.example.zone"; allow-query { none; }; };'
     internet.dns.run("rndc", "modzone", "closed.example", closed)
     return internet

@@ -68,6 +68,7 @@ def inside(image: str) -> Callable[[str], Any]:
             entrypoint="/usr/bin/python3",
             command=["-c", f"{READER}{code}\nprint(json.dumps(got))"],
             remove=True,
+            tmpfs={"/var/spool/mqueue": "", "/var/lib/postroad": ""},  # else volumes without a name stay
             network_mode="none",
             read_only=True,
             cap_drop=["ALL"],

@@ -268,6 +268,14 @@ class Internet:
         """Be authoritative for these zones, with DNSSEC if ``signed``; those that exist stay as they are."""
         self.dns.run("zone", "sign" if signed else "add", *names)
 
+    def add_zone_with(self, name: str, options: str) -> None:
+        """Add a zone with these options, as BIND's configuration has them; one that exists stays as it is."""
+        try:
+            self.dns.run("rndc", "addzone", name, options)
+        except RuntimeError as error:
+            if "already exists" not in str(error):
+                raise
+
     def publish(self, name: str, rtype: str, *values: str, ttl: int = 0) -> None:
         """Make these all the records of this name and type; a TXT value is the plain text, unsplit.
 

@@ -126,8 +126,8 @@ def publish(internet: Internet, host: Host, states: Sequence[State]) -> list[dic
     silent = internet.add_app()
     silent.run("sh", "-c", f"python3 -c '{SILENT}' >/dev/null 2>&1 & until [ -e /tmp/up ]; do sleep 0.05; done")
     internet.add_zone("18.198.in-addr.arpa", "7.5.0.0.8.b.d.0.1.0.0.2.ip6.arpa", *(values["d"] for values in given))
-    _addzone(internet, "servfail.example", '{ type secondary; primaries { 127.0.0.9 port 9; }; file "servfail"; };')
-    _addzone(internet, "silent.example", f"{{ type static-stub; server-addresses {{ {silent.address}; }}; }};")
+    internet.add_zone_with("servfail.example", '{ type secondary; primaries { 127.0.0.9 port 9; }; file "servfail"; };')
+    internet.add_zone_with("silent.example", f"{{ type static-stub; server-addresses {{ {silent.address}; }}; }};")
     for state, values in zip(states, given, strict=True):
         lines: dict[bool, list[str]] = {
             True: [],
@@ -139,14 +139,6 @@ def publish(internet: Internet, host: Host, states: Sequence[State]) -> list[dic
         reverse = [line + "\nsend" for line in lines[True]]
         internet.dns.run("zone", "update", "\n".join([*reverse, *lines[False], "send"]))
     return given
-
-
-def _addzone(internet: Internet, name: str, options: str) -> None:
-    try:
-        internet.dns.run("rndc", "addzone", name, options)
-    except RuntimeError as error:
-        if "already exists" not in str(error):
-            raise
 
 
 def _line(name: str, rtype: str, value: str) -> str:
