@@ -238,7 +238,7 @@ def try_ports(
     for address, port in listening([table.read_text() for table in tables]):
         limit = max(min(timeout, 5.0 if port in known else 2.0), 0.5)
         try:
-            attempts += _session(address, port, who, to, limit)
+            attempts += _session(address, port, who, to, limit, tls=port == config.listeners.submissions)
         except (OSError, smtplib.SMTPException) as error:
             if port in known:
                 untried.append(f"port {port}: {error or type(error).__name__}")
@@ -249,12 +249,14 @@ def _explicit(config: Config) -> list[networks.Network]:
     return [net for net in config.clients.networks if not isinstance(net, str) and not is_too_wide(net)]
 
 
-def _session(address: str, port: int, who: Sequence[str], to: Sequence[str], limit: float) -> list[Attempt]:
-    # what is no SMTP in the clear may be implicit TLS
+def _session(
+    address: str, port: int, who: Sequence[str], to: Sequence[str], limit: float, *, tls: bool
+) -> list[Attempt]:
+    # what is not what it should be, or is not known, may be the other: SMTP in the clear, or within TLS
     try:
-        smtp = _connect(address, port, limit, tls=False)
+        smtp = _connect(address, port, limit, tls=tls)
     except (OSError, smtplib.SMTPException):
-        smtp = _connect(address, port, limit, tls=True)
+        smtp = _connect(address, port, limit, tls=not tls)
     attempts: list[Attempt] = []
     with smtp:
         try:
