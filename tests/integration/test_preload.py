@@ -68,12 +68,16 @@ def inside(image: str) -> Callable[[str], Any]:
             entrypoint="/usr/bin/python3",
             command=["-c", f"{READER}{code}\nprint(json.dumps(got))"],
             remove=True,
-            tmpfs={"/var/spool/mqueue": "", "/var/lib/postroad": ""},  # else volumes without a name stay
             network_mode="none",
             read_only=True,
             cap_drop=["ALL"],
             security_opt=["no-new-privileges:true"],
-            tmpfs={"/run/postroad": "mode=0700,uid=2525,gid=2525"},
+            tmpfs={
+                "/run/postroad": "mode=0700,uid=2525,gid=2525",
+                # else volumes without a name would stay
+                "/var/spool/mqueue": "",
+                "/var/lib/postroad": "",
+            },
             hostname="short",
         )
         return json.loads(output)
