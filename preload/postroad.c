@@ -17,6 +17,7 @@
  *   fork(), wait() make the delivery of a message in the background one fork and not two;
  *   exit()         in a forked child leaves out what libraries do at the end: a child a connection and one a message would
  *                  each free, one by one, what the kernel frees at once;
+ *   bind(), accept(), getpeername(), getsockname()  also know inner doors (doors.c);
  *   fsync(), unlink()  also save the names of new files in the queue, and delete a message in the order that leaves
  *                  none without its body, whenever the power fails.
  *
@@ -24,7 +25,7 @@
  * after that lines are dropped and counted until one gets through. No locks and no malloc(): sendmail logs from signal
  * handlers, some of which siglongjmp() away, and opendkim logs from many threads. errno is left as it was found.
  *
- * gcc -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -o preload.so postroad.c
+ * gcc -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -o preload.so postroad.c doors.c
  */
 
 #define _GNU_SOURCE
@@ -57,7 +58,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define EXPORT __attribute__((visibility("default")))
+#include "doors.h"
 
 enum {
 	USUAL_LENGTH = 2048,     /* sendmail cuts its own lines at 1 KB */
@@ -316,6 +317,8 @@ accept(int descriptor, struct sockaddr *peer, socklen_t *length)
 		errno = ENOSYS;
 		return -1;
 	}
+	if (door_accept(descriptor, peer, length, &accepted))
+		return accepted;
 	accepted = next(descriptor, peer, length);
 	if (accepted >= 0)
 		send_at_once(accepted, peer);
@@ -539,7 +542,13 @@ fsync(int descriptor)
 	if (length <= 0)
 		return 0;
 	path[length] = '\0';
-	return is_queue_file(path, 'q') ? sync_folder(path, next) : 0;
+	if (!is_queue_file(path, 'q'))
+		return 0;
+	if (sync_folder(path, next) != 0)
+		return -1;
+	if (role == SERVER) /* what serves a client; a delivery that is forked has nobody to tell */
+		door_tell_saved(strrchr(path, '/') + 1);
+	return 0;
 }
 
 /*

@@ -142,12 +142,6 @@ class Listeners(Section):
     smtp: Port | None = Field(25, description="Port for `clients.networks`, and for `clients.users` after STARTTLS.")
     submission: Port | None = Field(587, description="Port for `clients.users` alone, after STARTTLS.")
     submissions: Port | None = Field(465, description="Port for `clients.users` alone, encrypted from the start.")
-    bulk: Port | None = Field(
-        None,
-        description="Port for whom `smtp` is for, whose messages are delivered before they are answered: for programs"
-        " that send many over few connections.",
-        examples=[2526],
-    )
 
     @model_validator(mode="after")
     def _open(self) -> Self:
@@ -156,8 +150,8 @@ class Listeners(Section):
             if (port := getattr(self, name)) in ports:
                 refuse("each port once", at=(name,), found=str(port))
             ports += [port] if port else []
-        if not any((self.smtp, self.submission, self.submissions)):
-            refuse("at least one port besides bulk", found="null for each")
+        if not ports:
+            refuse("at least one port", found="null for each")
         return self
 
 

@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 from pydantic_settings.sources.utils import parse_env_vars
 
-from postroad.config.keys import PREFIX, keys
+from postroad.config.keys import PREFIX, REMOVED, keys
 from postroad.config.section import Section
 
 CONFIG_PATH = f"{PREFIX}CONFIG"
@@ -148,6 +148,9 @@ def shown(path: Path) -> str:
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
+    key = name.upper().removesuffix("_FILE").removeprefix(PREFIX).replace("__", ".").lower()
+    if removed := REMOVED.get(key):
+        return f"At {name[:100]!r}: removed; {removed}"
     # without the prefix, which would make them all look alike
     words = [variable.removeprefix(PREFIX) for variable in (*known, *RESERVED)]
     near = difflib.get_close_matches(name.upper().removeprefix(PREFIX)[:100], words, n=1)

@@ -52,18 +52,18 @@ def parse_datagram(data: bytes, time: float) -> LogLine:
     )
 
 
-def format_datagram(level: str, text: str) -> bytes:
+def format_datagram(level: str, text: str, program: str = "postroad") -> bytes:
     """A line of Postroad's own, from this process, as ``parse_datagram`` reads it: facility mail, a level's name."""
-    return f"<{MAIL << 3 | LEVELS.index(level)}>postroad[{os.getpid()}]: {text}".encode()
+    return f"<{MAIL << 3 | LEVELS.index(level)}>{program}[{os.getpid()}]: {text}".encode()
 
 
-def tell(path: Path, level: str, message: str, patience: float = 0.0) -> None:
+def tell(path: Path, level: str, message: str, patience: float = 0.0, program: str = "postroad") -> None:
     """Give the log socket at ``path`` such a line; it may be lost: a full one is waited for so many seconds."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
             log.settimeout(patience)
             log.connect(str(path))
-            log.send(format_datagram(level, message.replace("\n", " "))[:2000])
+            log.send(format_datagram(level, message.replace("\n", " "), program)[:2000])
     except OSError:
         return
 

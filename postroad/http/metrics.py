@@ -29,7 +29,7 @@ PROVIDERS = {
     "mailru": ("mail.ru",),
 }
 """Who receives, by the suffix of the MX host; everybody else is ``other``."""
-DAEMONS = frozenset(("sendmail", "sendmail-bulk", "opendkim", "recorder", "mta-sts"))
+DAEMONS = frozenset(("sendmail", "front", "opendkim", "recorder", "mta-sts"))
 RULESETS = frozenset(("check_relay", "check_mail", "check_rcpt", "check_data", "check_eoh", "tls_client", "milter"))
 BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
 """Upper bounds of the delay from acceptance to delivery, in seconds; sendmail logs whole ones."""

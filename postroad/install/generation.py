@@ -20,11 +20,23 @@ from postroad.config.model import Config
 from postroad.config.names import host_and_port
 from postroad.config.values import format_duration
 from postroad.errors import CommandError, InstallError
-from postroad.runtime import plan
-from postroad.runtime.paths import BRAKED, CURRENT, LOG_SOCKET, MTA_STS, QUEUE, REDACTION_KEY, RUN, STATE, SUPPRESSED
+from postroad.runtime import front, plan
+from postroad.runtime.paths import (
+    BRAKED,
+    CURRENT,
+    FRONT,
+    LOG_SOCKET,
+    MTA_STS,
+    QUEUE,
+    REDACTION_KEY,
+    RUN,
+    STATE,
+    SUPPRESSED,
+    door,
+)
 from postroad.secrets import certificate, users, webhooks
 from postroad.secrets import keys as dkim
-from postroad.sendmail import listeners, networks, outbound
+from postroad.sendmail import networks, outbound
 from postroad.sendmail.files import files
 
 SENDMAIL = "/usr/sbin/sendmail"
@@ -167,6 +179,7 @@ def _build(generation: Path, config: Config, material: Material) -> None:
     system.write(generation / "config.json", config.model_dump_json(indent=1))
     system.write(generation / "recorder.json", json.dumps(recorder(config)))
     system.write(generation / "shaping.json", json.dumps(shaping(config)))
+    system.write(generation / "front.json", front.dumps(front_settings(config)))
     system.write(generation / "plan.json", plan.dumps(make_plan(config, material, around)))
 
 
@@ -224,19 +237,22 @@ def make_plan(config: Config, material: Material, around: networks.Surroundings)
             ),
             env=env,
             socket="",
-            ports=tuple(port for name, port in config.listeners if port and name != "bulk"),
+            ports=tuple(port for name, port in config.listeners if port and name != "smtp"),
             reload="SIGHUP",
+            doors=tuple(map(str, map(door, front.DOORS))) if config.listeners.smtp else (),
         )
     )
-    if options := listeners.bulk(config, around):
+    if config.listeners.smtp:
         processes.append(
             plan.Process(
-                name="sendmail-bulk",
-                argv=(SENDMAIL, "-C", str(CURRENT / "sendmail.cf"), "-bD", *options),
-                env=env,
+                name="front",
+                argv=(sys.executable, "-m", "postroad.front"),
+                env=_python_environment(),
                 socket="",
-                ports=(config.listeners.bulk or 0,),
+                ports=(config.listeners.smtp,),
                 reload="SIGHUP",
+                doors=(str(FRONT),),
+                listens=("inet6" if around.has_ipv6 else "inet", config.listeners.smtp),
             )
         )
     # also where routes are no more: what waits in their directories is taken from there
@@ -303,6 +319,22 @@ def _authorities(material: Material) -> dict[str, str]:
         return {}
     digest = hashlib.sha256(material.authorities.encode()).hexdigest()
     return {"SSL_CERT_FILE": str(CURRENT / "ca.pem"), "POSTROAD_AUTHORITIES": digest}
+
+
+def front_settings(config: Config) -> front.Settings:
+    """What the front needs to know."""
+    return front.Settings(
+        hostname=config.hostname,
+        inet6=surroundings().has_ipv6,
+        # a route with limits has a queue of its own, and a message for two routes is two messages
+        early=not outbound.shaped(config.delivery),
+        transparent=bool(config.sendmail.features or config.sendmail.local_config.strip()),
+        connections_per_client=config.limits.connections_per_client,
+        connections_per_minute=config.limits.connections_per_minute,
+        users=bool(config.clients.users),
+        sendmail=SENDMAIL,
+        env=_environment(config),
+    )
 
 
 def shaping(config: Config) -> dict[str, object]:

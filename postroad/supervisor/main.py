@@ -287,6 +287,7 @@ class Supervisor:
                 child.reload()
             self._await_ready(child)
         for child in gone:
+            child.close()
             self._end(child)
         self.children = new
         self._enter(State.READY if all(child.pid for child in self._essential()) else State.DEGRADED)
@@ -315,6 +316,7 @@ class Supervisor:
         for child in self.children:
             if child not in last:
                 child.signal(signal.SIGTERM)
+                child.close()
         shutdown = Shutdown(grace, frozenset(child.pid for child in last))
         while not shutdown.done():
             self._drain(0.05)

@@ -34,8 +34,8 @@ USERS = [
     },
 ]
 DOMAINS = ["sender.example", {"name": "other.example", "subdomains": True}]
-DOORS = ("smtp", "submission", "submissions", "bulk")
-OPEN = {"smtp", "bulk"}  # to trusted networks
+DOORS = ("smtp", "submission", "submissions")
+OPEN = {"smtp"}  # to trusted networks
 
 NEIGHBOUR = """
 import json, smtplib, ssl, sys
@@ -91,7 +91,7 @@ def doors(image: str, internet: Internet, folder: Path, request: pytest.FixtureR
     relays = Relays(image, internet)
     with relays.stack:
         request.node.stash[RELAYS] = relays.started
-        yield relays(**configuration(folder, listeners={"bulk": 2526}))
+        yield relays(**configuration(folder))
 
 
 def unverified() -> ssl.SSLContext:
@@ -210,7 +210,7 @@ def test_a_wrong_password_or_user_opens_no_door(user: str, password: str, start_
 
 
 def test_without_users_auth_is_not_offered_and_the_doors_for_users_stay_shut(start_relay: Relays, app: Host) -> None:
-    relay = start_relay(publish=False, listeners={"bulk": 2526})
+    relay = start_relay(publish=False)
     for door in DOORS:
         with enter(relay, door) as smtp:
             assert not smtp.has_extn("auth")
@@ -324,7 +324,7 @@ def test_tls_1_2_and_up_with_modern_ciphers(
     context = unverified()
     context.set_ciphers(ciphers)
     context.minimum_version = context.maximum_version = version
-    for door in ("smtp", "submissions", "bulk"):
+    for door in ("smtp", "submissions"):
         if welcome:
             with enter(doors, door, context=context) as smtp:
                 assert isinstance(smtp.sock, ssl.SSLSocket)

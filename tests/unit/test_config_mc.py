@@ -132,7 +132,7 @@ FREE = frozenset(
         *("HELP_FILE", "confCACERT_PATH", "confDELAY_LA", "confDONT_PROBE_INTERFACES"),
         *("confDOUBLE_BOUNCE_ADDRESS", "confPRIVACY_FLAGS", "confQUEUE_LA", "confREFUSE_LA", "confRELAY_MSG"),
         *("confSMTP_LOGIN_MSG", "confTO_IDENT"),
-        *("confTO_CONNECT", "confTO_HELO", "confTO_ICONNECT", "confTO_INITIAL"),
+        *("confTO_CONNECT", "confTO_HELO", "confTO_HOSTSTATUS", "confTO_ICONNECT", "confTO_INITIAL"),
         *("confCIPHER_LIST", "confCLIENT_SSL_OPTIONS", "confSERVER_SSL_OPTIONS", "confTLS_SRV_OPTIONS"),
     }
 )

@@ -1,0 +1,68 @@
+"""How much may be under way at once, by what this container may use."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+MOST = 150
+LEAST = 12
+OTHERS = 40
+"""Processes that are not the front's sessions: the daemons, their threads, runs of the queue, a person's commands."""
+SIZE = 1_400_000
+"""Octets that a session takes while it waits for its receiver, which it shares with none (PSS)."""
+REST = 60 << 20
+"""Octets of memory that all else takes."""
+
+_MEMORY = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+_PROCESSES = ("/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max")
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Most of each at once.
+
+    Attributes:
+        sessions: sessions of sendmail's, all together.
+        delivering: those that deliver, and those that are their clients' own, before more mail goes into the queue.
+        own: those that are their clients' own.
+        busy: those in which a transaction is under way.
+        runs: runs of the queue for what went there.
+    """
+
+    sessions: int
+    delivering: int
+    own: int
+    busy: int
+    runs: int
+
+
+def bounds(memory: int | None, processes: int | None) -> Bounds:
+    """The bounds for so much memory, in octets, and so many processes; None: no limit."""
+    sessions = MOST
+    if processes is not None:
+        sessions = min(sessions, processes - OTHERS)
+    if memory is not None:
+        sessions = min(sessions, (memory - REST) // SIZE)
+    sessions = max(sessions, LEAST)
+    return Bounds(
+        sessions=sessions,
+        delivering=sessions * 2 // 3,
+        own=sessions // 2,
+        busy=sessions // 2,
+        runs=max(4, min(sessions // 8, 16)),
+    )
+
+
+def here() -> Bounds:
+    """The bounds for this container."""
+    return bounds(_limit(_MEMORY), _limit(_PROCESSES))
+
+
+def _limit(files: tuple[str, ...]) -> int | None:
+    for name in files:
+        try:
+            text = Path(name).read_text().strip()
+        except OSError:
+            continue
+        # version 1 says "no limit" by a number that no machine has
+        return int(text) if text.isdigit() and int(text) < 1 << 60 else None
+    return None

@@ -1,0 +1,89 @@
+"""Messages that went into the queue for want of room, and sendmail's runs that take them from there.
+
+A run takes the messages of one domain, a few at a time, so that they share a connection. Half of the room is for
+domains that take mail quickly: those that let a run wait, or are not known, share the rest, however many there are.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+BATCH = 20
+"""Messages a run."""
+SLOW = 10.0
+"""Seconds after which a run, and its domain, counts as slow."""
+PER_DOMAIN = 4
+"""Runs for one domain at once."""
+REMEMBERED = 1000
+"""Domains that were quick."""
+MOST = 50_000
+"""Messages that may wait here; those above wait for a regular run of the queue."""
+
+
+@dataclass
+class Run:
+    """A run of the queue."""
+
+    domain: str
+    began: float
+    ids: list[str] = field(default_factory=list)
+
+
+class Runs:
+    """Which messages wait, and which runs are under way. No I/O: ``start`` is handed in."""
+
+    def __init__(self, most: int, start: Callable[[Run], bool]) -> None:
+        """Begin with none.
+
+        Args:
+            most: runs at once.
+            start: starts one; False: it could not be started.
+        """
+        self.most = most
+        self.running: list[Run] = []
+        self.waiting = 0
+        self._start = start
+        self._domains: OrderedDict[str, list[str]] = OrderedDict()
+        self._quick: OrderedDict[str, None] = OrderedDict()
+
+    def add(self, queue_id: str, domains: list[str], now: float) -> None:
+        """A message has gone into the queue."""
+        if self.waiting >= MOST:
+            return
+        self._domains.setdefault(domains[0] if domains else "", []).append(queue_id)
+        self.waiting += 1
+        self.fill(now)
+
+    def ended(self, run: Run, now: float) -> None:
+        """A run has ended."""
+        self.running.remove(run)
+        self._quick.pop(run.domain, None)
+        if now - run.began < SLOW:
+            self._quick[run.domain] = None
+            if len(self._quick) > REMEMBERED:
+                self._quick.popitem(last=False)
+        self.fill(now)
+
+    def fill(self, now: float) -> None:
+        """Start what there is room for."""
+        for domain in list(self._domains):
+            if len(self.running) >= self.most:
+                return
+            if not self._may_run(domain, now):
+                continue
+            ids = self._domains.pop(domain)
+            run = Run(domain, now, ids[:BATCH])
+            if ids[BATCH:]:
+                self._domains[domain] = ids[BATCH:]  # the others first
+            self.waiting -= len(run.ids)
+            self.running.append(run)
+            if not self._start(run):
+                self.running.remove(run)
+
+    def _may_run(self, domain: str, now: float) -> bool:
+        if sum(run.domain == domain for run in self.running) >= min(PER_DOMAIN, self.most // 2):
+            return False
+        if domain in self._quick:
+            return True
+        slow = sum(run.domain not in self._quick or now - run.began > SLOW for run in self.running)
+        return slow < self.most // 2

@@ -1,0 +1,15 @@
+/* What doors.c offers the rest of the library. */
+
+#include <stdbool.h>
+#include <sys/socket.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+/*
+ * Accept at a listening socket that is an inner door. false: it is none, and nothing was done. true: *accepted is the
+ * client's descriptor, or -1 with errno set.
+ */
+bool door_accept(int descriptor, struct sockaddr *peer, socklen_t *length, int *accepted);
+
+/* The control file of this name ("qf" and the id) is on the disk: tell whoever is at the other end, if it asked to know. */
+void door_tell_saved(const char *name);
