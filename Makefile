@@ -73,7 +73,7 @@ test: $(VENV) image ## Run the whole suite against the image; ARGS='-k dkim' cho
 	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 test-unit: $(VENV) ## Run the tests that need no Docker
-	$(BIN)/pytest tests/unit tests/golden tests/bad_configs $(ARGS)
+	$(BIN)/pytest -m 'not docker' $(ARGS)
 
 faults: $(VENV) image ## Inject every fault, account for every message, fill docs/reliability.md; FAULTS='packets dns-gone' chooses
 	$(BIN)/python -m tests.faults --json dist/faults.json --docs docs/reliability.md $(FAULTS) $(ARGS)
