@@ -24,6 +24,8 @@ BAD = 3
 """Likewise commands that are refused, but for those that speak of an address (MaxBadCommands)."""
 TRIES = 5
 """Sessions that end before they are ready, before a client is told."""
+PASSED = frozenset((b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP", b"QUIT", b"VRFY", b"STARTTLS"))
+"""Commands within a transaction that have one answer, and after which the next command may come."""
 AHEAD = 1 << 16
 """Octets that a client may send ahead before it is not read any more."""
 
@@ -174,14 +176,15 @@ class Client(Stream):
         session = self.session
         if session is None:
             return
-        if command.verb in {b"STARTTLS", b"AUTH"}:
-            # both begin anew (RFC 3207, 4.2); a session that says what is on the disk must not be encrypted
-            self.session = None
+        if command.verb == b"STARTTLS" and not command.rest:
+            # it begins anew (RFC 3207, 4.2); a session that says what is on the disk must not be encrypted
+            self.session = session.user = None
             session.close()
             self._buffer[:0] = command.line
             self._want(Wants.OWN)
             return
-        if command.verb not in {b"RCPT", b"DATA", b"RSET", b"NOOP", b"QUIT", b"MAIL", b"VRFY"}:
+        if command.verb not in PASSED or (command.verb == b"DATA" and self._buffer):
+            # text before the answer to DATA: sendmail sees that it came with it, and refuses it
             self._buffer[:0] = command.line
             self._have_own(session)
             return
@@ -361,10 +364,15 @@ class Client(Stream):
         if first and 400 <= answer.code < 500 and self._try_anew(session):
             return
         self._first = False
+        if answer.code == 354 and self._buffer:
+            # text that came later, and still before this answer
+            self.session = session.user = None
+            session.close()
+            self.turn_away(b"554 5.5.0 SMTP protocol error\r\n")
+            return
         self.write(answer.text)
         if answer.code == 421 or answer.code < 0 or verb == b"QUIT":
-            self.stage = Stage.OWN
-            self.finish()
+            self._have_own(session)  # sendmail says when it closes
         elif self.stage is Stage.END:
             self._message_over(session, _queue_id(answer.text) if good else "", answered=True)
         elif (first and not good) or (verb == b"RSET" and good):

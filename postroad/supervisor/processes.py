@@ -73,7 +73,9 @@ class Child:
         # a reload of opendkim's leaves its socket; sendmail starts itself anew and is ready when it listens again
         process = self.process
         ports = (listening(self.pid, port) for port in process.ports)
-        self.stale = frozenset().union(*ports, *(listening_at(self.pid, door) for door in process.doors))
+        doors = (listening_at(self.pid, door) for door in process.doors)
+        # one that inherits its socket has the same one afterwards
+        self.stale = frozenset() if process.listens else frozenset().union(*ports, *doors)
         self.signal(signal.Signals[self.process.reload])
 
     def signal(self, number: signal.Signals) -> None:
