@@ -24,8 +24,6 @@ BAD = 3
 """Likewise commands that are refused, but for those that speak of an address (MaxBadCommands)."""
 TRIES = 5
 """Sessions that end before they are ready, before a client is told."""
-PASSED = frozenset((b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP", b"QUIT", b"VRFY", b"STARTTLS"))
-"""Commands within a transaction that have one answer, and after which the next command may come."""
 AHEAD = 1 << 16
 """Octets that a client may send ahead before it is not read any more."""
 
@@ -183,8 +181,8 @@ class Client(Stream):
             self._buffer[:0] = command.line
             self._want(Wants.OWN)
             return
-        if command.verb not in PASSED or (command.verb == b"DATA" and self._buffer):
-            # text before the answer to DATA: sendmail sees that it came with it, and refuses it
+        if not command.line.endswith(b"\n") or (command.verb == b"DATA" and self._buffer):
+            # too long to be a command; or text before the answer to DATA: sendmail sees that it came with it
             self._buffer[:0] = command.line
             self._have_own(session)
             return
@@ -215,9 +213,6 @@ class Client(Stream):
     def _pass(self, data: bytes) -> None:
         session = self.session
         if session is None or session.closed:
-            return
-        if session.tells and b"STARTTLS" in data.upper():
-            self.cut()  # see _within; what came before was no usual SMTP
             return
         session.write(data)
         session.hold_back(self)
@@ -360,7 +355,7 @@ class Client(Stream):
         """The answer to what was asked."""
         good = 200 <= answer.code < 400
         session.spoilt |= not good
-        verb, first = self._command[:4].upper(), self._first
+        verb, first = _verb(self._command), self._first
         if first and 400 <= answer.code < 500 and self._try_anew(session):
             return
         self._first = False
@@ -373,8 +368,12 @@ class Client(Stream):
         self.write(answer.text)
         if answer.code == 421 or answer.code < 0 or verb == b"QUIT":
             self._have_own(session)  # sendmail says when it closes
+        elif self.stage is Stage.END and good:
+            self._message_over(session, _queue_id(answer.text), answered=True)
         elif self.stage is Stage.END:
-            self._message_over(session, _queue_id(answer.text) if good else "", answered=True)
+            # it stays with this session, which may close the connection next, as it does after a bare line feed
+            self.stage = Stage.COMMANDS
+            self._run()
         elif (first and not good) or (verb == b"RSET" and good):
             self._leave(session)
             self._run()
@@ -385,6 +384,10 @@ class Client(Stream):
     def _note(self, verb: bytes, answer: Answer, *, good: bool) -> None:
         if not good and verb not in {b"MAIL", b"RCPT"}:
             self._bad += 1
+        if verb in {b"EHLO", b"HELO"} and good:
+            self.helo = self._command
+            if self.session is not None:
+                self.session.spoilt = True  # it is for another name now
         if verb == b"RCPT" and good:
             self._domains.append(_domain(self._command))
         elif verb == b"DATA" and answer.code == 354:
@@ -428,11 +431,11 @@ class Client(Stream):
                 self._pool.want(self)
                 return
             self.wants = None
+            self.write(b"421 4.3.2 %b closing connection\r\n" % self._pool.settings.hostname.encode())
         elif self._first and self._asked and session is not None and session.uses > 1 and self._try_anew(None):
             return
-        if self.stage is not Stage.OWN:
-            self.write(b"421 4.3.2 %b closing connection\r\n" % self._pool.settings.hostname.encode())
-            self.stage = Stage.OWN
+        # without a word, as sendmail has done it
+        self.stage = Stage.OWN
         self.finish()
 
     def cut(self) -> None:
@@ -449,6 +452,11 @@ class Client(Stream):
         self.write(b"421 4.4.2 %b timeout waiting for input from [%b]\r\n" % (host, addr))
         self.stage = Stage.OWN
         self.finish()
+
+
+def _verb(line: bytes) -> bytes:
+    words = line.split(None, 1)
+    return words[0].upper() if words else b""
 
 
 def _queue_id(text: bytes) -> str:

@@ -12,6 +12,7 @@ from postroad.runtime.front import NOW, QUEUE
 from postroad.runtime.paths import door
 
 TELL_SAVED = 1  # preload/doors.c
+READY = 220
 SOCKADDR = 128  # struct sockaddr_storage
 
 
@@ -90,7 +91,7 @@ class Session(Stream):
     """
 
     __slots__ = (
-        *("_answers", "_changed", "_greeting", "_helo", "born", "helo_answer", "key", "raw", "since"),
+        *("_answers", "_changed", "_greeting", "_helo", "born", "encrypted", "helo_answer", "key", "raw", "since"),
         *("spoilt", "state", "user", "uses"),
     )
 
@@ -115,6 +116,7 @@ class Session(Stream):
         self.since = self.born = loop.now
         self.spoilt = False
         self.raw = False
+        self.encrypted = False
         self.helo_answer = b""
         self._greeting = b""
         self._helo = key[1]
@@ -154,11 +156,13 @@ class Session(Stream):
 
     def received(self, data: bytes) -> None:
         """Cut into answers."""
-        if self.raw and not self.tells and self.state is State.BUSY:
+        if self.raw and (self.encrypted or not self.tells) and self.state is State.BUSY:
             if self.user is not None:
                 self.user.answered(Answer(data, -1))
             return
         for answer in self._answers.feed(data):
+            # to STARTTLS: what follows is not ours to read (and the preload tells nothing any more)
+            self.encrypted |= self.raw and answer.code == READY
             self._take(answer)
 
     def _take(self, answer: Answer) -> None:

@@ -17,7 +17,7 @@ from tests.integration.conftest import RELAYS, Relays, wait_until
 from tests.internet.internet import Internet
 
 SEED = 20261126
-SESSIONS = int(os.environ.get("POSTROAD_FRONT_SESSIONS", "400"))
+SESSIONS = int(os.environ.get("POSTROAD_FRONT_SESSIONS", "300"))
 """Generated sessions; 4,000 take some minutes."""
 ALONE = 2526
 """The port at which sendmail itself listens, in the relay that the front is compared with."""
