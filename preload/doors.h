@@ -1,4 +1,4 @@
-/* What doors.c offers the rest of the library. */
+/* What doors.c and attempts.c offer the rest of the library. */
 
 #include <stdbool.h>
 #include <sys/socket.h>
@@ -13,3 +13,9 @@ bool door_accept(int descriptor, struct sockaddr *peer, socklen_t *length, int *
 
 /* The control file of this name ("qf" and the id) is on the disk: tell whoever is at the other end, if it asked to know. */
 void door_tell_saved(const char *name);
+
+/* A connection to a receiver is made (attempts.c). */
+void attempt_begin(int descriptor, const struct sockaddr *peer);
+
+/* A message is done: whatever connection is used next is used for another one. */
+void attempts_begin_anew(void);

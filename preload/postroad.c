@@ -17,6 +17,7 @@
  *   fork(), wait() make the delivery of a message in the background one fork and not two;
  *   exit()         in a forked child leaves out what libraries do at the end: a child a connection and one a message would
  *                  each free, one by one, what the kernel frees at once;
+ *   connect(), read(), write()  also end each session with a receiver within a time (attempts.c);
  *   bind(), accept(), getpeername(), getsockname()  also know inner doors (doors.c);
  *   fsync(), unlink()  also save the names of new files in the queue, and delete a message in the order that leaves
  *                  none without its body, whenever the power fails.
@@ -25,7 +26,7 @@
  * after that lines are dropped and counted until one gets through. No locks and no malloc(): sendmail logs from signal
  * handlers, some of which siglongjmp() away, and opendkim logs from many threads. errno is left as it was found.
  *
- * gcc -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -o preload.so postroad.c doors.c
+ * gcc -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -o preload.so postroad.c doors.c attempts.c
  */
 
 #define _GNU_SOURCE
@@ -301,6 +302,7 @@ connect(int descriptor, const struct sockaddr *peer, socklen_t length)
 		return -1;
 	}
 	send_at_once(descriptor, peer);
+	attempt_begin(descriptor, peer);
 	return next(descriptor, peer, length);
 }
 
@@ -544,6 +546,7 @@ fsync(int descriptor)
 	path[length] = '\0';
 	if (!is_queue_file(path, 'q'))
 		return 0;
+	attempts_begin_anew();
 	if (sync_folder(path, next) != 0)
 		return -1;
 	if (role == SERVER) /* what serves a client; a delivery that is forked has nobody to tell */
@@ -567,6 +570,8 @@ unlink(const char *path)
 		*(void **)&next = dlsym(RTLD_NEXT, "unlink");
 	if (sync == NULL)
 		*(void **)&sync = dlsym(RTLD_NEXT, "fsync");
+	if (is_queue_file(path, 'q') || is_queue_file(path, 'd'))
+		attempts_begin_anew();
 	if (is_queue_file(path, 'd') && strlen(path) < sizeof control) {
 		name = strrchr(path, '/');
 		strcpy(control, path);

@@ -237,6 +237,11 @@ class Delivery(Section):
     )
     tls: OutboundTls = Field(default_factory=OutboundTls)
     queue: Queue = Field(default_factory=Queue)
+    attempt_timeout: Duration = Field(
+        timedelta(minutes=10),
+        description="How long one attempt may take with one receiving server, from the connection to its last answer;"
+        " one second more for each 10 KB that it takes. The message stays in the queue then.",
+    )
     shutdown_grace: Duration = Field(
         timedelta(seconds=8),
         description="How long deliveries under way may go on at a stop. Docker kills the container after 10s,"

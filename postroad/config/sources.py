@@ -22,7 +22,7 @@ from postroad.config.section import Section
 CONFIG_PATH = f"{PREFIX}CONFIG"
 """Names the YAML file. Not ``..._FILE``: that would be the file to read a key's value from."""
 
-RESERVED = frozenset({CONFIG_PATH, f"{PREFIX}FQDN", f"{PREFIX}LOG_SOCKET"})
+RESERVED = frozenset({CONFIG_PATH, f"{PREFIX}FQDN", f"{PREFIX}LOG_SOCKET", f"{PREFIX}ATTEMPT_TIMEOUT"})
 """Variables that are not keys: the YAML file's path, and what the supervisor tells its children."""
 
 _ORCHESTRATOR = re.compile(rf"{PREFIX}(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_[A-Z]+(_(PROTO|PORT|ADDR))?)?)")

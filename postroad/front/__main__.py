@@ -191,7 +191,7 @@ class Front:
     def _may_stop(self) -> None:
         for client in tuple(self._clients):
             if client.stage is Stage.IDLE:
-                client.turn_away(b"421 4.3.2 %b closing connection\r\n" % self.settings.hostname.encode())
+                client.finish()  # without a word, as sendmail does it
         if not self._clients:
             self.loop.running = False
 

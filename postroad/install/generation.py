@@ -235,7 +235,7 @@ def make_plan(config: Config, material: Material, around: networks.Surroundings)
                 "-bD",
                 f"-q{format_duration(config.delivery.queue.retry)}",
             ),
-            env=env,
+            env=sendmail_environment(config),
             socket="",
             ports=tuple(port for name, port in config.listeners if port and name != "smtp"),
             reload="SIGHUP",
@@ -309,6 +309,12 @@ def _environment(config: Config) -> dict[str, str]:
     }
 
 
+def sendmail_environment(config: Config) -> dict[str, str]:
+    """The same for sendmail, which delivers: preload/attempts.c."""
+    seconds = max(1, round(config.delivery.attempt_timeout.total_seconds()))
+    return _environment(config) | {"POSTROAD_ATTEMPT_TIMEOUT": str(seconds)}
+
+
 def _python_environment() -> dict[str, str]:
     return {"PATH": "/usr/bin", "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -333,7 +339,7 @@ def front_settings(config: Config) -> front.Settings:
         connections_per_minute=config.limits.connections_per_minute,
         users=bool(config.clients.users),
         sendmail=SENDMAIL,
-        env=_environment(config),
+        env=sendmail_environment(config),
     )
 
 

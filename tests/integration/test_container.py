@@ -67,7 +67,7 @@ def test_a_message_under_tight_limits(start_relay: Relays, internet: Internet) -
     _, limits = relay.shell(
         "for pid in $(head -n 1 /run/postroad/health | cut -d' ' -f2-); do grep core /proc/$pid/limits; done"
     )
-    assert [line.split()[4:6] for line in limits.splitlines()] == [["1", "1"]] * 3
+    assert [line.split()[4:6] for line in limits.splitlines()] == [["1", "1"]] * 4
     assert {value for key, value in fields if key == "Seccomp:"} == {"2"}, "without Docker's filter of system calls"
 
 

@@ -254,3 +254,177 @@ def test_clients_see_what_sendmail_alone_would_show(pair: dict[str, PostroadCont
     wait_until(lambda: sum(map(len, sent(pair["front"]).values())) >= len(accepted), 60)
     wait_until(lambda: sum(map(len, sent(pair["alone"]).values())) >= len(accepted), 60)
     assert sent(pair["front"]) == sent(pair["alone"])
+
+
+# --- nothing that was answered is lost
+
+
+def inside(relay: PostroadContainer, name: str) -> list[int]:
+    """The process ids of a kind: ``daemon``, ``front``, ``sessions`` or ``signer``."""
+    listed = relay.shell(
+        "for each in /proc/[0-9]*; do"
+        ' echo "${each#/proc/} $(cut -d" " -f4 $each/stat) $(tr "\\0" " " <$each/cmdline)"; done 2>/dev/null'
+    )[1]
+    rows = [(int(pid), int(parent), title) for pid, parent, title in re.findall(r"(?m)^(\d+) (\d+) (.*)$", listed)]
+    daemon = [pid for pid, parent, title in rows if "sendmail" in title and parent == 1 and "accepting" in title]
+    return {
+        "daemon": daemon,
+        "sessions": [pid for pid, parent, _ in rows if parent in daemon],
+        "front": [pid for pid, _, title in rows if "postroad.front" in title],
+        "signer": [pid for pid, parent, title in rows if "opendkim" in title and parent == 1],
+    }[name]
+
+
+@pytest.mark.parametrize("victim", ["front", "daemon", "sessions", "signer"])
+def test_what_was_answered_is_there_whoever_is_killed(victim: str, start_relay: Relays, internet: Internet) -> None:
+    relay = start_relay(delivery={"queue": {"retry": "1h"}}, listeners={"submission": None, "submissions": None})
+    answered: dict[str, str] = {}
+    ended = threading.Event()
+
+    def work(recipient: str) -> None:
+        while not ended.is_set():
+            with suppress(OSError, smtplib.SMTPException), smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
+                while not ended.is_set():
+                    message = letter(To=recipient)
+                    smtp.send_message(message)
+                    answered[str(message["Message-ID"])] = recipient
+
+    recipients = (f"{victim}@rcpt.example", f"tempfail-{victim}@rcpt.example")
+    threads = [threading.Thread(target=work, args=[recipients[i % 2]]) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(3):
+            before = len(answered)
+            wait_until(lambda: len(answered) > before + 10, timeout=60)  # noqa: B023 - called here
+            pids = wait_until(lambda: inside(relay, victim))
+            relay.shell(f"kill -9 {' '.join(map(str, pids))}")
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    delivered = {message_id for message_id, to in answered.items() if to == recipients[0]}
+    queued = set(answered) - delivered
+    assert delivered
+    assert queued
+    wait_until(lambda: relay.shell("exec postroad queue flush --all")[0] in {0, 3}, 60)
+    for message_id in delivered:
+        internet.wait_for_message(message_id, 60)
+    names = relay.shell("grep -ho '<[^ ]*@sender.example>' /var/spool/mqueue/*")[1].split()
+    assert queued <= set(names)
+    # what was answered came once
+    arrived = [str(each.message["Message-ID"]) for each in internet.messages(recipients[0])]
+    assert [each for each in delivered if arrived.count(each) != 1] == []
+
+
+def test_a_restart_of_the_front_refuses_no_connection(start_relay: Relays) -> None:
+    relay = start_relay(publish=False)
+    refused: list[OSError] = []
+    greeted = 0
+    ended = threading.Event()
+
+    def knock() -> None:
+        nonlocal greeted
+        while not ended.is_set():
+            try:
+                with socket.create_connection((relay.address, 25), timeout=20) as sock:
+                    # one that was accepted and then killed with the front has been let in
+                    with suppress(ConnectionResetError):
+                        greeted += sock.recv(100).startswith(b"220")
+            except OSError as error:
+                refused.append(error)
+
+    thread = threading.Thread(target=knock)
+    thread.start()
+    try:
+        for _ in range(3):
+            before = greeted
+            wait_until(lambda: greeted > before + 20)  # noqa: B023 - called here
+            (pid,) = wait_until(lambda: inside(relay, "front"))
+            relay.shell(f"kill -9 {pid}")
+            wait_until(lambda: inside(relay, "front") not in ([], [pid]))  # noqa: B023 - likewise
+    finally:
+        ended.set()
+        thread.join()
+    assert refused == []
+
+
+def test_an_answer_does_not_wait_for_the_receiver(start_relay: Relays, internet: Internet) -> None:
+    internet.add_watch("mx.slow.example", behaviour="holds")
+    internet.publish("slow.example", "MX", "10 mx.slow.example.")
+    relay = start_relay(publish=False)
+    with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
+        for _ in range(5):
+            began = time.monotonic()
+            smtp.send_message(letter(To="user@slow.example"))
+            assert time.monotonic() - began < 2
+        figures = front(relay)
+    assert figures["delivering"] == 5
+
+
+def front(relay: PostroadContainer) -> dict[str, int]:
+    """What the front says of itself."""
+    ask = "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/postroad/front'); print(s.recv(999).decode())"
+    figures: dict[str, int] = json.loads(relay.shell(f'python3 -c "{ask}"')[1])
+    return figures
+
+
+def test_received_names_the_client(start_relay: Relays, internet: Internet) -> None:
+    relay = start_relay()
+    with smtplib.SMTP(relay.host, relay.port, "app.example", timeout=20) as smtp:
+        message = letter()
+        smtp.send_message(message)
+    gateway = relay.events()
+    received = str(internet.wait_for_message(str(message["Message-ID"])).message["Received"])
+    client = next(each["client_address"] for each in gateway if each["event"] == "accepted")
+    assert f"from app.example ([{client}])" in received
+
+
+def test_nobody_else_reaches_the_inner_doors(start_relay: Relays) -> None:
+    relay = start_relay(publish=False)
+    modes = relay.shell("stat -c '%a %F' /run/postroad/door-1 /run/postroad/door-2 /run/postroad/door-3")[1]
+    assert modes.splitlines() == ["600 socket"] * 3
+    # without the header, or with another one, there is no session, and the daemon goes on
+    for begin in ("b''", "b'EHLO x\\r\\n'", "b'x' * 272"):
+        knock = (
+            "import socket; s = socket.socket(socket.AF_UNIX); s.settimeout(5); s.connect('/run/postroad/door-2');"
+            f" s.sendall({begin}); print(s.recv(99))"
+        )
+        assert relay.shell(f'python3 -c "{knock}"')[1].strip() in {"b''", ""} or "reset" in relay.shell("true")[1]
+    with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
+        assert smtp.ehlo()[0] == 250
+
+
+# --- slow receivers
+
+
+def test_an_attempt_ends_however_slowly_the_receiver_goes_on(start_relay: Relays, internet: Internet) -> None:
+    internet.add_watch("mx.drips.example", behaviour="drips")
+    internet.publish("drips.example", "MX", "10 mx.drips.example.")
+    relay = start_relay(publish=False, delivery={"attempt_timeout": "3s"})
+    message = letter(To="user@drips.example")
+    with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
+        smtp.send_message(message)
+    event = relay.wait_for(str(message["Message-ID"]), "deferred", 30)
+    assert "timed out" in event["status"]
+    wait_until(lambda: front(relay)["delivering"] == 0)
+
+
+def test_mail_for_which_there_is_no_room_leaves_when_there_is(start_relay: Relays, internet: Internet) -> None:
+    """More messages to a receiver that drips than may be under way at once, under the least that is promised."""
+    internet.add_watch("mx.hangs.example", behaviour="drips")
+    internet.publish("hangs.example", "MX", "10 mx.hangs.example.")
+    relay = start_relay(kwargs={"mem_limit": "128m", "pids_limit": 100}, delivery={"attempt_timeout": "1h"})
+    with smtplib.SMTP(relay.host, relay.port, timeout=60) as smtp:
+        for _ in range(150):
+            smtp.send_message(letter(To="user@hangs.example"))
+        figures = front(relay)
+        assert figures["delivering"] < 50
+        assert figures["put_off"] > 0
+        message = letter()
+        smtp.send_message(message)
+    internet.wait_for_message(str(message["Message-ID"]), 20)
+    pids = int(relay.shell("ls -d /proc/[0-9]* | wc -l")[1])
+    assert pids < 100
+    relay.get_wrapped_container().reload()
+    assert relay.get_wrapped_container().attrs["State"]["OOMKilled"] is False

@@ -28,7 +28,7 @@ def attributes(relay: PostroadContainer) -> dict[str, Any]:
 
 
 def pids(relay: PostroadContainer) -> list[int]:
-    """The supervisor's, opendkim's, sendmail's."""
+    """The supervisor's, opendkim's, sendmail's, the front's."""
     return [int(pid) for pid in relay.shell("head -n 1 /run/postroad/health")[1].split()[1:]]
 
 
@@ -90,7 +90,7 @@ def test_health_notices_a_dead_sendmail_and_a_dead_opendkim(start_relay: Relays)
         wait_until(lambda: relay.shell(HEALTHCHECK)[0] == 0)
 
 
-@pytest.mark.parametrize("position", [1, 2])
+@pytest.mark.parametrize("position", [1, 2, 3])
 def test_a_killed_daemon_is_started_again(position: int, start_relay: Relays, internet: Internet) -> None:
     relay = start_relay()
     old = pids(relay)
@@ -205,7 +205,7 @@ def test_reload_puts_a_change_in_force_and_names_it(start_relay: Relays, tmp_pat
 
 def test_a_reload_is_through_when_sendmail_listens_anew(start_relay: Relays) -> None:
     relay = start_relay(publish=False)
-    sendmail = pids(relay)[-1]
+    sendmail = pids(relay)[-2]
     relay.shell(f"kill -STOP {sendmail}")
     relay.get_wrapped_container().kill(signal.SIGHUP)
     wait_until(lambda: relay.shell("readlink /run/postroad/current")[1].strip() == "gen-2")
@@ -265,7 +265,7 @@ def test_reloads_that_come_during_a_reload_leave_one_of_each_daemon(
 
 def test_the_reload_command_answers_for_its_own_reload_and_not_for_one_under_way(start_relay: Relays) -> None:
     relay = start_relay(publish=False, dkim={"enabled": False})
-    supervisor, sendmail = pids(relay)
+    supervisor, sendmail, _ = pids(relay)
     current = relay.shell("readlink /run/postroad/current")[1]
     relay.shell(f"kill -STOP {sendmail}")  # the first reload has to wait for it
     relay.shell(f"kill -HUP {supervisor}")
