@@ -46,6 +46,7 @@ class Front:
         self._clients: set[Client] = set()
         self._runs = Runs(self.pool.bounds.runs, self._start_run)
         self.pool.room = self._fill
+        self.pool.delivered = self._runs.took
         self._greeting = Greeting(self.loop, self.pool, self._listen)
         self._refused: tuple[str, frozenset[str]] = ("", frozenset())
         self._signals()

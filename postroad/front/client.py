@@ -14,7 +14,7 @@ from postroad.front.lines import Answer, EndOfData
 from postroad.front.loop import Loop, Stream
 from postroad.front.pool import Pool, Wants
 from postroad.front.session import Session, State
-from postroad.runtime.front import QUEUE
+from postroad.runtime.front import NOW, QUEUE
 
 HELOS = 3
 """HELO or EHLO that a connection may say before it is left to sendmail, which counts them (MAXHELOCOMMANDS)."""
@@ -44,9 +44,8 @@ class Client(Stream):
 
     __slots__ = (
         *("_asked", "_bad", "_buffer", "_command", "_domains", "_end", "_first", "_gone", "_greeted", "_helos"),
-        *("_noops", "_over"),
-        *("_pool", "_put_off", "_tries", "active", "addr", "fresh", "helo", "local", "peer", "session", "stage"),
-        *("wants",),
+        *("_mail", "_noops", "_over", "_pool", "_put_off", "_recipient", "_tries", "active", "addr", "crowded"),
+        *("fresh", "helo", "local", "peer", "session", "stage", "wants"),
     )
 
     def __init__(
@@ -77,6 +76,7 @@ class Client(Stream):
         """Its last HELO or EHLO line that sendmail liked."""
         self.wants: Wants | None = None
         self.fresh = False
+        self.crowded = False
         self.active = loop.now
         self.stage = Stage.IDLE
         self.session: Session | None = None
@@ -85,6 +85,8 @@ class Client(Stream):
         self._put_off = put_off
         self._buffer = bytearray()
         self._command = b""  # that waits for a session, or was asked last
+        self._mail = b""  # that began the transaction
+        self._recipient = b""  # that comes after it, when it is said again to another session
         self._asked = False  # an answer to a command is awaited
         self._over = False  # the client will say nothing more
         self._greeted = False
@@ -186,9 +188,21 @@ class Client(Stream):
             self._buffer[:0] = command.line
             self._have_own(session)
             return
+        if command.verb == b"RCPT" and not self._domains and session.key[2] == NOW:
+            domain = _domain(command.line)
+            if self._pool.is_crowded(domain):
+                self._go_round(session, command.line)
+                return
         self._command = command.line
         self._asked = True
         session.write(command.line)
+
+    def _go_round(self, session: Session, recipient: bytes) -> None:
+        """Have another session take the message, which only puts it into the queue."""
+        self._recipient, self._command = recipient, self._mail
+        self.session, self.crowded = None, True
+        session.give_back()
+        self._want(Wants.MAIL)
 
     def _data(self) -> bool:
         """Pass text on; False: the session takes no more now."""
@@ -245,7 +259,7 @@ class Client(Stream):
         if session is not None:
             session.user = None
             if self.stage is Stage.END and session.state is State.BUSY and not session.raw:
-                session.deliver()  # the message stands, and is answered to nobody
+                session.deliver(self._domain)  # the message stands, and is answered to nobody
             elif session.state is not State.QUITTING:
                 session.close()
         self._gone(self)
@@ -270,6 +284,7 @@ class Client(Stream):
         self.stage = Stage.COMMANDS
         self.active = self._loop.now
         self._asked = self._first = True
+        self._mail = self._command
         self._domains = []
         self._tries = 0
         session.write(self._command)
@@ -359,6 +374,11 @@ class Client(Stream):
         if first and 400 <= answer.code < 500 and self._try_anew(session):
             return
         self._first = False
+        if first and good and self._recipient:
+            # it has been told that of the session before
+            self._command, self._recipient, self._asked = self._recipient, b"", True
+            session.write(self._command)
+            return
         if answer.code == 354 and self._buffer:
             # text that came later, and still before this answer
             self.session = session.user = None
@@ -380,6 +400,10 @@ class Client(Stream):
         else:
             self._note(verb, answer, good=good)
             self._run()
+
+    @property
+    def _domain(self) -> str:
+        return self._domains[0] if self._domains else ""
 
     def _note(self, verb: bytes, answer: Answer, *, good: bool) -> None:
         if not good and verb not in {b"MAIL", b"RCPT"}:
@@ -405,12 +429,14 @@ class Client(Stream):
         return True
 
     def _leave(self, session: Session) -> None:
-        self.session, self.fresh = None, False
+        self.session, self.fresh, self.crowded, self._recipient = None, False, False, b""
         self.stage = Stage.IDLE
         session.release()
 
     def _message_over(self, session: Session, queue_id: str, *, answered: bool) -> None:
         """The client has its answer to the message; ``answered``: by the session, which is free then."""
+        # the next one is likely to be for the same
+        self.crowded = self.crowded and self._pool.is_crowded(self._domain)
         self.session, self.fresh, self._asked = None, False, False
         self.stage = Stage.IDLE
         if queue_id and session.key[2] == QUEUE:
@@ -418,7 +444,7 @@ class Client(Stream):
         if answered:
             session.release()
         else:
-            session.deliver()
+            session.deliver(self._domain)
         self._run()
 
     def abandoned(self) -> None:

@@ -1,6 +1,6 @@
 """Sendmail's sessions: who gets one, how many there are, and when one goes."""
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, Protocol
@@ -46,6 +46,8 @@ class Waiting(User, Protocol):
     peer: tuple[str, int]
     local: tuple[str, int]
     active: float
+    crowded: bool
+    """Whether its message is to go into the queue: its receiver has its share of the sessions."""
 
     @property
     def helo_wanted(self) -> bytes:
@@ -76,6 +78,9 @@ class Pool:
         self.own = 0
         self.started = 0
         self._names: OrderedDict[tuple[str, bytes], bytes] = OrderedDict()
+        self._domains: Counter[str] = Counter()
+        self.delivered: Callable[[str, float], None] = lambda *_: None
+        """Called with the domain and the seconds of a delivery that has ended."""
         self.room: Callable[[], None] = lambda: None
         """Called when a delivery has ended."""
 
@@ -103,7 +108,7 @@ class Pool:
         own = client.wants is Wants.OWN
         if not (self.own < self.bounds.own if own else self._may_begin()):
             return False
-        number = BACKGROUND if own else self._door()
+        number = BACKGROUND if own else QUEUE if client.crowded else self._door()
         key = (client.addr, client.helo_wanted, number)
         free = self._idle.get(key)
         if free and client.wants is Wants.MAIL and not client.fresh:
@@ -148,6 +153,10 @@ class Pool:
         self._down = False
         self.serve()
 
+    def is_crowded(self, domain: str) -> bool:
+        """Whether a domain has its share of the sessions that deliver."""
+        return self._domains[domain] >= self.bounds.domain
+
     def _door(self) -> int:
         if not self.settings.early:
             return BACKGROUND
@@ -190,6 +199,7 @@ class Pool:
             self._busy.add(session)
         elif state is State.DELIVERING:
             self.delivering += 1
+            self._domains[session.domain] += 1
         elif state is State.IDLE:
             if session.uses >= USES or self._loop.now - session.born > AGE:
                 session.quit()
@@ -201,6 +211,9 @@ class Pool:
         state = session.state
         if former is State.DELIVERING:
             self.delivering -= 1
+            self._domains[session.domain] -= 1
+            self._domains += Counter()  # without those that are at nothing
+            self.delivered(session.domain, self._loop.now - session.since)
             self._loop.soon(self.room)
         elif former is State.IDLE:
             self._leave(session)

@@ -1,7 +1,7 @@
 """Messages that went into the queue for want of room, and sendmail's runs that take them from there.
 
-A run takes the messages of one domain, a few at a time, so that they share a connection. Half of the room is for
-domains that take mail quickly: those that let a run wait, or are not known, share the rest, however many there are.
+A run takes the messages of one domain, a few at a time, so that they share a connection. A third of the room is for
+domains that have lately taken mail quickly; those that let deliveries wait have a third, however many there are.
 """
 
 from collections import OrderedDict
@@ -13,9 +13,9 @@ BATCH = 20
 SLOW = 10.0
 """Seconds after which a run, and its domain, counts as slow."""
 PER_DOMAIN = 4
-"""Runs for one domain at once."""
+"""Runs for one domain at once, where it is quick; any other has one."""
 REMEMBERED = 1000
-"""Domains that were quick."""
+"""Domains that were quick, and likewise slow."""
 MOST = 50_000
 """Messages that may wait here; those above wait for a regular run of the queue."""
 
@@ -45,6 +45,7 @@ class Runs:
         self._start = start
         self._domains: OrderedDict[str, list[str]] = OrderedDict()
         self._quick: OrderedDict[str, None] = OrderedDict()
+        self._slow: OrderedDict[str, None] = OrderedDict()
 
     def add(self, queue_id: str, domains: list[str], now: float) -> None:
         """A message has gone into the queue."""
@@ -57,19 +58,27 @@ class Runs:
     def ended(self, run: Run, now: float) -> None:
         """A run has ended."""
         self.running.remove(run)
-        self._quick.pop(run.domain, None)
-        if now - run.began < SLOW:
-            self._quick[run.domain] = None
-            if len(self._quick) > REMEMBERED:
-                self._quick.popitem(last=False)
+        self.took(run.domain, now - run.began)
         self.fill(now)
+
+    def took(self, domain: str, seconds: float) -> None:
+        """A delivery to this domain has ended, after so many seconds."""
+        quick, other = (self._quick, self._slow) if seconds < SLOW else (self._slow, self._quick)
+        other.pop(domain, None)
+        quick[domain] = None
+        quick.move_to_end(domain)
+        if len(quick) > REMEMBERED:
+            quick.popitem(last=False)
 
     def fill(self, now: float) -> None:
         """Start what there is room for."""
+        for run in self.running:
+            if now - run.began > SLOW and run.domain not in self._slow:
+                self.took(run.domain, now - run.began)
         for domain in list(self._domains):
             if len(self.running) >= self.most:
                 return
-            if not self._may_run(domain, now):
+            if not self._may_run(domain):
                 continue
             ids = self._domains.pop(domain)
             run = Run(domain, now, ids[:BATCH])
@@ -80,10 +89,11 @@ class Runs:
             if not self._start(run):
                 self.running.remove(run)
 
-    def _may_run(self, domain: str, now: float) -> bool:
-        if sum(run.domain == domain for run in self.running) >= min(PER_DOMAIN, self.most // 2):
-            return False
+    def _may_run(self, domain: str) -> bool:
+        here = sum(run.domain == domain for run in self.running)
         if domain in self._quick:
-            return True
-        slow = sum(run.domain not in self._quick or now - run.began > SLOW for run in self.running)
-        return slow < self.most // 2
+            return here < PER_DOMAIN
+        slow = sum(run.domain in self._slow for run in self.running)
+        others = sum(run.domain not in self._quick for run in self.running)
+        third = max(1, self.most // 3)
+        return here == 0 and others < self.most - third and (domain not in self._slow or slow < third)

@@ -91,7 +91,8 @@ class Session(Stream):
     """
 
     __slots__ = (
-        *("_answers", "_changed", "_greeting", "_helo", "born", "encrypted", "helo_answer", "key", "raw", "since"),
+        *("_answers", "_changed", "_greeting", "_helo", "born", "domain", "encrypted", "helo_answer"),
+        *("key", "raw", "since"),
         *("spoilt", "state", "user", "uses"),
     )
 
@@ -115,6 +116,7 @@ class Session(Stream):
         self.state = State.GREETING
         self.since = self.born = loop.now
         self.spoilt = False
+        self.domain = ""
         self.raw = False
         self.encrypted = False
         self.helo_answer = b""
@@ -131,8 +133,9 @@ class Session(Stream):
 
     def enter(self, state: State) -> None:
         """Be in another state from now on."""
-        former, self.state, self.since = self.state, state, self._loop.now
+        former, self.state = self.state, state
         self._changed(self, former)
+        self.since = self._loop.now
 
     def release(self) -> None:
         """Its client needs it no more, and no answer is awaited."""
@@ -142,10 +145,16 @@ class Session(Stream):
         else:
             self.enter(State.IDLE)
 
-    def deliver(self) -> None:
-        """Its client has its answer, and it has yet to give its own: then it is idle."""
+    def deliver(self, domain: str) -> None:
+        """Its client has its answer, and it has yet to give its own, when it has tried this domain: then it is idle."""
         self.user = None
+        self.domain = domain
         self.enter(State.DELIVERING)
+
+    def give_back(self) -> None:
+        """Its client needs it no more, in the middle of a transaction."""
+        self.write(b"RSET\r\n")
+        self.deliver("")
 
     def quit(self) -> None:
         """End it in order."""

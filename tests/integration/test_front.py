@@ -1,9 +1,13 @@
 """The front: what a client sees of it is what sendmail alone would have shown, and nothing it has answered is lost."""
 
+import json
 import os
 import random
 import re
+import smtplib
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -13,7 +17,7 @@ from typing import Any
 import pytest
 
 from postroad.testing import PostroadContainer
-from tests.integration.conftest import RELAYS, Relays, wait_until
+from tests.integration.conftest import RELAYS, Relays, letter, wait_until
 from tests.internet.internet import Internet
 
 SEED = 20261126
@@ -327,12 +331,13 @@ def test_a_restart_of_the_front_refuses_no_connection(start_relay: Relays) -> No
         nonlocal greeted
         while not ended.is_set():
             try:
-                with socket.create_connection((relay.address, 25), timeout=20) as sock:
-                    # one that was accepted and then killed with the front has been let in
-                    with suppress(ConnectionResetError):
-                        greeted += sock.recv(100).startswith(b"220")
+                sock = socket.create_connection((relay.address, 25), timeout=20)
             except OSError as error:
                 refused.append(error)
+                return
+            # one that was accepted and then killed with the front has been let in
+            with sock, suppress(ConnectionResetError):
+                greeted += sock.recv(100).startswith(b"220")
 
     thread = threading.Thread(target=knock)
     thread.start()

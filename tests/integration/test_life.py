@@ -257,7 +257,7 @@ def test_reloads_that_come_during_a_reload_leave_one_of_each_daemon(
     while "reloaded (" not in notices(relay):
         relay.get_wrapped_container().kill(signal.SIGHUP)
     relay.command("reload")
-    assert sorted(daemons(relay)) == [RECORDER, "/usr/sbin/opendkim", "sendmail:"]
+    assert sorted(daemons(relay)) == [RECORDER, RECORDER, "/usr/sbin/opendkim", "sendmail:"]
     assert "Address already in use" not in relay.log()
     internet.publish_sender(HOSTNAME, relay.address, dkim=relay.dkim_records())
     assert internet.wait_for_message(send(relay, letter())).verdict("dkim") == "pass"
@@ -286,7 +286,7 @@ def test_the_reload_command_returns_when_the_configuration_is_in_force(start_rel
     relay.command("reload")
     path.write_text("dkim: {enabled: false}\nhostname: new.sender.example\n")
     assert relay.command("reload") == "reloaded\n"
-    assert sorted(daemons(relay)) == [RECORDER, "sendmail:"]
+    assert sorted(daemons(relay)) == [RECORDER, RECORDER, "sendmail:"]
     with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
         assert smtp.ehlo()[1].startswith(b"new.sender.example ")
     path.write_text("limits: {recipient_per_message: 2}\n")

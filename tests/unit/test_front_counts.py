@@ -21,8 +21,8 @@ def test_connections_are_counted_by_address() -> None:
 
 def test_bounds_follow_what_the_container_may_use() -> None:
     assert bounds(None, None).sessions == MOST
-    assert bounds(None, 100).sessions == 60
-    assert LEAST < bounds(128 << 20, None).sessions < 60
+    assert bounds(None, 100).sessions == 30
+    assert LEAST < bounds(128 << 20, None).sessions < 20
     assert bounds(1 << 20, 10).sessions == LEAST
     for each in (bounds(None, None), bounds(128 << 20, 100), bounds(1 << 20, 10)):
         assert each.delivering < each.sessions  # there is always room to accept
@@ -54,6 +54,7 @@ def test_a_message_leaves_at_once_where_there_is_room() -> None:
 
 def test_messages_of_a_domain_share_runs() -> None:
     started = Started(8)
+    started.under_way.took("rcpt.example", 0.1)
     for number in range(PER_DOMAIN + 3 * BATCH):
         started.under_way.add(f"A{number}", ["rcpt.example"], 0.0)
     assert len(started.runs) == PER_DOMAIN
@@ -63,17 +64,26 @@ def test_messages_of_a_domain_share_runs() -> None:
 
 
 def test_slow_and_unknown_domains_leave_room_for_those_that_are_quick() -> None:
-    started = Started(8)
-    started.under_way.add("Q0", ["quick.example"], 0.0)
-    started.under_way.ended(started.runs[0], 1.0)
+    started = Started(6)
+    started.under_way.took("quick.example", 1.0)
     for number in range(100):
-        started.under_way.add(f"S{number}", [f"slow{number}.example"], 2.0)
-    assert len(started.under_way.running) == 4
+        for _ in range(3):
+            started.under_way.add(f"S{number}", [f"slow{number}.example"], 2.0)
+    assert len(started.under_way.running) == 4  # one each
     started.under_way.fill(2.0 + 2 * SLOW)
     assert len(started.under_way.running) == 4
     started.under_way.add("Q1", ["quick.example"], 30.0)
-    assert started.domains[-1] == "quick.example"
     assert started.under_way.running[-1].ids == ["Q1"]
+
+
+def test_a_domain_that_is_slow_leaves_room_for_those_that_are_not_known() -> None:
+    started = Started(6)
+    for number in range(50):
+        started.under_way.took(f"slow{number}.example", 2 * SLOW)
+        started.under_way.add(f"S{number}", [f"slow{number}.example"], 2.0)
+    assert len(started.under_way.running) == 2
+    started.under_way.add("N1", ["new.example"], 30.0)
+    assert started.under_way.running[-1].ids == ["N1"]
 
 
 def test_a_run_that_can_not_be_started_takes_no_room() -> None:
