@@ -46,7 +46,8 @@ class Front:
         self._clients: set[Client] = set()
         self._runs = Runs(self.pool.bounds.runs, self._start_run)
         self.pool.room = self._fill
-        self.pool.delivered = self._runs.took
+        self.pool.delivered, self.pool.delivering_for = self._runs.took, self._runs.so_far
+        self.pool.is_quick = self._runs.is_quick
         self._greeting = Greeting(self.loop, self.pool, self._listen)
         self._refused: tuple[str, frozenset[str]] = ("", frozenset())
         self._signals()

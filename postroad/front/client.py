@@ -190,9 +190,10 @@ class Client(Stream):
             return
         if command.verb == b"RCPT" and not self._domains and session.key[2] == NOW:
             domain = _domain(command.line)
-            if self._pool.is_crowded(domain):
+            if domain != session.domain and self._pool.is_crowded(domain):
                 self._go_round(session, command.line)
                 return
+            session.domain = domain
         self._command = command.line
         self._asked = True
         session.write(command.line)
@@ -259,7 +260,7 @@ class Client(Stream):
         if session is not None:
             session.user = None
             if self.stage is Stage.END and session.state is State.BUSY and not session.raw:
-                session.deliver(self._domain)  # the message stands, and is answered to nobody
+                session.deliver()  # the message stands, and is answered to nobody
             elif session.state is not State.QUITTING:
                 session.close()
         self._gone(self)
@@ -444,7 +445,7 @@ class Client(Stream):
         if answered:
             session.release()
         else:
-            session.deliver(self._domain)
+            session.deliver()
         self._run()
 
     def abandoned(self) -> None:

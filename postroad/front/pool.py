@@ -1,6 +1,6 @@
 """Sendmail's sessions: who gets one, how many there are, and when one goes."""
 
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, Protocol
@@ -78,9 +78,12 @@ class Pool:
         self.own = 0
         self.started = 0
         self._names: OrderedDict[tuple[str, bytes], bytes] = OrderedDict()
-        self._domains: Counter[str] = Counter()
         self.delivered: Callable[[str, float], None] = lambda *_: None
         """Called with the domain and the seconds of a delivery that has ended."""
+        self.delivering_for: Callable[[str, float], None] = lambda *_: None
+        """Called likewise, every second, for each delivery that has not ended."""
+        self.is_quick: Callable[[str], bool] = lambda _: False
+        """Whether a domain has lately taken mail quickly."""
         self.room: Callable[[], None] = lambda: None
         """Called when a delivery has ended."""
 
@@ -154,8 +157,11 @@ class Pool:
         self.serve()
 
     def is_crowded(self, domain: str) -> bool:
-        """Whether a domain has its share of the sessions that deliver."""
-        return self._domains[domain] >= self.bounds.domain
+        """Whether a domain has its share of the sessions that deliver, or are about to; a quick one has all."""
+        if self.is_quick(domain):
+            return False
+        now = [session for session in self._all if session.domain == domain and session.key[2] == NOW]
+        return len(now) >= self.bounds.domain
 
     def _door(self) -> int:
         if not self.settings.early:
@@ -199,7 +205,6 @@ class Pool:
             self._busy.add(session)
         elif state is State.DELIVERING:
             self.delivering += 1
-            self._domains[session.domain] += 1
         elif state is State.IDLE:
             if session.uses >= USES or self._loop.now - session.born > AGE:
                 session.quit()
@@ -211,8 +216,6 @@ class Pool:
         state = session.state
         if former is State.DELIVERING:
             self.delivering -= 1
-            self._domains[session.domain] -= 1
-            self._domains += Counter()  # without those that are at nothing
             self.delivered(session.domain, self._loop.now - session.since)
             self._loop.soon(self.room)
         elif former is State.IDLE:
@@ -252,6 +255,8 @@ class Pool:
         now = self._loop.now
         for session in tuple(self._all):
             old = now - session.since
+            if session.state is State.DELIVERING:
+                self.delivering_for(session.domain, old)
             if session.state is State.IDLE and old > IDLE:
                 session.quit()
             elif (session.state is State.QUITTING and old > 5) or (

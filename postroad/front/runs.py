@@ -61,6 +61,15 @@ class Runs:
         self.took(run.domain, now - run.began)
         self.fill(now)
 
+    def is_quick(self, domain: str) -> bool:
+        """Whether the domain has lately taken mail quickly."""
+        return domain in self._quick
+
+    def so_far(self, domain: str, seconds: float) -> None:
+        """A delivery to this domain has taken so many seconds, and has not ended."""
+        if seconds > SLOW:
+            self.took(domain, seconds)
+
     def took(self, domain: str, seconds: float) -> None:
         """A delivery to this domain has ended, after so many seconds."""
         quick, other = (self._quick, self._slow) if seconds < SLOW else (self._slow, self._quick)
@@ -73,8 +82,7 @@ class Runs:
     def fill(self, now: float) -> None:
         """Start what there is room for."""
         for run in self.running:
-            if now - run.began > SLOW and run.domain not in self._slow:
-                self.took(run.domain, now - run.began)
+            self.so_far(run.domain, now - run.began)
         for domain in list(self._domains):
             if len(self.running) >= self.most:
                 return

@@ -117,6 +117,7 @@ class Session(Stream):
         self.since = self.born = loop.now
         self.spoilt = False
         self.domain = ""
+        """Whom its message is for: the domain of the first recipient."""
         self.raw = False
         self.encrypted = False
         self.helo_answer = b""
@@ -135,6 +136,8 @@ class Session(Stream):
         """Be in another state from now on."""
         former, self.state = self.state, state
         self._changed(self, former)
+        if state is State.IDLE:
+            self.domain = ""
         self.since = self._loop.now
 
     def release(self) -> None:
@@ -145,16 +148,16 @@ class Session(Stream):
         else:
             self.enter(State.IDLE)
 
-    def deliver(self, domain: str) -> None:
-        """Its client has its answer, and it has yet to give its own, when it has tried this domain: then it is idle."""
+    def deliver(self) -> None:
+        """Its client has its answer, and it has yet to give its own: then it is idle."""
         self.user = None
-        self.domain = domain
         self.enter(State.DELIVERING)
 
     def give_back(self) -> None:
         """Its client needs it no more, in the middle of a transaction."""
         self.write(b"RSET\r\n")
-        self.deliver("")
+        self.domain = ""
+        self.deliver()
 
     def quit(self) -> None:
         """End it in order."""
