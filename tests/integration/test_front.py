@@ -182,8 +182,8 @@ def play(script: Script, address: tuple[str, int]) -> list[bytes]:
     told = [wire.answer()]
     with wire.socket:
         for step in script.steps:
-            if step.data.endswith(b"\r\n.\r\n") and not told[-1].startswith(b"354"):
-                continue
+            if step.data.endswith(b"\r\n.\r\n") != told[-1].startswith(b"354"):
+                continue  # no message where none is awaited, and nothing else where one is
             with suppress(ConnectionError):
                 if script.end == "vanish" and step is script.steps[-1]:
                     wire.socket.sendall(step.data[: len(step.data) // 2])
