@@ -1,10 +1,13 @@
 """The front's process. Its standard input is the listening socket, which PID 1 keeps open over its restarts."""
 
+import errno
 import json
 import os
+import resource
 import select
 import signal
 import socket
+import traceback
 
 from postroad import system
 from postroad.errors import CommandError
@@ -17,13 +20,14 @@ from postroad.front.pool import Pool
 from postroad.front.runs import Run, Runs
 from postroad.runtime import front as told
 from postroad.runtime.acceptance import accepting
-from postroad.runtime.log import tell_as_sendmail
+from postroad.runtime.log import tell, tell_as_sendmail
 from postroad.runtime.paths import AUTH_REFUSED, CURRENT, FRONT
 
 SILENT = 300.0
 """Seconds after which a client that says nothing is sent away (RFC 5321, 4.5.3.2.7: five minutes)."""
 AT_ONCE = 64
 """Connections that are accepted in a row."""
+SCARCE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 DRAINED = "421 4.3.2 this server is being drained and takes no messages now: try again later"
 
 
@@ -37,6 +41,7 @@ class Front:
             OSError: the settings can't be read, or the socket that tells of the front can't be made.
         """
         self.loop = Loop()
+        self.loop.failed = _report
         self.settings = told.load(CURRENT / "front.json")
         self.pool = Pool(self.loop, self.settings, bounds.here())
         self._listener = listener
@@ -69,7 +74,9 @@ class Front:
                 connected, name = self._listener.accept()
             except BlockingIOError:
                 return
-            except OSError:  # it went away at once, or there are no descriptors left: the next round tries again
+            except OSError as error:
+                if error.errno in SCARCE:
+                    self._pause()
                 return
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -79,6 +86,12 @@ class Front:
                 connected.close()
                 continue
             self._welcome(connected, addresses.peer(name), local)
+
+    def _pause(self) -> None:
+        """Let connections wait in the kernel for a moment: there are no descriptors for them, or no memory."""
+        self._listening = False
+        self.loop.forget(self._listener.fileno())
+        self.loop.at(self.loop.now + 0.2, self._listen)
 
     def _welcome(self, connected: socket.socket, peer: tuple[str, int], local: tuple[str, int]) -> None:
         addr = peer[0]
@@ -224,8 +237,15 @@ class Front:
         return {"clients": len(self._clients)} | self.pool.counts | runs
 
 
+def _report(error: Exception) -> None:
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    tell("error", f"front: {type(error).__name__}: {error} ({where.filename.rpartition('/')[2]}:{where.lineno})")
+
+
 def main() -> int:
     """Serve until told to stop."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     front = Front(socket.socket(fileno=0))
     front.loop.run()
     return 0

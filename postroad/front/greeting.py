@@ -27,6 +27,11 @@ class Greeting:
         self._session: Session | None = None
         self._parts: tuple[bytes, bytes, bool] | None = None
 
+    active = float("inf")  # it says nothing, and waits for nobody
+
+    def cut(self) -> None:
+        """There is nothing to give up."""
+
     def ask(self) -> None:
         """Ask sendmail, until it says so."""
         self._parts = None

@@ -7,6 +7,7 @@ import select
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 
 MOST_HELD = 1 << 18
 """Octets that may wait for the other side before whoever sends them is not read any more."""
@@ -25,6 +26,8 @@ class Loop:
         self._soon: list[Callable[[], None]] = []
         self.now = time.monotonic()
         self.running = True
+        self.failed: Callable[[Exception], None] = lambda _: None
+        """Called with what a call has raised."""
 
     def watch(self, descriptor: int, mask: int, call: Callable[[int], None]) -> None:
         """Call with the events of a descriptor, from now on."""
@@ -57,13 +60,20 @@ class Loop:
             for descriptor, events in ready:
                 # an earlier call may have closed it; a new one with its number is called for nothing then
                 if call := self._calls.get(descriptor):
-                    call(events)
+                    self._safely(partial(call, events))
             while self._times and self._times[0][0] <= self.now:
-                heapq.heappop(self._times)[2]()
+                self._safely(heapq.heappop(self._times)[2])
             while self._soon:
                 soon, self._soon = self._soon, []
                 for each in soon:
-                    each()
+                    self._safely(each)
+
+    def _safely(self, call: Callable[[], None]) -> None:
+        """What goes wrong for one client goes on for the others."""
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            self.failed(error)
 
 
 class Stream:
@@ -176,6 +186,13 @@ class Stream:
             self._loop.change(self.descriptor, mask)
 
     def _event(self, events: int) -> None:
+        try:
+            self._came(events)
+        except Exception:
+            self.close()
+            raise
+
+    def _came(self, events: int) -> None:
         if events & select.EPOLLOUT and self._held:
             self._send_held()
         if self.closed:
