@@ -70,14 +70,23 @@ socket_of(int descriptor)
 	return fstat(descriptor, &found) == 0 && S_ISSOCK(found.st_mode) ? found.st_ino : 0;
 }
 
+/* The attempt that a descriptor stands for. One that was closed, and whose number is something else's by now, stands for none. */
 static struct attempt *
 find(int descriptor)
 {
-	int i;
+	int error = errno, i;
 
-	for (i = 0; limit != 0 && i < MOST_ATTEMPTS; i++)
-		if (attempts[i].descriptor == descriptor + 1 || attempts[i].copy == descriptor + 1)
+	for (i = 0; limit != 0 && i < MOST_ATTEMPTS; i++) {
+		int *number = attempts[i].descriptor == descriptor + 1 ? &attempts[i].descriptor
+		    : attempts[i].copy == descriptor + 1 ? &attempts[i].copy : NULL;
+
+		if (number == NULL)
+			continue;
+		if (socket_of(descriptor) == attempts[i].socket)
 			return &attempts[i];
+		*number = 0;
+	}
+	errno = error;
 	return NULL;
 }
 
@@ -85,21 +94,6 @@ static int64_t
 left(const struct attempt *attempt)
 {
 	return attempt->began + limit + attempt->sent * 1000 / FAIR - now();
-}
-
-/* Whether the attempt is over that this descriptor stands for; one that stands for something else by now is none. */
-static bool
-is_over(struct attempt *attempt, int descriptor)
-{
-	if (left(attempt) > 0)
-		return false;
-	if (socket_of(descriptor) == attempt->socket)
-		return true;
-	if (attempt->descriptor == descriptor + 1)
-		attempt->descriptor = 0;
-	else
-		attempt->copy = 0;
-	return false;
 }
 
 void
@@ -163,13 +157,13 @@ wait_for(struct attempt *attempt, int descriptor, short events)
 	struct pollfd wait = { .fd = descriptor, .events = events };
 	int flags = fcntl(descriptor, F_GETFL);
 
-	while (!is_over(attempt, descriptor)) {
-		int64_t most = left(attempt);
+	int64_t most;
 
-		if (flags < 0 || (flags & O_NONBLOCK) != 0 || find(descriptor) != attempt)
+	while ((most = left(attempt)) > 0) {
+		if (flags < 0 || (flags & O_NONBLOCK) != 0)
 			return true;
 		/* a handler that returns changes nothing, as it would not for read() */
-		if (poll(&wait, 1, most < INT32_MAX ? (int)(most > 0 ? most : 0) : INT32_MAX) > 0)
+		if (poll(&wait, 1, most < INT32_MAX ? (int)most : INT32_MAX) > 0)
 			return true;
 	}
 	errno = ETIMEDOUT;
@@ -211,8 +205,6 @@ write(int descriptor, const void *buffer, size_t size)
 	for (;;) {
 		if (!wait_for(attempt, descriptor, POLLOUT))
 			return -1;
-		if (find(descriptor) != attempt)
-			return next(descriptor, buffer, size);
 		/* as much as there is room for: the rest would block for as long as the receiver likes */
 		sent = send(descriptor, buffer, size, MSG_DONTWAIT);
 		if (sent > 0)

@@ -380,8 +380,8 @@ def test_received_names_the_client(start_relay: Relays, internet: Internet) -> N
         message = letter()
         smtp.send_message(message)
     client = relay.wait_for(str(message["Message-ID"]), "accepted")["client_address"]
-    received = str(internet.wait_for_message(str(message["Message-ID"])).message["Received"])
-    assert f"from app.example ([{client}])" in received
+    fields = internet.wait_for_message(str(message["Message-ID"])).message.get_all("Received", [])
+    assert any(f"from app.example ([{client}])" in str(each) for each in fields)
 
 
 def test_nobody_else_reaches_the_inner_doors(start_relay: Relays) -> None:
