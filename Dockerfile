@@ -1,4 +1,4 @@
-# Postroad's image: sendmail and OpenDKIM from Debian, the Python packages from uv.lock, one flat layer.
+# Postroad's image: sendmail from Debian, the Python packages from uv.lock, one flat layer.
 # Behind a proxy that inspects TLS, hand the build its certificates: --secret id=ca_bundle,src=/path/to/bundle.crt
 
 ARG BASE=debian:trixie-slim
@@ -11,7 +11,7 @@ RUN apt-get update \
 COPY preload /src/preload
 RUN mkdir -p /out/usr/local/lib/postroad \
     && gcc -std=gnu17 -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -Wl,-z,relro,-z,now,-s \
-        -o /out/usr/local/lib/postroad/preload.so /src/preload/postroad.c /src/preload/doors.c /src/preload/attempts.c -ldl \
+        -o /out/usr/local/lib/postroad/preload.so /src/preload/postroad.c /src/preload/auth.c /src/preload/headers.c /src/preload/doors.c /src/preload/attempts.c -ldl \
     && lib=/out/usr/lib/$(gcc -print-multiarch) && mkdir -p "$lib" \
     && gcc -std=gnu17 -O2 -fPIC -shared -Wall -Wextra -Werror -Wl,-z,relro,-z,now,-s -Wl,-soname,libnsl.so.2 \
         -Wl,--version-script=<(echo 'LIBNSL_1.0 { *; };') -o "$lib/libnsl.so.2" /src/preload/absent.c \
@@ -33,8 +33,10 @@ COPY templates /out/opt/postroad/templates
 COPY entrypoint.py /out/opt/postroad/
 COPY --chmod=0644 rootfs/Sendmail.conf /out/etc/sasl2/Sendmail.conf
 COPY --chmod=0755 rootfs/healthcheck /out/usr/local/lib/postroad/healthcheck
-# byte code that is never checked against its source: the root file system is read-only, and times differ between builds
-RUN find /out -name __pycache__ -prune -exec rm -r {} + \
+# byte code that is never checked against its source: the root file system is read-only, and times differ between builds;
+# modes for every user, since a checkout's follow its owner's umask
+RUN chmod -R u=rwX,go=rX /out \
+    && find /out -name __pycache__ -prune -exec rm -r {} + \
     && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash -s /out /out/opt/postroad \
     && mkdir -p /out/usr/local/bin && ln -s /opt/postroad/entrypoint.py /out/usr/local/bin/postroad
 
@@ -44,16 +46,15 @@ FROM ${BASE} AS rootfs
 ARG PACKAGES_DATE=
 ENV DEBIAN_FRONTEND=noninteractive
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
-# The daemons' packages are unpacked without their dependencies on Perl, make, cron and init scripts; what their binaries
+# sendmail's packages are unpacked without their dependencies on Perl, make, cron and init scripts; what their binaries
 # link against is installed, but for libnsl2 and libwrap0 (preload/absent.c). Their entries in /var/lib/dpkg/status.d let vulnerability scanners see them.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
         ca-certificates libpython3.13-stdlib m4 openssl python3.13-minimal \
         libdb5.3t64 libldap2 liblockfile1 libsasl2-2 libsasl2-modules libsasl2-modules-db libssl3t64 \
-        dns-root-data liblua5.3-0 libmemcached11t64 libmilter1.0.1 libopendbx1t64 libopendkim11 \
-        librbl1 libunbound8 libvbr2 libpq5 \
+        libpq5 \
     && mkdir /tmp/debs /var/lib/dpkg/status.d \
-    && cd /tmp/debs && apt-get download sendmail-bin sendmail-cf opendkim \
+    && cd /tmp/debs && apt-get download sendmail-bin sendmail-cf \
     && for deb in *.deb; do \
         dpkg-deb --extract "$deb" / ; \
         dpkg-deb --field "$deb" > "/var/lib/dpkg/status.d/$(dpkg-deb --field "$deb" Package)"; \
@@ -65,7 +66,8 @@ RUN groupadd --gid 2525 smmta \
     && ln -sf ../libexec/sendmail/sendmail /usr/sbin/sendmail \
     && ln -sf ../libexec/sendmail/makemap /usr/sbin/makemap \
     && ln -s python3.13 /usr/bin/python3 \
-    && install -d -o smmta -g smmta -m 0700 /var/spool/mqueue /var/lib/postroad /run/postroad \
+    # Docker gives a new volume the owner and mode of the folder here: group 0 may write, which any other uid is run with
+    && install -d -o smmta -g root -m 0770 /var/spool/mqueue /var/lib/postroad /run/postroad \
     && install -d -m 0755 /etc/postroad
 # Perl and apt go as well: nothing in the image calls them. dpkg's list stays, for scanners.
 RUN dpkg --purge --force-all debconf apt perl-base \
@@ -103,6 +105,7 @@ ARG PACKAGES_DATE=
 LABEL org.opencontainers.image.title="Postroad" \
       org.opencontainers.image.description="A send-only mail server: sendmail, DKIM and delivery events from one YAML file" \
       org.opencontainers.image.licenses="Apache-2.0 AND Sendmail-Open-Source-1.1 AND BSD-3-Clause" \
+      org.opencontainers.image.source="https://github.com/postroad/postroad" \
       org.opencontainers.image.created="${CREATED}" \
       org.opencontainers.image.base.name="debian:trixie-slim" \
       org.opencontainers.image.base.digest="${BASE_DIGEST}" \
@@ -115,6 +118,7 @@ WORKDIR /
 VOLUME ["/var/spool/mqueue", "/var/lib/postroad"]
 EXPOSE 25 465 587
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=30s --timeout=5s --start-period=5s --retries=2 CMD ["/usr/local/lib/postroad/healthcheck"]
+# Each check after the first takes 20 s by itself: --start-interval would do, but engines before 25 refuse it
+HEALTHCHECK --interval=1s --timeout=30s --start-period=60s --retries=10 CMD ["/usr/local/lib/postroad/healthcheck", "20"]
 ENTRYPOINT ["/usr/local/bin/postroad"]
 CMD ["run"]

@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup engine image lint format test test-unit faults demo bench down generate audit sbom reproducible clean
+.PHONY: help setup engine image lint format test test-unit faults oracle demo bench down generate audit sbom reproducible clean
 
 # An image's build trusts what this host trusts: a proxy that inspects TLS signs PyPI with a certificate of its own.
 CA_BUNDLE ?= $(firstword $(wildcard $(SSL_CERT_FILE) $(REQUESTS_CA_BUNDLE) /etc/ssl/certs/ca-certificates.crt) /dev/null)
@@ -51,8 +51,8 @@ $(VENV): pyproject.toml uv.lock | $(filter .tools/%,$(UV))
 	@$(UV) sync --quiet --frozen --group dev
 	@touch $@
 
-image: engine ## Build postroad:latest and print its size
-	$(BUILD) --load --tag postroad:latest .
+image: engine ## Build postroad:latest and print its size; VERBOSE=1 shows the whole build
+	@dev/quietly "image: build postroad:latest" $(BUILD) --progress plain --load --tag postroad:latest .
 	@id=$$(docker create postroad:latest); trap "docker rm -v $$id >/dev/null" EXIT; \
 	    docker export $$id | wc -c | awk '{printf "postroad:latest: %.0f MB unpacked\n", $$1 / 1e6}'
 
@@ -78,6 +78,12 @@ test-unit: $(VENV) ## Run the tests that need no Docker
 faults: $(VENV) image ## Inject every fault, account for every message, fill docs/reliability.md; FAULTS='packets dns-gone' chooses
 	$(BIN)/python -m tests.faults --json dist/faults.json --docs docs/reliability.md $(FAULTS) $(ARGS)
 
+oracle: $(VENV) engine ## Hold the doctor against receivers' own programs: a message for each state of the DNS, 5,000 SPF records
+	$(BIN)/python -m tests.oracle $(ARGS)
+
+fidelity: $(VENV) image ## Send 20,000 messages at random through the image and compare what arrives; MESSAGES=1000 SEED=x choose
+	POSTROAD_MESSAGES=$(or $(MESSAGES),20000) POSTROAD_SEED=$(or $(SEED),1) $(BIN)/pytest tests/integration/test_fidelity.py --timeout 7200 $(ARGS)
+
 demo: image ## Send a mail through a pretend internet and show what arrived
 	demo/run
 
@@ -87,14 +93,15 @@ bench: $(VENV) $(if $(POSTROAD_IMAGE),engine,image) ## Measure the image beside 
 # Tests label all that they make: a run that was killed leaves it, and what other trees' tests made is not ours to remove.
 LEFT := --quiet --filter label=postroad.test.tree=$(CURDIR)
 down: ## Remove what the demo, the tests and the benchmark left in Docker
-	@! docker info >/dev/null 2>&1 || { demo/run down; { \
+	@! docker info >/dev/null 2>&1 || { demo/run down && { \
 	    docker container ls --all $(LEFT) | xargs -r docker container rm --force --volumes; \
 	    docker network ls $(LEFT) | xargs -r docker network rm; \
 	    docker volume ls $(LEFT) | xargs -r docker volume rm; } >/dev/null; }
 
-generate: $(VENV) ## Write the files that follow from the models of configuration and events
+generate: $(VENV) ## Write what follows from the models of configuration and events, and from the name of releases
 	$(BIN)/python -m dev.config_files
 	$(BIN)/python -m dev.webhook_schema >docs/webhook.schema.json
+	$(BIN)/python -m dev.published
 
 audit: $(VENV) image ## Ask PyPI and Debian for known vulnerabilities of what the image holds
 	UV=$(UV) dev/audit postroad:latest

@@ -1,14 +1,16 @@
 #!/usr/bin/env -S --block-signal=HUP --block-signal=INT --block-signal=TERM /opt/postroad/venv/bin/python3
-"""The image's entrypoint: ``run``, or no word at all, supervises the daemons; other words are commands.
+"""The image's entrypoint: ``run`` supervises the daemons; other words are commands, and no word at all prints them.
 
 The kernel drops a signal that PID 1 has no handler for: from the first moment on they are blocked, and wait until the
 supervisor takes them.
 """
 
+import os
 import signal
 import sys
 
-if sys.argv[1:] in ([], ["run"]):
+# a shell that completes a command line calls us with this variable, and whatever words there are
+if sys.argv[1:] == ["run"] and "_POSTROAD_COMPLETE" not in os.environ:
     # the supervisor stays in memory: it must not load what the commands need
     from postroad.supervisor.main import main
 else:

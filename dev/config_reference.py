@@ -22,8 +22,11 @@ domains: [example.com]
 ```
 
 `config.example.yaml` has every key with its default, and `config.schema.json` lets an editor complete and
-check them. `postroad check` lists everything that is wrong, each with its key, what was found and what is
-accepted; the exit code is then 2.
+check them. `postroad check` does all that a start does but start, and changes nothing: it lists everything
+that is wrong with the configuration, each with its key, what was found and what is accepted; then the same
+for the files that it names, the volumes, and what m4 and sendmail say of the result. The exit code is then 2.
+What a start would go on with, such as an event store that can't be reached, is a warning. How a change is
+applied: [running it](running.md).
 
 ## Where values come from
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from postroad.errors import CommandError, InstallError
 
@@ -70,11 +70,18 @@ def capture(
     return done.returncode, done.stdout, done.stderr
 
 
-def spawn(argv: Sequence[str], env: Mapping[str, str], *, quiet: bool = False, stdin: int | None = None) -> int:
+def spawn(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    *,
+    quiet: bool = False,
+    stdin: int | None = None,
+    output: int | None = None,
+) -> int:
     """Start a long-lived child with exactly ``env``, its own session and no signal blocked; return its process id.
 
-    The caller reaps it. Descriptors other than standard output and error are not inherited; those neither if ``quiet``.
-    Its standard input is the descriptor ``stdin``, or empty.
+    The caller reaps it. Descriptors other than standard output and error are not inherited; those neither if ``quiet``,
+    and both are ``output`` where that is given. Its standard input is the descriptor ``stdin``, or empty.
 
     Raises:
         CommandError: it could not be started.
@@ -84,6 +91,8 @@ def spawn(argv: Sequence[str], env: Mapping[str, str], *, quiet: bool = False, s
         actions = [(os.POSIX_SPAWN_DUP2, stdin, 0)]
     if quiet:
         actions += [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_WRONLY, 0) for number in (1, 2)]
+    if output is not None:
+        actions += [(os.POSIX_SPAWN_DUP2, output, number) for number in (1, 2)]
     try:
         return os.posix_spawn(
             argv[0],
@@ -96,6 +105,22 @@ def spawn(argv: Sequence[str], env: Mapping[str, str], *, quiet: bool = False, s
         )
     except OSError as error:
         raise CommandError(f"{argv[0]} could not be started: {error.strerror}") from error
+
+
+def converse(argv: Sequence[str], env: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]:
+    """Start a program with exactly ``env`` and a session of its own, to talk to; the caller ends it.
+
+    Returns:
+        It, its standard input and its standard output.
+
+    Raises:
+        CommandError: it could not be started.
+    """
+    try:
+        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, start_new_session=True)
+    except OSError as error:
+        raise CommandError(f"{argv[0]} could not be started: {error.strerror}") from error
+    return process, cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
 
 
 def write(path: Path, data: str | bytes, mode: int = 0o600) -> None:

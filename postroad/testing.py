@@ -1,4 +1,4 @@
-"""The real relay in an app's own integration tests, through testcontainers (``pip install postroad[testing]``).
+"""The real relay in an app's own integration tests, through testcontainers: docs/testing.md.
 
 with PostroadContainer({"hostname": "mail.example.com", "domains": ["example.com"]}) as relay:
     send(relay.host, relay.port, message)

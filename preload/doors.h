@@ -2,6 +2,7 @@
 
 #include <stdbool.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -16,6 +17,9 @@ void door_tell_saved(const char *name);
 
 /* A connection to a receiver is made (attempts.c). */
 void attempt_begin(int descriptor, const struct sockaddr *peer);
+
+/* write() to whatever it is. */
+ssize_t attempt_write(int descriptor, const void *buffer, size_t size);
 
 /* A message is done: whatever connection is used next is used for another one. */
 void attempts_begin_anew(void);

@@ -1,6 +1,6 @@
 /*
- * Preloaded into sendmail and opendkim, so that both can run without privileges and without a host name or a syslog
- * daemon that someone else has to provide, and that sendmail serves a whole chain:
+ * Preloaded into sendmail, so that it can run without privileges and without a host name or a syslog
+ * daemon that someone else has to provide, and serves a whole chain:
  *
  *   gethostname()  answers POSTROAD_FQDN (sendmail sleeps for 60 s at start where the host's name has no dot);
  *   syslog()       and its relatives send a line a message, "<priority>ident[pid]: text", to the FIFO beside the unix socket
@@ -14,6 +14,7 @@
  *   gethostbyaddr()  knows no names: sendmail would ask the DNS who each client is before it answers;
  *   connect(), accept()  make TCP send at once: sendmail writes a message in pieces of 4 KB, and the last one would wait
  *                  until the receiver has acknowledged those before, which receivers put off by some 40 ms;
+ *   write()        tells a client that sends AUTH in clear text what to do, where sendmail says "AUTH not available";
  *   fork(), wait() make the delivery of a message in the background one fork and not two;
  *   exit()         in a forked child leaves out what libraries do at the end: a child a connection and one a message would
  *                  each free, one by one, what the kernel frees at once;
@@ -24,7 +25,7 @@
  *
  * Rules for everything in here. Logging never holds up mail: a full socket is waited for once, for a second, and
  * after that lines are dropped and counted until one gets through. No locks and no malloc(): sendmail logs from signal
- * handlers, some of which siglongjmp() away, and opendkim logs from many threads. errno is left as it was found.
+ * handlers, some of which siglongjmp() away. errno is left as it was found.
  *
  * gcc -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -o preload.so postroad.c doors.c attempts.c
  */
@@ -74,6 +75,7 @@ enum {
 
 static char fqdn[256]; /* a DNS name has at most 253 characters */
 static struct sockaddr_un log_address = { .sun_family = AF_UNIX };
+static char no_auth[512]; /* an SMTP answer with its line end (RFC 5321, section 4.5.3.1.5) */
 
 /* sendmail empties its environment first thing in main(), so both are read before that. */
 __attribute__((constructor)) static void
@@ -81,11 +83,14 @@ read_environment(void)
 {
 	const char *name = getenv("POSTROAD_FQDN");
 	const char *path = getenv("POSTROAD_LOG_SOCKET");
+	const char *answer = getenv("POSTROAD_NO_AUTH");
 
 	if (name != NULL && strlen(name) < sizeof fqdn)
 		strcpy(fqdn, name);
 	if (path != NULL && strlen(path) < sizeof log_address.sun_path)
 		strcpy(log_address.sun_path, path);
+	if (answer != NULL && strlen(answer) < sizeof no_auth - 2)
+		sprintf(no_auth, "%s\r\n", answer);
 }
 
 /* ---- the host's name ---- */
@@ -308,7 +313,7 @@ connect(int descriptor, const struct sockaddr *peer, socklen_t length)
 	return next(descriptor, peer, length);
 }
 
-static int accepted = -1; /* the last client's descriptor */
+int accepted = -1; /* the last client's descriptor; auth.c asks who it is */
 
 EXPORT int
 accept(int descriptor, struct sockaddr *peer, socklen_t *length)
@@ -327,6 +332,33 @@ accept(int descriptor, struct sockaddr *peer, socklen_t *length)
 	if (accepted >= 0)
 		send_at_once(accepted, peer);
 	return accepted;
+}
+
+/* ---- answers ---- */
+
+/*
+ * sendmail's answer to AUTH where it offers none is a constant (srvrsmtp.c). In clear text it passes through here, alone
+ * unless the client pipelines, which AUTH forbids (RFC 4954, section 4): then, and in a sendmail that words it otherwise,
+ * it stays sendmail's.
+ */
+EXPORT ssize_t
+write(int descriptor, const void *data, size_t size)
+{
+	static const char said[] = "503 5.3.3 AUTH not available\r\n";
+	size_t length = strlen(no_auth), done = 0;
+	ssize_t written;
+
+	if (length == 0 || size != sizeof said - 1 || memcmp(data, said, size) != 0)
+		return attempt_write(descriptor, data, size);
+	while (done < length) {
+		written = attempt_write(descriptor, no_auth + done, length - done);
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written < 0)
+			return -1;
+		done += (size_t)written;
+	}
+	return (ssize_t)size;
 }
 
 /* ---- children ---- */

@@ -4,17 +4,22 @@ from typing import cast
 
 from postroad.checks import (
     address,
+    bimi,
     blocklists,
+    clients,
     clock,
     dkim,
     dmarc,
     helo,
     hostname,
+    mta_sts,
     mx,
     open_relay,
     port25,
     resolvers,
     reverse,
+    senders,
+    smarthost,
     spf,
     starttls,
     volumes,
@@ -24,8 +29,9 @@ from postroad.checks.model import Check
 CHECKS = cast(
     "tuple[Check, ...]",
     (
-        *(resolvers, address, hostname, reverse, helo, spf, dkim, dmarc, mx),
-        *(port25, starttls, blocklists, clock, volumes, open_relay),
+        *(resolvers, address, hostname, reverse, helo, spf, smarthost, dkim, dmarc, mx),
+        *(port25, starttls, mta_sts, bimi, senders),
+        *(blocklists, clock, volumes, clients, open_relay),
     ),
 )
 """All of them, in the order in which they are told."""

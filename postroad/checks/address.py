@@ -11,6 +11,9 @@ SHORT = True
 
 def run(context: Context) -> Iterator[Finding]:
     """One finding."""
+    if not context.config.delivery.goes_to_receivers:
+        yield Finding(ID, Level.INFO, "all mail goes to smarthosts: receivers see their addresses, not this host's")
+        return
     facts = context.facts
     if facts.addresses:
         yield Finding(ID, Level.OK, f"mail leaves as {', '.join(facts.addresses)}", facts.how)

@@ -1,12 +1,10 @@
 """Whether each key that signs is published as it is: the record parses, is not revoked, and not in test mode."""
 
-import base64
-import binascii
 from collections.abc import Iterator
 
 from postroad.checks.context import Context
 from postroad.checks.model import Finding, Level, unanswered
-from postroad.checks.tags import parse
+from postroad.dns.dkim_record import parse
 
 ID = "dkim"
 SHORT = True
@@ -40,25 +38,21 @@ def judge(found: tuple[str, ...], wanted: str) -> tuple[str, Level]:
         many = f"is there {len(found)} times: receivers take any of them (RFC 6376, section 3.6.2.2)"
         return many if found else "is missing", Level.ERROR
     try:
-        tags = parse(found[0])
-        key = base64.b64decode("".join(tags.get("p", "").split()), validate=True)
-    except (ValueError, binascii.Error) as error:
-        return f"can't be parsed: {error}", Level.ERROR
-
-    def words(tag: str, default: str) -> set[str]:
-        return set(tags.get(tag, default).replace(" ", "").split(":"))
-
+        record = parse(found[0])
+    except ValueError as error:
+        return f"can't be used: {error}", Level.ERROR
+    ours = parse(wanted)
     for wrong, what in (
-        ("p" not in tags, "has no key (p=)"),
-        (not key, "revokes the key: p= is empty"),
-        (tags.get("v", "DKIM1") != "DKIM1", f"is of another version: v={tags.get('v')}"),
-        (key != base64.b64decode(parse(wanted)["p"]), "has another key than the one that signs here"),
-        (tags.get("k", "rsa") != "rsa", f"says that the key is of another kind: k={tags.get('k')}"),
-        ("sha256" not in words("h", "sha256"), f"does not allow sha256: h={tags.get('h')}"),
-        (not {"*", "email"} & words("s", "*"), f"is not for mail: s={tags.get('s')}"),
+        (not record.key, "revokes the key: p= is empty"),
+        (record.kind != ours.kind, f"says that the key is of another kind: k={record.kind}"),
+        (record.key != ours.key, "has another key than the one that signs here"),
+        (record.hashes and "sha256" not in record.hashes, f"does not allow sha256: h={':'.join(record.hashes)}"),
+        (not {"*", "email"} & record.services, f"is not for mail: s={':'.join(record.services)}"),
     ):
         if wrong:
             return what, Level.ERROR
-    if "y" in words("t", ""):
+    if record.doubts:
+        return f"is not taken by all receivers: {'; '.join(record.doubts)}", Level.WARNING
+    if "y" in record.flags:
         return "is in test mode (t=y): receivers may treat the mail as not signed", Level.WARNING
     return "", Level.OK

@@ -2,7 +2,7 @@
 
 A client's address can't be forged from in here, so two things are done. sendmail's test mode (``-bt``) applies the
 rules in force, with the maps in force, as if the client had the address that we say. And each port that listens is
-tried from 127.0.0.2: the relay trusts 127.0.0.1 alone, so this is a stranger to it. Nothing is sent: a session ends
+tried from 127.0.0.2: no loopback address is trusted unless it is named. Nothing is sent: a session ends
 after its recipients, whatever the answers were.
 """
 
@@ -27,13 +27,17 @@ from postroad.install.generation import surroundings
 from postroad.runtime import plan
 from postroad.runtime.paths import CURRENT
 from postroad.sendmail import networks
+from postroad.sinks.probes import STRANGER
 
 ID = "open-relay"
 SHORT = True
 
 VICTIM = "victim@postroad-test.example"
 STRANGE_SENDER = "stranger@postroad-test.example"
-STRANGER = "127.0.0.2"
+ITSELF = "0"
+"""What sendmail has for the address of a client that has none: ``postroad send``'s session on a pipe."""
+FOR_PORTS = 2.0
+"""Seconds that are left for the ports where the rules do not answer, as without any DNS."""
 ELSEWHERE = tuple(
     ipaddress.ip_address(text)
     for text in (
@@ -41,6 +45,8 @@ ELSEWHERE = tuple(
         *("192.0.2.66", "198.51.100.66", "203.0.113.66", "8.8.4.4", "2001:db8::66", "2606:4700::66"),
         # private networks that this container is not in, as a rule (RFC 1918, RFC 6598, RFC 4193)
         *("10.255.255.66", "172.31.255.66", "192.168.255.66", "100.127.255.66", "fdff:ffff::66"),
+        # whom port forwarding in rootless engines shows so
+        *("127.0.0.1", "::1"),
     )
 )
 LISTEN = "0A"  # include/net/tcp_states.h, as /proc/net/tcp prints it
@@ -74,7 +80,7 @@ def run(context: Context) -> Iterator[Finding]:
     config, around = context.config, surroundings()
     who, to = senders(config), recipients(config)
     strangers = outsiders(config, around)
-    accepted, problem = ask_rules(strangers, who, to, timeout=context.left)
+    accepted, problem = ask_rules(strangers, who, to, timeout=context.left - FOR_PORTS)
     live: list[Attempt] = []
     untried: list[str] = []
     if not context.short:
@@ -120,21 +126,21 @@ def run(context: Context) -> Iterator[Finding]:
 def outsiders(config: Config, around: networks.Surroundings) -> list[networks.Address]:
     """Addresses that must not be able to relay.
 
-    Some from everywhere, the gateways (unless the configuration trusts them), and the addresses right before and
-    after each network that is trusted. A network that is too wide to be trusted at all does not count as trusted.
+    Some from everywhere, the gateways and this host's own (unless the configuration trusts them), and the addresses
+    right before and after each network that is trusted. A network that is too wide to be trusted at all does not
+    count as trusted.
     """
-    trusted = [net for net in networks.trusted(config.clients.networks, around) if not is_too_wide(net)]
+    granted = networks.trusted(config.clients.networks, around, gateways=config.clients.trust_gateway)
+    trusted = [net for net in granted if not is_too_wide(net)]
     edges: list[networks.Address] = []
     for net in trusted:
         first, last = net.network_address, net.broadcast_address
         edges += [first - 1] if int(first) else []
         edges += [last + 1] if int(last) + 1 < 2**net.max_prefixlen else []
     candidates = [*ELSEWHERE, *edges]
-    gateways = () if config.clients.trust_gateway else around.gateways
-    strangers = [
-        address for address in candidates if not address.is_loopback and not any(address in net for net in trusted)
-    ]
-    return list(dict.fromkeys([*gateways, *strangers]))
+    fronts = () if config.clients.trust_gateway else around.fronts
+    strangers = [address for address in candidates if not any(address in net for net in trusted)]
+    return list(dict.fromkeys([*fronts, *strangers]))
 
 
 def senders(config: Config) -> list[str]:
@@ -167,10 +173,10 @@ def ask_rules(
 ) -> tuple[list[Attempt], str]:
     """What the rules in force accept from these clients, and why they could not be asked (else empty).
 
-    The last question is a control: the container itself, which must be accepted.
+    The last question is a control: the session of ``postroad send``, which must be accepted.
     """
     asked = [(client_addr(client), sender, recipient) for client, sender, recipient in product(clients, who, to)]
-    asked.append(("127.0.0.1", who[0], VICTIM))
+    asked.append((ITSELF, who[0], VICTIM))
     daemon = next(each for each in plan.load(CURRENT / "plan.json").processes if each.name == "sendmail")
     try:
         code, out, err = system.capture(
@@ -190,8 +196,8 @@ def ask_rules(
         for question, mail, rcpt in zip(asked, replies[::2], replies[1::2], strict=True)
         if not _REFUSED.match(mail) and not _REFUSED.match(rcpt)
     ]
-    if not found or found[-1].client != "127.0.0.1":
-        return found, "sendmail -bt refuses the container itself, so its refusals say nothing"
+    if not found or found[-1].client != ITSELF:
+        return found, "sendmail -bt refuses even postroad send, so its refusals say nothing"
     return found[:-1], ""
 
 

@@ -4,6 +4,7 @@ import json
 
 import click
 
+from postroad.cli.plain import echo
 from postroad.config.load import load
 from postroad.dns import aws, egress, instance
 from postroad.dns.resolver import Resolver, servers
@@ -24,6 +25,6 @@ def command(use_case: str, per_day: int | None, region: str, as_json: bool) -> N
     this = instance.look()
     request = aws.request(config, found, this, use_case=use_case, per_day=per_day, region=region)
     if as_json:
-        click.echo(json.dumps({"requests": [request]}, indent=2, ensure_ascii=False))
+        click.echo(json.dumps({"requests": [request]}, indent=2))
     else:
-        click.echo(aws.text(request))
+        echo(aws.text(request))

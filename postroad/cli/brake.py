@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from postroad.cli import terminal
 from postroad.cli.plain import plain
 from postroad.cli.times import stamp
 from postroad.events import own
@@ -38,7 +38,7 @@ def list_(as_json: bool) -> None:
         share = f"{rate.bounced / rate.ended:.1%}" if rate.ended else "-"
         words = (plain(rate.sender_domain), f"{colour}{rate.state}", stamp(rate.since))
         table.add_row(*words, str(rate.bounced), str(rate.ended), share)
-    Console(highlight=False, soft_wrap=True).print(table if found else "no domain's bounce rate is too high")
+    terminal.console(soft_wrap=True).print(table if found else "no domain's bounce rate is too high")
 
 
 @command.command()

@@ -1,25 +1,29 @@
 """``postroad check``."""
 
-from datetime import UTC, datetime
-
 import click
 
-from postroad.config.load import load
-from postroad.install.generation import policy, surroundings
-from postroad.secrets import certificate, users, webhooks
-from postroad.sendmail import outbound
+from postroad.config.load import read_all
+from postroad.install.generation import examine, policy, recorder, sources, surroundings
+from postroad.store import database
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the configuration in force, with its defaults, as JSON.")
 def command(as_json: bool) -> None:
-    """Validate the configuration: exit code 2 with every problem in it, or 0 with what it means."""
-    config = load()
-    pair, _, _ = certificate.given(config), users.database(config), webhooks.settings(config)
-    held_back = outbound.warnings(config.delivery, datetime.now(UTC).date())
-    for warning in (*(pair.warnings if pair else ()), *held_back):
+    """Do all that a start does but start: exit code 2 with everything that would stop one, or 0 with what it means.
+
+    That is the configuration, the files that it names, the volumes, and what m4 and sendmail say of the result.
+    What a start would go on with, such as an event store that can't be reached, is a warning.
+    """
+    loaded = read_all()
+    config = loaded.config
+    material, warnings = examine(loaded)
+    if config.events.enabled:
+        warnings += database.unreachable(recorder(config, material))
+    for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     if as_json:
         click.echo(config.model_dump_json(indent=2))
     else:
+        click.echo(sources(loaded))
         click.echo(f"{config.hostname}: {policy(config, surroundings())}")

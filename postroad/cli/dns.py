@@ -8,9 +8,10 @@ import click
 import dns.name
 import dns.reversename
 
+from postroad.cli.plain import echo
 from postroad.config.load import load
 from postroad.config.model import Config
-from postroad.dns import egress, formats
+from postroad.dns import egress, formats, smarthosts
 from postroad.dns.providers import ways
 from postroad.dns.records import Facts
 from postroad.dns.resolver import Resolver, servers
@@ -18,6 +19,7 @@ from postroad.dns.survey import Planned, State, survey
 from postroad.errors import PostroadError
 from postroad.runtime.paths import STATE
 from postroad.secrets import keys as dkim
+from postroad.text import printable
 
 TEXTS: dict[str, Callable[[Sequence[Planned]], str]] = {
     "bind": formats.bind,
@@ -25,6 +27,7 @@ TEXTS: dict[str, Callable[[Sequence[Planned]], str]] = {
     "route53": formats.route53,
     "terraform": formats.terraform,
 }
+THEIRS = "All mail goes to smarthosts: their addresses count, so this host needs no A, PTR and SPF record."
 COLOURS = {State.ADD: "yellow", State.CHANGE: "yellow", State.PRESENT: "green", State.UNKNOWN: "red"}
 
 
@@ -48,11 +51,14 @@ def command(form: str, as_json: bool, zone: str | None, reports: str, tls_rpt: b
     """
     form = "json" if as_json else form
     config = load()
-    found = egress.find(config, Resolver(servers([str(address) for address in config.dns.servers])))
+    direct = config.delivery.goes_to_receivers
+    resolver = Resolver(servers([str(address) for address in config.dns.servers]))
+    found = egress.find(config, resolver) if direct else None
+    addresses, sentence = (found.addresses, found.sentence) if found else ((), THEIRS)
     keys, problems = _keys(config)
-    if not found.addresses:
-        problems.append(f"{found.sentence}: set public_ip; A, PTR and SPF records are left out")
-    facts = Facts(addresses=found.addresses, dkim=keys, reports=reports, tls_rpt=tls_rpt)
+    if direct and not addresses:
+        problems.append(f"{sentence}: set public_ip; A, PTR and SPF records are left out")
+    facts = Facts(addresses=addresses, dkim=keys, reports=reports, tls_rpt=tls_rpt)
     planned = survey(config, facts, Resolver(servers([str(address) for address in config.dns.servers])))
     problems += [note for each in planned if each.state is State.UNKNOWN for note in each.notes[:1]]
     zones = list(dict.fromkeys(each.zone for each in planned))
@@ -62,16 +68,18 @@ def command(form: str, as_json: bool, zone: str | None, reports: str, tls_rpt: b
             raise PostroadError(f"no record belongs into {zone}: the zones are {', '.join(zones)}")
         planned = tuple(each for each in planned if each.zone == zone)
     if form == "json":
-        click.echo(json.dumps({"records": [asdict(each.record) for each in planned]}, indent=2, ensure_ascii=False))
+        click.echo(json.dumps({"records": [asdict(each.record) for each in planned]}, indent=2))
     elif form == "table":
-        click.echo(found.sentence)
+        echo(sentence)
         _table(planned, config)
+        for line in smarthosts.advice(config.delivery):
+            click.echo(f"\n{line}")
     else:
         if form == "route53":
             planned = _one_zone(planned)
         click.echo(TEXTS[form](planned), nl=False)
     for problem in dict.fromkeys(problems):
-        click.echo(f"postroad: {problem}", err=True)
+        echo(f"postroad: {problem}", err=True)
     return 1 if problems else 0
 
 
@@ -104,18 +112,17 @@ def _table(planned: Sequence[Planned], config: Config) -> None:
     """A block for each record: values are too long for columns, and are for copying."""
     for each in planned:
         record = each.record
-        click.echo(
-            f"\n{click.style(f'{each.state:<10}', fg=COLOURS[each.state])} {record.name}  {record.type}  {record.ttl}"
-        )
-        click.echo(f"           {click.style(record.value, bold=True)}")
-        click.echo(f"           {record.purpose}")
+        state = click.style(f"{each.state:<10}", fg=COLOURS[each.state])
+        click.echo(f"\n{state} {printable(record.name)}  {record.type}  {record.ttl}")
+        click.echo(f"           {click.style(printable(record.value), bold=True)}")
+        echo(f"           {record.purpose}")
         for value in each.replaces:
-            click.echo(f"           instead of: {value}")
+            echo(f"           instead of: {printable(value)}")
         for note in each.notes:
-            click.echo(f"           {note}")
+            echo(f"           {printable(note)}")
     asked = [each.record for each in planned if each.record.type == "PTR" and each.state is not State.PRESENT]
     for record in asked:
         address = str(dns.reversename.to_address(dns.name.from_text(record.name)))
-        click.echo(f"\nThe PTR record of {address} is set by whoever gave you the address:")
+        echo(f"\nThe PTR record of {address} is set by whoever gave you the address:")
         for provider, text in ways(address, config.hostname):
-            click.echo(f"  {provider:<8} {text}")
+            echo(f"  {provider:<8} {text}")

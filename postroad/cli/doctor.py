@@ -11,9 +11,11 @@ from rich.table import Table
 from postroad.checks import CHECKS, open_relay
 from postroad.checks.doctor import begin, examine
 from postroad.checks.model import Check, Finding, Level
+from postroad.cli import terminal
 from postroad.cli.plain import plain
 from postroad.config.load import load
 from postroad.config.model import Config
+from postroad.text import printable
 
 LOOKS = {
     Level.OK: "[green]ok[/]",
@@ -44,7 +46,7 @@ def command(as_json: bool, only: tuple[str, ...], relay: bool, wait: bool, timeo
     config = load()
     wanted = {*only, *([open_relay.ID] if relay else [])}
     checks = [check for check in CHECKS if not wanted or check.ID in wanted]
-    console = Console(highlight=False, stderr=as_json)
+    console = terminal.console(stderr=as_json)
     found: dict[str, list[Finding]] = {}
     until = time.monotonic() + timeout
     with console.status("Looking") as status:
@@ -61,7 +63,7 @@ def command(as_json: bool, only: tuple[str, ...], relay: bool, wait: bool, timeo
             time.sleep(min(PAUSE, max(0.0, until - time.monotonic())))
     findings = [finding for check in checks for finding in found[check.ID]]
     if as_json:
-        click.echo(json.dumps({"checks": [finding.to_dict() for finding in findings]}, indent=2, ensure_ascii=False))
+        click.echo(json.dumps({"checks": [finding.to_dict() for finding in findings]}, indent=2))
     else:
         show(findings, console)
     return 1 if any(finding.level is Level.ERROR for finding in findings) else 0
@@ -101,6 +103,7 @@ def show(findings: Sequence[Finding], console: Console) -> None:
     if records:
         console.print("\nTo publish (`postroad dns` has other forms):", markup=False)
     for record in records:
-        console.print(f"  {record.name}. {record.type} {record.value}", markup=False, soft_wrap=True)
+        words = f"  {record.name}. {record.type} {record.value}"
+        console.print(printable(words), markup=False, soft_wrap=True)
     counts = [f"{sum(each.level is level for each in findings)} {level}" for level in Level]
     console.print(f"\n{', '.join(counts)}", markup=False)

@@ -50,6 +50,12 @@ def cli() -> None:
     """A send-only mail server: sendmail, DKIM and delivery events from one YAML file."""
 
 
+def _fail(error: Exception) -> None:
+    from postroad.cli.plain import echo  # noqa: PLC0415 - only where there is an error
+
+    echo(f"postroad: {error}", err=True)
+
+
 def main() -> int:
     """Run the command line; return the exit code: 0, 1 a failure, 2 bad configuration or usage."""
     try:
@@ -60,13 +66,13 @@ def main() -> int:
     except click.Abort:
         return 130
     except PostroadError as error:
-        click.echo(f"postroad: {error}", err=True)
+        _fail(error)
         return error.exit_code
     except BrokenPipeError:
         # `| head` has seen enough; what is left must not be written at the exit either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        click.echo(f"postroad: {error}", err=True)
+        _fail(error)
         return 1
     return result if isinstance(result, int) else 0

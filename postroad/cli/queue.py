@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from postroad import system
-from postroad.cli.plain import plain, printable
+from postroad.cli import terminal
+from postroad.cli.plain import echo, plain
 from postroad.cli.times import duration
 from postroad.config.load import load
 from postroad.config.values import format_duration
@@ -25,6 +26,7 @@ from postroad.runtime import acceptance, plan
 from postroad.runtime.paths import CURRENT, HEALTH, LOG_SOCKET, QUEUE, SHAPER
 from postroad.sendmail import outbound, queue
 from postroad.sendmail.queue import Message
+from postroad.text import printable
 
 EMPTY, LEFT = 0, 3
 ROWS = 1000
@@ -57,11 +59,11 @@ def list_(as_json: bool, domain: str | None, sender: str | None) -> None:
             click.echo(f"{',' if number else ''}\n {json.dumps(as_dict(message, retry, now, turns))}", nl=False)
         click.echo("\n]}")
         return
-    console = Console(highlight=False)
+    console = terminal.console()
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("id", "age", "sender", "recipients", "tries", "next try", "reason"):
         table.add_column(name, overflow="fold", no_wrap=name in {"id", "age", "tries", "next try"})
-    with Console(stderr=True).status("Reading the queue"):
+    with terminal.console(stderr=True).status("Reading the queue"):
         for message in itertools.islice(found, ROWS):
             table.add_row(*row(message, retry, now, turns))
         more = sum(1 for _ in found)
@@ -183,7 +185,7 @@ def flush(everything: bool, domain: str | None, queue_id: str | None) -> int:
     if bool(everything) + bool(domain) + bool(queue_id) != 1:
         raise click.UsageError("one of --all, --domain and --id")
     process = daemon()
-    console = Console(highlight=False)
+    console = terminal.console()
     found = chosen(ids={queue_id} if queue_id else None, domain=domain)
     apart = {message.queue_id: in_group(message) for message in found if message.runs}
     wanted, shaped = set(apart), {each for each, is_apart in apart.items() if is_apart}
@@ -311,7 +313,7 @@ def delete(ids: tuple[str, ...], domain: str | None, sender: str | None, everyth
     """
     if bool(ids) + (domain is not None) + (sender is not None) + everything != 1:
         raise click.UsageError("one of --id, --domain, --sender and --all")
-    console = Console(highlight=False)
+    console = terminal.console()
     found = list(chosen(ids=set(ids) or None, domain=domain, sender=sender))
     if domain:
         alone = [message for message in found if len(message.domains) == 1]
@@ -359,7 +361,7 @@ def _delete(found: list[Message], console: Console) -> list[Message]:
                     log.send(format_datagram("notice", text))
                 except OSError as error:
                     told = False
-                    click.echo(f"postroad: the log does not take it ({error}): it has no line on the rest", err=True)
+                    echo(f"postroad: the log does not take it ({error}): it has no line on the rest", err=True)
     return stay
 
 
@@ -387,7 +389,7 @@ def drain(timeout: timedelta, undo: bool) -> int:
     Exit code 0: the queue is empty. 3: it is not, within the timeout.
     """
     process = daemon()
-    console = Console(highlight=False)
+    console = terminal.console()
     if undo:
         acceptance.set_accepting(True)
         console.print("new messages are taken again")

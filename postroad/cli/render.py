@@ -8,7 +8,7 @@ import click
 
 from postroad import system
 from postroad.config.load import load
-from postroad.install.generation import is_shared, surroundings
+from postroad.install.generation import surroundings
 from postroad.runtime.paths import CURRENT, RUN, STATE
 from postroad.secrets.keys import wanted
 from postroad.sendmail.files import RenderedFile, files
@@ -21,7 +21,7 @@ def command(output: Path | None, diff: bool) -> int:
     """Print the files that the configuration stands for."""
     config = load()
     base = CURRENT.resolve() if diff else RUN / "gen-1"
-    rendered = files(config, wanted(config, STATE), surroundings(), base=base, shared=is_shared())
+    rendered = files(config, wanted(config, STATE), surroundings(), base=base)
     if diff:
         lines = list(_difference(rendered, base))
         click.echo("".join(lines), nl=False)

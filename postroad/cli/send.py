@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import click
-from rich.console import Console
 
+from postroad.cli import session, terminal
 from postroad.cli.plain import plain
 from postroad.config.load import load
 from postroad.config.model import Config
@@ -45,7 +45,7 @@ def command(address: str, sender: str | None, timeout: float, as_json: bool) -> 
     message = letter(config, address, sender or default_sender(config))
     deadline = time.monotonic() + timeout
     story = Story(str(message["Message-ID"]), config)
-    console = Console(highlight=False, soft_wrap=True, quiet=as_json)
+    console = terminal.console(soft_wrap=True, quiet=as_json)
     with console.status(f"Handing a message for {address} to the server"), Feed(FEED) as feed:
         refusal = hand_over(config, message)
         if refusal:
@@ -62,7 +62,16 @@ def command(address: str, sender: str | None, timeout: float, as_json: bool) -> 
         click.echo(json.dumps({"events": story.events}, indent=2))
     if story.code is None:
         console.print(f"[yellow]…[/] nothing more was heard of it within {timeout:g} s: the log will tell")
+    if story.code != DELIVERED:
+        console.print(advice(config))
     return WAITS if story.code is None else story.code
+
+
+def advice(config: Config) -> str:
+    """What to do about a message that was not delivered."""
+    if config.hostname.endswith(("example.com", "example.net", "example.org")):  # RFC 2606
+        return f"  {config.hostname} is an example: set hostname and domains to yours, then ask `postroad doctor`"
+    return "  `postroad doctor` says what keeps mail from arriving, and what to do"
 
 
 def default_sender(config: Config) -> str:
@@ -92,19 +101,16 @@ def letter(config: Config, recipient: str, sender: str) -> EmailMessage:
 
 
 def hand_over(config: Config, message: EmailMessage) -> str:
-    """Give the message to the server, as an app in this container would; return why it was refused, else empty."""
-    port = config.listeners.smtp
-    if port is None:
-        raise PostroadError("listeners.smtp is null, and the other ports ask for a password: no way in for a test")
+    """Give the message to sendmail, by the rules for all clients; return why it was refused, else empty."""
     try:
-        with smtplib.SMTP("127.0.0.1", port, config.hostname, timeout=30) as smtp:
+        with session.Session(config.hostname) as smtp:
             smtp.send_message(message)
     except smtplib.SMTPRecipientsRefused as error:
         return "; ".join(f"{code} {_text(text)}" for code, text in error.recipients.values())
     except smtplib.SMTPResponseException as error:
         return f"{error.smtp_code} {_text(error.smtp_error)}"
     except (OSError, smtplib.SMTPException) as error:
-        raise PostroadError(f"the server does not answer on port {port}: {error}") from error
+        raise PostroadError(f"sendmail does not take it: {error}") from error
     return ""
 
 

@@ -6,11 +6,11 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import click
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from sqlalchemy import Engine
 
+from postroad.cli import terminal
 from postroad.cli.plain import plain
 from postroad.cli.times import duration
 from postroad.config.values import format_duration
@@ -33,7 +33,7 @@ def command(since: timedelta, group: str, as_json: bool, watch: bool) -> None:
             rows = queries.counts(engine, time.time() - since.total_seconds(), group)
             click.echo(json.dumps({"since": format_duration(since), "groups": rows}, indent=2))
             return
-        console = Console(highlight=False)
+        console = terminal.console()
         if watch:
             with Live(_table(engine, since, group), console=console, auto_refresh=False) as live:
                 while True:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -11,10 +12,10 @@ from datetime import datetime, timedelta
 from typing import Any, TextIO
 
 import click
-from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Engine
 
+from postroad.cli import terminal
 from postroad.cli.plain import plain
 from postroad.cli.times import stamp
 from postroad.config.names import is_name
@@ -22,7 +23,12 @@ from postroad.errors import PostroadError
 from postroad.feedback import suppression
 from postroad.feedback.suppression import Entry
 from postroad.store import database
+from postroad.text import printable
 
+FORMULA = re.compile(
+    "'*[=+@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH COMMERCIAL AT}\N{FULLWIDTH HYPHEN-MINUS}-]"
+)
+"""How a cell begins that a spreadsheet computes (OWASP, CSV Injection); an apostrophe before it makes it text."""
 FIELDS = ("recipient", "reason", "added", "expires", "detail", "sender_domain")
 
 
@@ -45,7 +51,7 @@ def list_(domain: str | None, as_json: bool) -> None:
         table.add_column(name, no_wrap=name == "recipient", overflow="fold")
     for entry in found:
         table.add_row(*(plain(value or "-") for value in _fields(entry).values()))
-    Console(highlight=False, soft_wrap=True).print(table if found else "no address is suppressed")
+    terminal.console(soft_wrap=True).print(table if found else "no address is suppressed")
 
 
 @command.command()
@@ -94,7 +100,18 @@ def export(domain: str | None) -> None:
     """Print the list as CSV."""
     writer = csv.DictWriter(sys.stdout, FIELDS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_fields(entry) for entry in _entries(domain))
+    writer.writerows({name: _cell(value) for name, value in _fields(entry).items()} for entry in _entries(domain))
+
+
+def _cell(value: str | None) -> str:
+    """A cell that neither a terminal nor a spreadsheet takes for an order."""
+    text = printable(value or "")
+    return f"'{text}" if FORMULA.match(text) else text
+
+
+def _value(cell: str) -> str:
+    """What ``_cell`` was made of."""
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
 
 
 def _entries(domain: str | None) -> list[Entry]:
@@ -156,7 +173,7 @@ def _of_csv(text: str) -> Iterator[Entry]:
             f"no column of addresses: the first line is {','.join(heading)} (accepted: recipient,reason)"
         )
     for row in rows[1 if heading else 0 :]:
-        fields = dict(zip(names, row, strict=False))
+        fields = dict(zip(names, map(_value, row), strict=False))
         yield Entry(
             _address(fields["recipient"]),
             _word(fields.get("reason") or "imported"),

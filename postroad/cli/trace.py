@@ -5,8 +5,8 @@ from dataclasses import asdict
 from typing import Any
 
 import click
-from rich.console import Console
 
+from postroad.cli import terminal
 from postroad.cli.plain import plain
 from postroad.cli.times import stamp
 from postroad.store import database, queries
@@ -32,7 +32,7 @@ def command(what: str, limit: int, as_json: bool) -> int:
         messages = [_as_json(story) for story in stories]
         click.echo(json.dumps({"messages": messages, "gaps": [asdict(gap) for gap in missing]}, indent=2))
         return 0 if stories else NONE
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal.console(soft_wrap=True)
     for story in stories:
         colour = COLOURS.get(story.status, "cyan")
         reason = f" ({story.reason}, {'hard' if story.hard else 'soft'})" if story.reason else ""
@@ -41,7 +41,7 @@ def command(what: str, limit: int, as_json: bool) -> int:
         )
         console.print(f"  {plain(story.sender or '<>')} → {plain(story.recipient or '?')}")
         for event in story.events:
-            console.print(f"  {event.get('time', '')}  {event['event']:<9} {plain(_told(event))}")
+            console.print(plain(f"  {event.get('time', '')}  {event['event']:<9} {_told(event)}"))
     for gap in missing:
         lost = f"{gap.lost} events" if gap.lost else "events"
         console.print(f"[yellow]![/] {lost} may be missing between {stamp(gap.since)} and {stamp(gap.until)}")

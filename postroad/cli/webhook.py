@@ -6,10 +6,10 @@ import uuid
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from sqlalchemy import select
 
+from postroad.cli import terminal
 from postroad.cli.plain import plain
 from postroad.cli.times import stamp
 from postroad.errors import PostroadError
@@ -48,7 +48,7 @@ def list_(as_json: bool) -> None:
             *numbers,
             plain(f"{when}{each['error'] or ''}" or "-"),
         )
-    Console(highlight=False, soft_wrap=True).print(table if found else "no webhook is configured")
+    terminal.console(soft_wrap=True).print(table if found else "no webhook is configured")
 
 
 @command.command()
@@ -68,7 +68,7 @@ def dead(name: str | None, limit: int, as_json: bool) -> None:
     for entry in found:
         about = (entry.event["event"], entry.event.get("recipient") or "-", entry.attempts, _when(entry.failed))
         table.add_row(entry.uid, entry.webhook, *(plain(value) for value in (*about, entry.error)))
-    Console(highlight=False, soft_wrap=True).print(table if found else "there is no dead letter")
+    terminal.console(soft_wrap=True).print(table if found else "there is no dead letter")
 
 
 @command.command()
@@ -113,7 +113,7 @@ def test(names: tuple[str, ...], as_json: bool) -> int:
         )
         if not as_json:
             said = plain(answer.error) if answer.error else f"[green]taken[/], answered {answer.status}"
-            Console(highlight=False, soft_wrap=True).print(f"{name}: {said} ({seconds} s)")
+            terminal.console(soft_wrap=True).print(f"{name}: {said} ({seconds} s)")
     if as_json:
         click.echo(json.dumps({"answers": answers}, indent=2))
     elif not hooks:

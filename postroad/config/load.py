@@ -1,12 +1,14 @@
 """Reads the configuration: environment over named files over mounted secrets over YAML over defaults."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from postroad.config.keys import PREFIX
 from postroad.config.model import Config
 from postroad.config.problems import Origin, explain
 from postroad.config.sources import CONFIG_PATH, Layer, layers, shown
@@ -15,10 +17,33 @@ from postroad.errors import ConfigError
 
 DEFAULT_PATH = Path("/etc/postroad/config.yaml")
 SECRETS_DIR = Path("/run/secrets")
+MISSING = " (not there)"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A configuration, and where its values are from.
+
+    Attributes:
+        config: the configuration.
+        files: the YAML file, if it was there, and the files that held single values.
+        source: where the value of a key at the top is from, such as ``POSTROAD_HOSTNAME in the environment``.
+    """
+
+    config: Config
+    files: tuple[Path, ...]
+    source: Callable[[str], str]
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None, secrets_dir: Path = SECRETS_DIR) -> Config:
-    """The configuration.
+    """The configuration; arguments and errors are ``read_all``'s."""
+    return read_all(path, environ, secrets_dir).config
+
+
+def read_all(
+    path: Path | None = None, environ: Mapping[str, str] | None = None, secrets_dir: Path = SECRETS_DIR
+) -> Loaded:
+    """The configuration, and where its values are from.
 
     Args:
         path: the YAML file; not given: what ``POSTROAD_CONFIG`` names, else ``/etc/postroad/config.yaml``,
@@ -37,7 +62,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None, sec
         document = read(chosen or DEFAULT_PATH)
     except FileNotFoundError:
         document = Document({}, None)
-        title += " (not there)"
+        title += MISSING
         if chosen:
             raise _error(title, ["there is no such file", *problems]) from None
     except ConfigError as error:
@@ -57,7 +82,18 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None, sec
         raise _error(title, [*problems, *explain(error, values, origin=origin)]) from None
     if problems:
         raise _error(title, problems)
-    return config
+
+    def source(key: str) -> str:
+        layer = next((layer for layer in found if key in layer.values), None)
+        if layer:
+            name = layer.origin([key]) or f"{PREFIX}{key.upper()}__*"
+            return name if layer.secret else f"{name} in the environment"
+        line = document.line([key]) if key in document.values else None
+        return f"{title}, line {line}" if line else "its default"
+
+    named = (Path(origin.rpartition(", ")[2]) for layer in found if layer.secret for origin in layer.origins.values())
+    there = () if title.endswith(MISSING) else (chosen or DEFAULT_PATH,)
+    return Loaded(config, (*there, *named), source)
 
 
 def _error(title: str, problems: Sequence[str]) -> ConfigError:

@@ -54,7 +54,9 @@ class DomainDkim(Section):
 class Domain(Section):
     """A domain that may send."""
 
-    name: DomainName = Field(description='The domain, or `"*"` for any.', examples=["example.com"])
+    name: DomainName = Field(
+        description='The domain, or `"*"` for any, which needs `dkim.enabled: false`.', examples=["example.com"]
+    )
     subdomains: bool = Field(
         False, description="Whether every name below the domain may send too, signed with its key."
     )
@@ -106,12 +108,12 @@ class Clients(Section):
     networks: tuple[Network, ...] = Field(
         ("auto",),
         description="Addresses and CIDRs whose hosts may send. `auto` stands for the container's own networks"
-        " without their gateways.",
+        " without their gateways, and without loopback and the container's own addresses.",
     )
     trust_gateway: bool = Field(
         False,
-        description="Whether the networks' gateways may send too. Docker lets clients from outside appear"
-        " under a gateway's address, so this can make an open relay.",
+        description="Whether the networks' gateways and the container's own addresses may send too. Engines let clients"
+        " from outside appear under one of them, so this can make an open relay.",
     )
     i_know_this_is_an_open_relay: bool = Field(
         False,
@@ -139,7 +141,10 @@ class Clients(Section):
 class Listeners(Section):
     """Where clients connect; `null` closes one."""
 
-    smtp: Port | None = Field(25, description="Port for `clients.networks`, and for `clients.users` after STARTTLS.")
+    smtp: Port | None = Field(
+        25,
+        description="Port for `clients.networks`, and for `clients.users` where `tls.smtp_starttls` offers STARTTLS.",
+    )
     submission: Port | None = Field(587, description="Port for `clients.users` alone, after STARTTLS.")
     submissions: Port | None = Field(465, description="Port for `clients.users` alone, encrypted from the start.")
 
@@ -164,6 +169,16 @@ class Tls(Section):
         " Not set: a self-signed one is made and kept in the state volume.",
     )
     key_file: AbsolutePath | None = Field(None, description="Private key (PEM) of the certificate.")
+    smtp_starttls: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="Whether `listeners.smtp` offers STARTTLS. Many client libraries take an offer and then"
+        " refuse a certificate that they can't verify. `auto`: only with a `certificate_file`.",
+    )
+
+    @property
+    def on_smtp(self) -> bool:
+        """Whether STARTTLS is offered, and so AUTH possible, on the ports for ``clients.networks``."""
+        return self.smtp_starttls == "always" or (self.smtp_starttls == "auto" and self.certificate_file is not None)
 
     @model_validator(mode="after")
     def _pair(self) -> Self:
@@ -195,6 +210,18 @@ class Dkim(Section):
         2048,
         description="Bits of the RSA keys that are made. Some providers' TXT records hold 2048 at most.",
     )
+    algorithms: tuple[Literal["rsa", "ed25519"], ...] = Field(
+        ("rsa",),
+        description="What signs each message. `ed25519` (RFC 8463) comes beside `rsa`, with"
+        " a key of its own under `SELECTOR-ed25519`: receivers verify the one that they know.",
+    )
+
+    @field_validator("algorithms")
+    @classmethod
+    def _with_rsa(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if "rsa" not in value or len(set(value)) != len(value):
+            refuse("[rsa] or [rsa, ed25519], as many receivers verify rsa alone", found=str(list(value)))
+        return value
 
 
 class Queue(Section):
@@ -356,6 +383,7 @@ class Limits(Section):
     """What one message may be, and one client may do."""
 
     message_size: Size = Field(25 * 2**20, description="Largest message taken, in its encoded form.")
+    header_size: Size = Field(256 * 2**10, description="Largest header of a message, all its fields together.")
     recipients_per_message: WholeNumber = Field(100, ge=1, le=10_000, description="Most recipients of one message.")
     bad_recipients: WholeNumber = Field(
         20,
@@ -566,7 +594,7 @@ class Config(Section):
     domains: tuple[DomainEntry, ...] = Field(
         min_length=1,
         description="The domains we may send as, in the envelope and the From: header. Each gets a DKIM key."
-        ' An entry is a name, or a mapping with the keys below; `"*"` lifts the rule.',
+        ' An entry is a name, or a mapping with the keys below. `"*"` lifts the rule where `dkim.enabled` is false.',
         examples=[["example.com"]],
     )
     public_ip: tuple[PublicAddress, ...] = Field(
@@ -633,17 +661,31 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _one_sender_is_signed(self) -> Self:
-        if self.rewrite.sender:
-            at = ("rewrite", "sender")
-            if not self.dkim.enabled:
-                refuse(
-                    "sender only where dkim.enabled is true: who signs also writes the new From:",
-                    at=at,
-                    found=self.rewrite.sender,
-                )
-            if not self.covers(self.rewrite.sender.rpartition("@")[2]):
-                refuse("an address in one of domains (by its name, not by *)", at=at, found=self.rewrite.sender)
+    def _any_domain_is_unsigned(self) -> Self:
+        if self.dkim.enabled and self.any_domain:
+            at = ("domains", next(i for i, domain in enumerate(self.domains) if domain.name == "*"))
+            refuse(
+                "the names of the domains, each of which gets a key; any domain only with dkim.enabled: false, for a"
+                " smarthost that signs the mail itself",
+                at=at,
+                found='"*" while dkim.enabled is true',
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _selectors_are_names(self) -> Self:
+        for i, domain in enumerate(self.domains):
+            selector = max(self.selectors(domain), key=len)
+            if max(map(len, selector.split("."))) > 63:
+                at = ("domains", i, "dkim", "selector") if domain.dkim.selector else ("dkim", "selector")
+                refuse("55 characters at most with dkim.algorithms: [rsa, ed25519]", at=at, found=self.selector(domain))
+        return self
+
+    @model_validator(mode="after")
+    def _one_sender_may_send(self) -> Self:
+        sender = self.rewrite.sender
+        if sender and not self.covers(sender.rpartition("@")[2]):
+            refuse("an address in one of domains (by its name, not by *)", at=("rewrite", "sender"), found=sender)
         return self
 
     @property
@@ -675,3 +717,8 @@ class Config(Section):
     def selector(self, domain: Domain) -> str:
         """The selector that this domain is signed under."""
         return domain.dkim.selector or self.dkim.selector
+
+    def selectors(self, domain: Domain) -> dict[str, str]:
+        """The selectors of all keys that sign this domain's mail, each with its algorithm."""
+        selector = self.selector(domain)
+        return {selector if name == "rsa" else f"{selector}-{name}": name for name in self.dkim.algorithms}

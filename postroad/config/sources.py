@@ -25,8 +25,20 @@ CONFIG_PATH = f"{PREFIX}CONFIG"
 RESERVED = frozenset({CONFIG_PATH, f"{PREFIX}FQDN", f"{PREFIX}LOG_SOCKET", f"{PREFIX}ATTEMPT_TIMEOUT"})
 """Variables that are not keys: the YAML file's path, and what the supervisor tells its children."""
 
-_ORCHESTRATOR = re.compile(rf"{PREFIX}(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_[A-Z]+(_(PROTO|PORT|ADDR))?)?)")
-"""What Kubernetes sets in every container near a service that is named ``postroad``."""
+# no service's name gives two underscores in a row, which our own keys have
+_SERVICE = rf"{PREFIX}(?:[A-Z0-9]+_)*"
+_LINK = re.compile(rf"{_SERVICE}(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_[A-Z]+_(?:PROTO|PORT|ADDR))")
+_LINK_URL = re.compile(rf"{_SERVICE}PORT(?:_\d+_[A-Z]+)?=(?:tcp|udp|sctp)://\S+")
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    """Whether Kubernetes has set this: it does so in each container, for every service of the namespace.
+
+    The names begin with the service's: ``POSTROAD_PORT`` and ``POSTROAD_SERVICE_HOST`` for ``postroad``,
+    ``POSTROAD_METRICS_PORT_9090_TCP_ADDR`` for ``postroad-metrics``.
+    """
+    return bool(_LINK.fullmatch(name) or _LINK_URL.fullmatch(f"{name}={value}"))
+
 
 LARGEST_VALUE = 2**20
 
@@ -83,8 +95,8 @@ def _settings(model: type[Section]) -> type[BaseSettings]:
 def layers(model: type[Section], environ: Mapping[str, str], secrets_dir: Path) -> tuple[list[Layer], list[str]]:
     """The environment, the files it names and the mounted secrets, in the order they win; and their problems.
 
-    Names are matched without regard to case. An unknown ``POSTROAD_`` variable is a problem; an unknown
-    secret is not, since a ``..._file`` key may name it.
+    Names are matched without regard to case. An unknown ``POSTROAD_`` variable is a problem unless Kubernetes made it;
+    an unknown secret is not, since a ``..._file`` key may name it.
     """
     known = {key.variable for key in keys(model) if key.variable}
     texts: dict[str, str] = {}
@@ -97,7 +109,7 @@ def layers(model: type[Section], environ: Mapping[str, str], secrets_dir: Path) 
             texts[name] = value
         elif stem in known:
             files[stem] = (original, Path(value))
-        elif name.startswith(PREFIX) and name not in RESERVED and not _ORCHESTRATOR.fullmatch(name):
+        elif name.startswith(PREFIX) and name not in RESERVED and not _is_service_link(name, value):
             problems.append(_unknown(original, known))
 
     named, named_problems = _read((stem, f"{name}, {shown(path)}", name, path) for stem, (name, path) in files.items())

@@ -73,7 +73,7 @@ def _description(config: Config, fields: Mapping[str, Any], purpose: str, per_da
         retry=format_duration(retries.retry),
         reverse=", and ".join(f"{address} to {config.hostname}" for address in fields["elastic_ips"]),
         policy=_policy(config),
-        signed=SIGNED if config.dkim.enabled and not config.any_domain else "",
+        signed=SIGNED if config.dkim.enabled else "",
         size=format_size(config.limits.message_size),
         way="through a NAT gateway, " if fields["behind_nat"] else "",
     )

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from postroad.dns.records import Record
+from postroad.dns.resolver import Text
 from postroad.dns.survey import Planned, State
+from postroad.text import printable
 
 LONGEST_STRING = 255
 
@@ -34,14 +36,18 @@ def record_sets(planned: Iterable[Planned]) -> list[RecordSet]:
         replaced = {value for each in members for value in each.replaces}
         own = [each.record.value for each in members]
         beside = [value for each in members for value in each.beside if value not in replaced]
-        values = tuple(dict.fromkeys([*own, *beside]))
+        # by their octets: two values may look the same as text
+        kept = {tuple(strings(value)): value for value in beside if value not in own}
+        values = (*dict.fromkeys(own), *kept.values())
         exists = any(each.beside or each.state in {State.CHANGE, State.PRESENT} for each in members)
         made.append(RecordSet(name, rtype, members[0].record.ttl, values, exists))
     return made
 
 
 def strings(text: str) -> list[bytes]:
-    """A TXT value as character strings of at most 255 octets (RFC 1035, section 3.3)."""
+    """A TXT value as character strings of at most 255 octets (RFC 1035, section 3.3): its own, where it was read."""
+    if isinstance(text, Text):
+        return list(text.strings) or [b""]
     data = text.encode()
     return [data[start : start + LONGEST_STRING] for start in range(0, len(data), LONGEST_STRING)] or [b""]
 
@@ -82,7 +88,7 @@ def _state(planned: Planned) -> str:
 def _remarks(planned: Planned) -> Iterator[str]:
     for value in planned.replaces:
         yield f"; there is: {_rdata(planned.record.type, value)}"
-    yield from (f"; {note}" for note in planned.notes)
+    yield from (f"; {printable(note)}" for note in planned.notes)
 
 
 def zone_line(record: Record) -> str:

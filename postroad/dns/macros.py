@@ -2,13 +2,19 @@
 
 import ipaddress
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import quote
 
+MACRO = r"%(?:[%_-]|\{[slodiphv][0-9]*r?[-.+,/_=]*\})"
+"""What begins with a ``%`` in a domain-spec; letters of either case."""
 _PART = re.compile(
-    r"%(?:(?P<escape>[%_-])|\{(?P<letter>[A-Za-z])(?P<digits>\d*)(?P<reverse>[rR]?)(?P<delimiters>[.+,/_=-]*)\})|[^%]+"
+    r"%(?:(?P<escape>[%_-])|\{(?P<letter>[A-Za-z])(?P<digits>[0-9]*)(?P<reverse>[rR]?)(?P<delimiters>[-.+,/_=]*)\})|[^%]+"
 )
 _ESCAPES = {"%": "%", "_": " ", "-": "%20"}
+LETTERS = frozenset("slodiphv")
+EXPLANATION_ONLY = frozenset("crt")
+"""Macros for the text that ``exp`` leads to (section 7.2)."""
 LONGEST = 253
 
 
@@ -25,32 +31,67 @@ class Who:
     helo: str
 
 
-def expand(text: str, who: Who, domain: str) -> str:
-    """A domain-spec with its macros replaced, cut to what a name may hold (section 7.3).
+def check(text: str) -> None:
+    """See that a macro-string keeps the grammar, before anything is known of a client.
 
     Raises:
-        MacroError: there is something that is no macro.
+        MacroError: there is a ``%`` that begins no macro, or a macro that has no place in a record; says which.
     """
-    parts, end = [], 0
+    for match in _parts(text):
+        letter = (match["letter"] or "").lower()
+        if letter in EXPLANATION_ONLY:
+            raise MacroError(f"the macro {match[0]} may only stand in the text that exp= leads to")
+        if letter and letter not in LETTERS:
+            raise MacroError(f"no macro is called {match[0]}")
+        if match["digits"] and not match["digits"].strip("0"):
+            raise MacroError(f"{match[0]} keeps 0 labels; the number is at least 1")
+
+
+def numbered(text: str) -> list[re.Match[str]]:
+    """The macros that keep a number of labels, in a text that ``check`` let pass; the group ``digits`` has it."""
+    return [match for match in _parts(text) if match["digits"]]
+
+
+def _parts(text: str) -> Iterator[re.Match[str]]:
+    end = 0
     for match in _PART.finditer(text):
         if match.start() != end:
             break
         end = match.end()
+        yield match
+    if end != len(text):
+        begun = re.match(r"%\{[^}]*\}?|%.?", text[end:])
+        raise MacroError(f"{begun[0] if begun else text[end:]} is no macro; a percent sign itself is written %%")
+
+
+def expand(text: str, who: Who, domain: str, validated: str = "unknown") -> str:
+    """A domain-spec with its macros replaced, cut to what a name may hold (section 7.3).
+
+    Args:
+        text: the domain-spec.
+        who: the client.
+        domain: the domain whose record holds the text.
+        validated: the client's name for the macro ``p``.
+
+    Raises:
+        MacroError: there is something that is no macro.
+    """
+    check(text)
+    parts = []
+    for match in _parts(text):
         if match["escape"]:
             parts.append(_ESCAPES[match["escape"]])
         elif match["letter"]:
-            parts.append(_macro(match, who, domain))
+            parts.append(_macro(match, who, domain, validated))
         else:
             parts.append(match[0])
-    if end != len(text):
-        raise MacroError(f"{text[end:]!r} is no macro")
     name = "".join(parts)
     while len(name.rstrip(".")) > LONGEST:
         name = name.partition(".")[2]
     return name
 
 
-def _macro(match: re.Match[str], who: Who, domain: str) -> str:
+def _macro(match: re.Match[str], who: Who, domain: str, validated: str) -> str:
     local, _, sender_domain = who.sender.rpartition("@")
     letter = match["letter"]
     values = {
@@ -59,18 +100,15 @@ def _macro(match: re.Match[str], who: Who, domain: str) -> str:
         "o": sender_domain,
         "d": domain,
         "i": _dotted(who.address),
-        "p": "unknown",  # asks the DNS for every client; receivers may answer so (section 7.3)
+        "p": validated,
         "v": "in-addr" if who.address.version == 4 else "ip6",
         "h": who.helo,
     }
-    value = values.get(letter.lower())
-    if value is None or match["digits"] == "0":
-        raise MacroError(f"{match[0]!r} is no macro")
-    pieces = re.split(f"[{re.escape(match['delimiters'] or '.')}]", value)
+    pieces = re.split(f"[{re.escape(match['delimiters'] or '.')}]", values[letter.lower()])
     if match["reverse"]:
         pieces.reverse()
     if match["digits"]:
-        pieces = pieces[-int(match["digits"]) :]
+        pieces = pieces[-int(match["digits"].lstrip("0")[:4]) :]
     text = ".".join(pieces)
     return quote(text, safe="-._~") if letter.isupper() else text
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from postroad.config.model import Config
-from postroad.dns import spf
+from postroad.dns import smarthosts, spf
+from postroad.dns.dmarc_record import is_attempt, is_dmarc, mend, organizational
 from postroad.dns.resolver import Answer, Question
 
 TTL = 3600
@@ -73,12 +74,14 @@ def questions(config: Config, facts: Facts) -> list[Question]:
     found = {(record.name, record.type): None for record in expected(config, facts)}
     for domain in (config.hostname, *(domain.name for domain in config.named_domains)):
         found |= {(domain, rtype): None for rtype in ("SOA", "A", "AAAA", "MX", "TXT")}
-        found |= {(f"_dmarc.{parent}", "TXT"): None for parent in _up(domain)}
+        found |= {(f"_dmarc.{name}", "TXT"): None for name in (domain, organizational(domain))}
     return list(found)
 
 
 def _host(config: Config, facts: Facts) -> Iterator[Record]:
     host = config.hostname
+    if not config.delivery.goes_to_receivers:
+        return  # receivers see the smarthost's name and address, and never these
     for address in facts.addresses:
         rtype = "A" if ipaddress.ip_address(address).version == 4 else "AAAA"
         yield Record(host, rtype, TTL, address, "host name: the name in HELO leads to the address that mail comes from")
@@ -92,17 +95,17 @@ def _host(config: Config, facts: Facts) -> Iterator[Record]:
 
 def _domains(config: Config, facts: Facts) -> Iterator[Record]:
     for domain in config.named_domains:
-        if facts.addresses:
-            text = _spf(facts, domain.name, all_="~all")
+        direct, through = config.delivery.goes_to_receivers, smarthosts.includes(config.delivery)
+        if (direct and facts.addresses) or through:
+            text = smarthosts.merge(_spf(facts, domain.name, all_="~all", direct=direct), through)
             yield Record(domain.name, "TXT", TTL, text, "SPF: who may send with this domain in the envelope")
-        key = f"{config.selector(domain)}._domainkey.{domain.name}"
-        if key in facts.dkim:
-            yield Record(key, "TXT", TTL, facts.dkim[key], "DKIM: the key that signatures are verified with")
+        for selector in config.selectors(domain):
+            key = f"{selector}._domainkey.{domain.name}"
+            if key in facts.dkim:
+                yield Record(key, "TXT", TTL, facts.dkim[key], "DKIM: the key that signatures are verified with")
         reports = facts.reports or f"postmaster@{domain.name}"
-        above = [f"_dmarc.{parent}" for parent in _up(domain.name)[1:]]
-        policy = next(iter(published(facts, f"_dmarc.{domain.name}", DMARC)), "")
-        if policy or not any(published(facts, name, DMARC) for name in above):
-            # one that is there says what its owner wants
+        policy = _dmarc(facts, domain.name)
+        if policy or not published(facts, f"_dmarc.{organizational(domain.name)}", DMARC):
             policy = policy or f"v=DMARC1; p=none; rua=mailto:{reports}"
             yield Record(
                 f"_dmarc.{domain.name}", "TXT", TTL, policy, "DMARC: what to do with mail that fails, and reports"
@@ -118,13 +121,22 @@ def _domains(config: Config, facts: Facts) -> Iterator[Record]:
             )
 
 
-def _spf(facts: Facts, domain: str, *, all_: str) -> str:
-    existing = published(facts, domain, SPF)
+def _dmarc(facts: Facts, domain: str) -> str:
+    """The policy that is there, which says what its owner wants; mended where it is written wrong; empty: none."""
+    answer = facts.existing.get((f"_dmarc.{domain}", "TXT"))
+    attempts = [mended for text in (answer.values if answer else ()) if is_attempt(text) and (mended := mend(text))]
+    return next(iter([*published(facts, f"_dmarc.{domain}", DMARC), *attempts]), "")
+
+
+def _spf(facts: Facts, domain: str, *, all_: str, direct: bool = True) -> str:
+    answer = facts.existing.get((domain, "TXT"))
+    meant = [record for text in (answer.values if answer else ()) if (record := spf.attempted(text))]
+    existing = [*published(facts, domain, SPF), *meant]
     merged = spf.merge(existing, (), all_=all_)
     missing = [
         address
         for address in facts.addresses
-        if (domain, address) not in facts.passing and not spf.covered(merged, address)
+        if direct and (domain, address) not in facts.passing and not spf.covered(merged, address)
     ]
     return spf.merge(existing, missing, all_=all_)
 
@@ -132,13 +144,15 @@ def _spf(facts: Facts, domain: str, *, all_: str) -> str:
 def _mx(config: Config, facts: Facts, domain: str) -> Iterator[Record]:
     """The MX records that are there; one to this host where mail has nowhere to go (RFC 5321, section 5.1).
 
+    Where all mail goes to smarthosts this host needs no address in the DNS, so none leads to it.
+
     Not a null MX (RFC 7505): receivers may refuse senders in a domain that has one (section 4.2).
     """
     answers = [facts.existing.get((domain, rtype)) for rtype in ("MX", "A", "AAAA")]
     if answers[0] and answers[0].found:
         for value in answers[0].values:
             yield Record(domain, "MX", TTL, value, "MX: where bounces go")
-    elif not any(answer and answer.found for answer in answers):
+    elif config.delivery.goes_to_receivers and not any(answer and answer.found for answer in answers):
         purpose = (
             "MX: receivers refuse senders whose domain takes no mail; better is the server that has your mailboxes"
         )
@@ -153,11 +167,6 @@ def published(facts: Facts, name: str, version: str) -> list[str]:
 
 def is_version(text: str, version: str) -> bool:
     """Whether a TXT record is of this kind: it begins with the version as a whole term (SPF) or tag (the others)."""
-    end = " |$" if version == SPF else "[ \t]*(;|$)"
-    return re.match(f"{version}({end})", text, re.IGNORECASE) is not None
-
-
-def _up(domain: str) -> list[str]:
-    """A domain and those above it that a DMARC record may be at, down to two labels."""
-    labels = domain.split(".")
-    return [".".join(labels[start:]) for start in range(max(1, len(labels) - 1))]
+    if version == SPF:
+        return spf.is_spf(text)
+    return is_dmarc(text) if version == DMARC else re.match(f"{version}[ \t]*(;|$)", text) is not None

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import dns.exception
 import dns.flags
@@ -34,6 +34,8 @@ RESOLV_CONF = Path("/etc/resolv.conf")
 TIMEOUT = 3.0
 TRY = 1.2
 """Seconds for one server before the next is asked, or the same once more: a datagram may be lost."""
+GIVE_UP = 3
+"""Lookups without any answer, before any was answered, after which the DNS is taken for dead and not asked again."""
 LONGEST_CHAIN = 8
 SIDE_BY_SIDE = 32
 
@@ -56,6 +58,25 @@ class Status(StrEnum):
     """An answer that says nothing: another code, or text that is no DNS message; ``detail`` says which."""
 
 
+class Text(str):
+    """A TXT value as text, that knows the character strings it was published as.
+
+    As text it is the strings joined; octets that are no UTF-8 are U+FFFD. To write the record back takes ``strings``.
+    """
+
+    strings: tuple[bytes, ...]
+
+    def __new__(cls, strings: Sequence[bytes]) -> Self:
+        """Join the strings."""
+        text = super().__new__(cls, b"".join(strings).decode(errors="replace"))
+        text.strings = tuple(strings)
+        return text
+
+    def __getnewargs__(self) -> tuple[Sequence[bytes]]:  # type: ignore[override]
+        """What a copy is made of."""
+        return (self.strings,)
+
+
 @dataclass(frozen=True)
 class Answer:
     """What is known of a name and type.
@@ -65,8 +86,8 @@ class Answer:
         type: the record type as it was asked.
         status: what came of it.
         values: the records, in a fixed order. TXT: the strings joined without anything between them (RFC 7208,
-            section 3.3). Addresses: in their shortest form. MX: ``10 mx.example.com``. Names are in lower case and
-            without the dot at their end; the root is ``.``.
+            section 3.3), as ``Text``. Addresses: in their shortest form. MX: ``10 mx.example.com``. Names are in lower
+            case and without the dot at their end; the root is ``.``.
         aliases: the names that CNAMEs led to, in order; the records are those of the last one.
         ttl: seconds, the smallest on the way; 0 where there is no record.
         authenticated: the resolver says that it has validated the answer with DNSSEC (the AD bit).
@@ -129,6 +150,8 @@ class Resolver:
         self._end = time.monotonic() + deadline
         self._lock = threading.Lock()
         self._known: dict[Question, Future[Answer]] = {}
+        self._answered = False
+        self._silent = 0
 
     def query(self, name: str, rtype: str) -> Answer:
         """Look one name up; never raises for what the DNS says, or for a name that is none (``ERROR``)."""
@@ -156,6 +179,16 @@ class Resolver:
             return list(threads.map(lambda question: self.query(*question), wanted))
 
     def _resolve(self, name: str, rtype: str) -> Answer:
+        if not self._answered and self._silent >= GIVE_UP:
+            detail = f"no resolver has answered anything: {', '.join(self.servers)}"
+            return Answer(name, rtype, Status.TIMEOUT, server=self.servers[0], detail=detail)
+        answer = self._chased(name, rtype)
+        with self._lock:
+            self._answered = self._answered or answer.status is not Status.TIMEOUT
+            self._silent += answer.status is Status.TIMEOUT
+        return answer
+
+    def _chased(self, name: str, rtype: str) -> Answer:
         end = min(self._end, time.monotonic() + self._timeout)
         answer = self._ask_servers(name, rtype, end)
         # a resolver follows CNAMEs itself, but one that serves a zone of its own stops at its edge
@@ -257,7 +290,7 @@ def _name(name: dns.name.Name) -> str:
 
 def _value(record: dns.rdata.Rdata) -> str:
     if record.rdtype == dns.rdatatype.TXT:
-        return b"".join(record.strings).decode(errors="replace")  # type: ignore[attr-defined]
+        return Text(record.strings)  # type: ignore[attr-defined]
     if record.rdtype == dns.rdatatype.MX:
         return f"{record.preference} {_name(record.exchange)}"  # type: ignore[attr-defined]
     if record.rdtype in {dns.rdatatype.PTR, dns.rdatatype.CNAME, dns.rdatatype.NS}:

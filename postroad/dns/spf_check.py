@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from postroad.dns.macros import MacroError, Who, expand
-from postroad.dns.resolver import Answer, Resolver
-from postroad.dns.spf import ASKING, Term, is_spf, parse
+from postroad.dns.macros import LONGEST, MacroError, Who, expand
+from postroad.dns.resolver import Answer, Resolver, Status
+from postroad.dns.spf import ASKING, is_spf
+from postroad.dns.spf_disputed import disputed
+from postroad.dns.spf_grammar import Term, parse
 
 LOOKUPS = 10
 """Terms that ask the DNS, in all records that one evaluation reads (section 4.6.4)."""
@@ -37,12 +39,14 @@ class Verdict:
         why: the term that decided, or what is wrong, in words.
         record: the domain's record; empty if there is none.
         lookups: how many terms that ask the DNS were evaluated.
+        disputed: what some receivers take for an error in the records that were read, a sentence each.
     """
 
     result: Result
     why: str = ""
     record: str = ""
     lookups: int = 0
+    disputed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,13 +84,16 @@ def evaluate(resolver: Resolver, address: str, domain: str, *, sender: str = "",
         sender: the envelope sender; empty: ``postmaster@`` the domain.
         helo: the name in HELO; for macros only.
     """
-    who = Who(ipaddress.ip_address(address), sender or f"postmaster@{domain}", helo or domain)
+    client = ipaddress.ip_address(address)
+    if isinstance(client, ipaddress.IPv6Address) and client.ipv4_mapped:
+        client = client.ipv4_mapped  # an IPv4 client all the same (section 5)
+    who = Who(client, sender or f"postmaster@{domain}", helo or domain)
     run = _Evaluation(resolver, who)
     try:
         result, why = run.check(domain)
     except _Ended as ended:
         result, why = ended.result, ended.why
-    return Verdict(result, why, run.records.get(domain, ""), run.lookups)
+    return Verdict(result, why, run.records.get(domain, ""), run.lookups, tuple(run.disputed))
 
 
 def cost(resolver: Resolver, record: str, domain: str) -> Cost:
@@ -132,6 +139,11 @@ def _below(resolver: Resolver, term: Term, above: tuple[str, ...]) -> tuple[int,
     return sum(lookups for _, lookups in parts), problem
 
 
+def _is_name(text: str) -> bool:
+    """Whether the DNS can be asked for a name: a domain-spec may come to one that it can't (section 4.3)."""
+    return len(text) <= LONGEST and all(0 < len(label) <= 63 for label in text.split(".")) and "." in text
+
+
 def _leads(term: Term) -> bool:
     """Whether a term leads to another record, whose name does not depend on the client."""
     return term.name in {"include", "redirect"} and "%" not in term.value
@@ -151,8 +163,11 @@ class _Evaluation:
     lookups: int = 0
     voids: int = 0
     records: dict[str, str] = field(default_factory=dict)
+    disputed: list[str] = field(default_factory=list)
 
     def check(self, domain: str) -> tuple[Result, str]:
+        if not _is_name(domain):
+            return Result.NONE, f"{domain} is no name that can be looked up"
         answer = self._answer(domain, "TXT")
         records = [text for text in answer.values if is_spf(text)]
         if not records:
@@ -160,10 +175,7 @@ class _Evaluation:
         if len(records) > 1:
             raise _Ended(Result.PERMERROR, f"{domain} has {len(records)} SPF records")
         self.records[domain] = records[0]
-        try:
-            terms = parse(records[0])
-        except ValueError as error:
-            raise _Ended(Result.PERMERROR, f"the record of {domain}: {error}") from None
+        terms = self._terms(domain, records[0])
         _ahead(self.resolver, terms)
         for term in terms:
             if term.name in ASKING:
@@ -179,6 +191,20 @@ class _Evaluation:
             if self._matches(term, domain):
                 return RESULTS[term.qualifier], f"{term.text} of {domain}"
         return Result.NEUTRAL, f"no term of {domain} matches"
+
+    def _terms(self, domain: str, record: str) -> list[Term]:
+        try:
+            terms = parse(record)
+        except ValueError as error:
+            raise _Ended(Result.PERMERROR, f"the record of {domain}: {error}") from None
+        self.disputed += [f"the record of {domain}: {said}" for said in disputed(record)]
+        loops = [term for term in terms if term.name == "include" and "%{p" not in term.value.lower()]
+        self.disputed += [
+            f"the record of {domain}: `{term.text}` includes the record itself: pyspf takes that for an error at once"
+            for term in loops
+            if self._expand(term, domain) == domain
+        ]
+        return terms
 
     def _matches(self, term: Term, domain: str) -> bool:
         ip = self.who.address
@@ -198,39 +224,57 @@ class _Evaluation:
             return self._reverse(target)
         names = [target]
         if term.name == "mx":
-            names = [value.split()[1] for value in self._asked(target, "MX").values]
+            names = [host for value in self._asked(target, "MX").values if (host := value.split()[1]) != "."]
             if len(names) > LOOKUPS:
                 raise _Ended(Result.PERMERROR, f"{target} has more than {LOOKUPS} MX hosts")
         rtype, length = ("A", term.prefix4) if ip.version == 4 else ("AAAA", term.prefix6)
-        # the addresses of MX hosts are no terms, and so no void lookups (section 4.6.4)
-        ask = self._asked if term.name == "a" else self._answer
-        self.resolver.look_up((name, rtype) for name in names)
-        found = [value for name in names for value in ask(name, rtype).values]
+        self.resolver.look_up((name, rtype) for name in names if _is_name(name))
+        found = [value for name in names for value in self._asked(name, rtype).values]
         return any(ip in ipaddress.ip_network(f"{value}/{length}", strict=False) for value in found)
 
     def _reverse(self, target: str) -> bool:
         """The ``ptr`` mechanism: a name of the address, that leads back to it, is in the target (section 5.5)."""
-        names = self.resolver.query(self.who.address.reverse_pointer, "PTR").values[:LOOKUPS]
+        names = [name for name in self._names() if self._leads_back(name)]
+        return any(name == target or name.endswith(f".{target}") for name in names)
+
+    def _names(self) -> Sequence[str]:
+        return self._void(self.resolver.query(self.who.address.reverse_pointer, "PTR")).values[:LOOKUPS]
+
+    def _leads_back(self, name: str) -> bool:
         rtype = "A" if self.who.address.version == 4 else "AAAA"
-        inside = [name for name in names if name == target or name.endswith(f".{target}")]
-        return any(str(self.who.address) in self.resolver.query(name, rtype).values for name in inside)
+        return str(self.who.address) in self._void(self._tried(name, rtype)).values
+
+    def _validated(self, domain: str) -> str:
+        """The ``p`` macro: of the names that lead back the domain itself, else one below it, else any (section 7.3)."""
+        names = sorted(self._names(), key=lambda name: (name != domain, not name.endswith(f".{domain}")))
+        return next(filter(self._leads_back, names), "unknown")
 
     def _expand(self, term: Term, domain: str) -> str:
         try:
-            return expand(term.value, self.who, domain).lower().rstrip(".")
+            validated = self._validated(domain) if "%{p" in term.value.lower() else ""
+            return expand(term.value, self.who, domain, validated).lower().rstrip(".")
         except MacroError as error:
             raise _Ended(Result.PERMERROR, f"{term.text} of {domain}: {error}") from None
 
     def _asked(self, name: str, rtype: str) -> Answer:
-        answer = self._answer(name, rtype)
-        if answer.missing:
-            self.voids += 1
-            if self.voids > VOID_LOOKUPS:
-                raise _Ended(Result.PERMERROR, f"more than {VOID_LOOKUPS} lookups find nothing, at {name} {rtype}")
+        return self._void(self._answer(name, rtype))
+
+    def _void(self, answer: Answer) -> Answer:
+        """Count an answer that finds nothing, for whatever term: receivers do not agree on which count."""
+        self.voids += answer.missing
+        if self.voids > VOID_LOOKUPS:
+            why = f"more than {VOID_LOOKUPS} lookups find nothing, at {answer.name} {answer.type}"
+            raise _Ended(Result.PERMERROR, why)
         return answer
 
+    def _tried(self, name: str, rtype: str) -> Answer:
+        """An answer that may be none at all: a name that can't be asked for has no records (section 4.8)."""
+        if not _is_name(name):
+            return Answer(name, rtype, Status.NXDOMAIN)
+        return self.resolver.query(name, rtype)
+
     def _answer(self, name: str, rtype: str) -> Answer:
-        answer = self.resolver.query(name, rtype)
+        answer = self._tried(name, rtype)
         if answer.unknown:
             raise _Ended(Result.TEMPERROR, f"{name} {rtype}: {answer.detail}")
         return answer

@@ -5,9 +5,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from postroad.config.model import Config
+from postroad.dns import dkim_record, dmarc_record, spf
 from postroad.dns.records import DMARC, SPF, Facts, Record, expected, is_version, published, questions
 from postroad.dns.resolver import Answer, Question, Resolver
 from postroad.dns.spf_check import Result, cost, evaluate
+from postroad.dns.spf_disputed import disputed
+from postroad.dns.spf_grammar import faults
 
 KINDS = (SPF, DMARC, "v=TLSRPTv1")
 """TXT records of which a name has one at most, each; a key record is alone under its name."""
@@ -88,18 +91,11 @@ def _plan(config: Config, facts: Facts, resolver: Resolver, record: Record, reco
 
 def _same(record: Record, value: str) -> bool:
     if record.type == "TXT" and "._domainkey." in record.name:
-        return _tags(record.value) == _tags(value)
+        try:
+            return dkim_record.parse(record.value) == dkim_record.parse(value)
+        except ValueError:
+            return False
     return record.value == value
-
-
-def _tags(text: str) -> Mapping[str, str]:
-    """A key record's tags (RFC 6376, section 3.6.1), without white space, and with those that may be left out."""
-    tags = {"k": "rsa", "v": "DKIM1"}
-    for part in text.split(";"):
-        name, _, value = part.partition("=")
-        if name.strip():
-            tags[name.strip()] = "".join(value.split())
-    return tags
 
 
 def _rival(record: Record, value: str) -> bool:
@@ -108,7 +104,8 @@ def _rival(record: Record, value: str) -> bool:
         return True  # whoever finds this one instead of ours takes us for somebody else
     if record.type == "TXT":
         kind = next((kind for kind in KINDS if is_version(record.value, kind)), "")
-        return is_version(value, kind) if kind else True
+        meant = {SPF: spf.attempted, DMARC: dmarc_record.is_attempt}.get(kind)
+        return is_version(value, kind) or bool(meant and meant(value)) if kind else True
     return False
 
 
@@ -127,15 +124,29 @@ def _notes(record: Record, answer: Answer, rivals: Sequence[str], resolver: Reso
             old, new = rivals[0].split(), record.value.split()
             notes.append(f"Added: {' '.join(term for term in new if term not in old)}. The rest is as it was.")
         count = cost(resolver, record.value, record.name)
-        if count.problem:
+        wrong = faults(record.value)
+        notes += [f"Mend this by hand, for receivers take the whole record for an error: {fault}." for fault in wrong]
+        notes += [] if wrong else [f"Not all receivers take it: {each}." for each in disputed(record.value)]
+        if count.problem and not wrong:
             parts = "; ".join(f"{term} costs {lookups}" for term, lookups in count.parts if lookups > 1)
             notes.append(f"{count.problem[:1].upper()}{count.problem[1:]}.{f' {parts}.' if parts else ''}")
-        if record.value.lower().split()[-1] in {"+all", "all"}:
+        if any(spf.covered(record.value, stranger) for stranger in spf.STRANGERS):
             notes.append("It lets the whole world send as this domain: end it with ~all.")
-    if is_version(record.value, DMARC) and "p=none" in record.value.replace(" ", ""):
-        notes.append("Once the reports show that all your mail passes: p=quarantine, then p=reject.")
+    if is_version(record.value, DMARC):
+        notes += _dmarc_notes(record.value)
     if record.type == "MX" and record.value == "0 .":
         notes.append("A null MX says that the domain takes no mail: receivers may refuse it as a sender (RFC 7505).")
+    return notes
+
+
+def _dmarc_notes(text: str) -> list[str]:
+    try:
+        policy = dmarc_record.parse(text)
+    except ValueError as error:
+        return [f"Mend this by hand, for receivers can't follow it: {error}."]
+    notes = [f"Mend this by hand, for some receivers ignore the record then: {doubt}." for doubt in policy.doubts]
+    if policy.p == "none":
+        notes.append("Once the reports show that all your mail passes: p=quarantine, then p=reject.")
     return notes
 
 

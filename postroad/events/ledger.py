@@ -2,10 +2,9 @@
 
 When a message counts as accepted: ``from=`` is logged before the header checks, the size check and the milter have
 had their say, and for transactions that the client breaks off, too. No line at a sensible log level says "250". What
-there is: with a milter, ``Milter accept: message`` at the end of the message (MilterLogLevel 10); without one,
-``from=`` with a Message-ID, which only a message that was read to its end has. A refusal follows within the same
-millisecond, as ``to=`` lines without a mailer or as an error of the same process. So acceptance settles for SETTLE
-seconds, or until a delivery or queueing proves it.
+there is: ``Milter accept: message``, what the signer said at the end of the message (MilterLogLevel 10). A refusal of
+sendmail's own follows within the same millisecond, as ``to=`` lines without a mailer or as an error of the same
+process. So acceptance settles for SETTLE seconds, or until a delivery or queueing proves it.
 """
 
 from collections import OrderedDict
@@ -96,7 +95,7 @@ class Ledger:
         return events
 
     def looks_accepted(self, queue_id: str, now: float) -> None:
-        """Its from= line, or the milter, says that it is; it will be, unless it is refused."""
+        """The milter says that it is; it will be, unless it is refused."""
         self.message(queue_id).looks_accepted = now
         self._settle_later(queue_id, now)
 

@@ -1,4 +1,4 @@
-r"""The shapes of the log lines of sendmail 8.18.1 and opendkim 2.11.0: patterns and functions without memory.
+r"""The shapes of the log lines of sendmail 8.18.1, and those of the signer: patterns and functions without memory.
 
 Much in a line is written by strangers: a client chooses the addresses and the Message-ID, a receiving server its
 reply, whoever owns an address its reverse name. So a field is never searched for by its name alone. Addresses are read
@@ -50,6 +50,7 @@ TOO_MANY = re.compile(r"Too many recipients")
 USER_ERROR = re.compile(r".+?\.\.\. .+", re.DOTALL)
 LOST = re.compile(rf"(?P<status>lost input channel) from (?P<peer>{PEER}) to \S+ (?P<stage>after .*)")
 TIMEOUT = re.compile(rf"(?P<status>timeout waiting for input) from (?P<peer>{PEER}) (?P<stage>during .*)")
+BARE = re.compile(r"(?P<what>Bare .* not allowed), where=.*", re.DOTALL)  # what the preload has it answer is a 550
 COLLECT = re.compile(rf"collect: relay=(?P<peer>{PEER}), from=(?P<rest>.*)", re.DOTALL)
 PREMATURE_END = re.compile(r"collect: premature EOM: .*", re.DOTALL)  # the line COLLECT follows and says it again
 SYSERR = re.compile(r"SYSERR\(.*", re.DOTALL)
@@ -88,8 +89,6 @@ STOPPED = re.compile(r"(?P<status>stopping daemon, reason=.*|restarting .* due t
 DKIM_SIGNED = re.compile(
     rf"(?P<id>{QUEUE_ID}): DKIM-Signature field added \(s=(?P<selector>[^\s,]+), d=(?P<domain>[^\s,)]+)\)"
 )
-DKIM_STARTED = re.compile(r"OpenDKIM Filter v(?P<version>\S+) starting(?: \((?P<status>.*)\))?", re.DOTALL)
-DKIM_STOPPED = re.compile(r"OpenDKIM Filter v\S+ (?P<status>terminating with status .*)")
 
 LINES_LOST = re.compile(r"postroad-preload: \d+ lines lost")
 

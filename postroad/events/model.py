@@ -12,7 +12,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """What all events have: when it was, and which process said so (``sendmail``, ``opendkim`` or ``postroad``)."""
+    """What all events have: when it was, and which process said so (``sendmail``, ``signer`` or ``postroad``)."""
 
     kind: ClassVar[str] = "event"
 
@@ -137,7 +137,7 @@ class Notified(MessageEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signed(MessageEvent):
-    """opendkim added a DKIM signature (RFC 6376)."""
+    """The signer added a DKIM signature (RFC 6376)."""
 
     kind: ClassVar[str] = "signed"
 

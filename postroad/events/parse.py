@@ -37,15 +37,13 @@ _Method = Callable[["Parser", str, Found], _Result]
 class Parser:
     """Turns lines into events, in order. Whoever feeds it also calls ``expire`` at ``deadline``."""
 
-    def __init__(self, *, milter: bool = True, message_size: int | None = None) -> None:
-        """Begin without memory; both settings may be changed at any time.
+    def __init__(self, *, message_size: int | None = None) -> None:
+        """Begin without memory; the setting may be changed at any time.
 
         Args:
-            milter: sendmail has a milter, whose verdict it logs.
             message_size: sendmail's MaxMessageSize in bytes, if any: a client that announces more is refused without a
                 line that says so.
         """
-        self.milter = milter
         self.message_size = message_size
         self._pieces = Pieces()
         self._ledger = Ledger()
@@ -63,8 +61,8 @@ class Parser:
         if line.program == "sendmail":
             for whole in self._pieces.feed(line):
                 events += self._sendmail(whole)
-        elif line.program == "opendkim":
-            events.append(self._opendkim(line))
+        elif line.program == "signer":
+            events.append(self._signer(line))
         elif line.program == "postroad":  # our own, from a process beside the supervisor
             events.append(own.read(line))
         else:
@@ -84,11 +82,11 @@ class Parser:
         self._lists.clear()
         return events + self._ledger.forget(keep=0)
 
-    def _opendkim(self, line: LogLine) -> Event:
+    def _signer(self, line: LogLine) -> Event:
         if match := lines.DKIM_SIGNED.fullmatch(line.text):
             about = self._ledger.message(match["id"]).about() | by(line)
             return model.Signed(**about, queue_id=match["id"], domain=match["domain"], selector=match["selector"])
-        return sessions.read(line, None, line.text) or raw(line)
+        return raw(line)
 
     def _sendmail(self, line: LogLine) -> list[Event]:
         queue_id, text = lines.split_queue_id(lines.unescape(line.text))
@@ -124,8 +122,6 @@ class Parser:
             return []
         if recipients and match["message_id"] is not None:
             message.line = line
-            if not self.milter:
-                self._ledger.looks_accepted(queue_id, line.time)
             return []
         # the transaction came to nothing
         if message.explained:
@@ -248,6 +244,9 @@ class Parser:
             return None
         sender = ",".join(lines.mailbox(address) for address in read[0])
         status = found.match["rest"][read[1] :].removeprefix("info=")
+        if bare := lines.BARE.fullmatch(status):
+            fields = found.client | {"sender": sender, "reply": f"550 5.6.0 {bare['what']}", "dsn": "5.6.0"}
+            return [self._ledger.rejected(found.line, queue_id, fields)]
         return self._disconnected(queue_id, found, {"sender": sender, "status": status})
 
     def _disconnected(self, queue_id: str, found: Found, fields: dict[str, Any]) -> _Result:

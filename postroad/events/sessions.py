@@ -81,7 +81,5 @@ _READERS: tuple[tuple[Pattern[str], Callable[[Found], Event]], ...] = (
     (lines.EARLY_TALKER, _early_talker),
     (lines.STARTED, _started),
     (lines.STOPPED, _stopped),
-    (lines.DKIM_STARTED, _started),
-    (lines.DKIM_STOPPED, _stopped),
     (lines.LINES_LOST, _lines_lost),
 )

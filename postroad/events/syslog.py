@@ -1,4 +1,4 @@
-"""Where sendmail and opendkim log to, through the preloaded library (``preload/postroad.c``): a FIFO, and a socket."""
+"""Where sendmail, through the preloaded library (``preload/postroad.c``), and our own processes log to."""
 
 import contextlib
 import fcntl

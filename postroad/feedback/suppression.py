@@ -95,7 +95,6 @@ def of_bounces(rows: Iterable[Mapping[str, Any]], settings: Mapping[str, Any]) -
             row["sender_domain"] if by_domain else ALL,
         )
         for row in rows
-        for row in rows
         if row["recipient"]
         and row["recipient"] not in never
         and row["recipient_domain"] not in never

@@ -21,7 +21,7 @@ from postroad.front.runs import Run, Runs
 from postroad.runtime import front as told
 from postroad.runtime.acceptance import accepting
 from postroad.runtime.log import tell, tell_as_sendmail
-from postroad.runtime.paths import AUTH_REFUSED, CURRENT, FRONT
+from postroad.runtime.paths import CURRENT, FRONT
 
 SILENT = 300.0
 """Seconds after which a client that says nothing is sent away (RFC 5321, 4.5.3.2.7: five minutes)."""
@@ -54,7 +54,6 @@ class Front:
         self.pool.delivered, self.pool.delivering_for = self._runs.took, self._runs.so_far
         self.pool.is_quick = self._runs.is_quick
         self._greeting = Greeting(self.loop, self.pool, self._listen)
-        self._refused: tuple[str, frozenset[str]] = ("", frozenset())
         self._signals()
         self._tell_who_asks()
         self._greeting.ask()
@@ -102,7 +101,7 @@ class Front:
         if refusal:
             self._tell_of(addr, refusal)
             client.turn_away(refusal.encode() + b"\r\n")
-        elif self.settings.transparent or greeting is None or self._has_to_wait(addr):
+        elif self.settings.transparent or greeting is None:
             client.hand_over()
         else:
             client.greet(greeting)
@@ -123,20 +122,6 @@ class Front:
     def _tell_of(self, addr: str, refusal: str) -> None:
         shown = addresses.as_sendmail(addr)
         tell_as_sendmail(f"ruleset=check_relay, arg1=[{shown}], arg2={shown}, relay=[{shown}], reject={refusal}")
-
-    def _has_to_wait(self, addr: str) -> bool:
-        """Whether the client failed to authenticate too often: what that means for it, sendmail's rules say."""
-        if not self.settings.users:
-            return False
-        status = system.status(str(AUTH_REFUSED))
-        if status != self._refused[0]:
-            try:
-                names = frozenset(line.partition("\t")[0] for line in AUTH_REFUSED.read_text().splitlines())
-            except OSError:
-                names = frozenset()
-            self._refused = status, names
-        shown = addresses.as_sendmail(addr)
-        return bool(self._refused[1]) and bool({shown, ":".join(shown.split(":")[:5])} & self._refused[1])
 
     def _gone(self, client: Client) -> None:
         self._clients.discard(client)

@@ -18,8 +18,8 @@ from postroad.runtime.front import NOW, QUEUE
 
 HELOS = 3
 """HELO or EHLO that a connection may say before it is left to sendmail, which counts them (MAXHELOCOMMANDS)."""
-NOOPS = 15
-"""Likewise NOOP and RSET (MAXNOOPCOMMANDS)."""
+NOOPS = 9000
+"""Likewise NOOP and RSET (MaxNOOPCommands in sendmail.mc.j2)."""
 BAD = 3
 """Likewise commands that are refused, but for those that speak of an address (MaxBadCommands)."""
 TRIES = 5

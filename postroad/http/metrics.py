@@ -6,6 +6,7 @@ Labels come from closed sets and never hold an address.
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from sqlalchemy import Connection, Engine, func, insert, select, update
 
 import postroad
+from postroad.events.classify import RULES
+from postroad.runtime import refusals
 from postroad.runtime.paths import HEALTH, QUEUE
 from postroad.sendmail import queue
 from postroad.store.schema import BRAKES, COUNTERS, OUTBOX, SUPPRESSIONS
@@ -29,7 +32,8 @@ PROVIDERS = {
     "mailru": ("mail.ru",),
 }
 """Who receives, by the suffix of the MX host; everybody else is ``other``."""
-DAEMONS = frozenset(("sendmail", "front", "opendkim", "recorder", "mta-sts"))
+DAEMONS = frozenset(("sendmail", "front", "signer", "recorder", "mta-sts", "shaper"))
+VERSIONS = ("TLSv1.2", "TLSv1.3")
 RULESETS = frozenset(("check_relay", "check_mail", "check_rcpt", "check_data", "check_eoh", "tls_client", "milter"))
 BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
 """Upper bounds of the delay from acceptance to delivery, in seconds; sendmail logs whole ones."""
@@ -57,6 +61,16 @@ LABELS = {
     "webhook_events": ("webhook", "result"),
     "webhook_attempts_failed": ("webhook",),
 }
+VALUES: dict[str, tuple[Iterable[str], ...]] = {
+    "accepted": (),
+    "rejects": ((*RULESETS, *refusals.CLASSES.values(), "other"),),
+    "tls_sessions": (("client", "server"), (*VERSIONS, "other")),
+    "auth": (("yes", "no"),),
+    "child_restarts": (DAEMONS,),
+    "events_lost": (),
+    "event_gaps": (),
+}
+"""All that labels can be: each series is there at 0 from the start, or Prometheus would not see its first growth."""
 Key = tuple[str, str]
 """A counter's name, and its labels' values joined by commas."""
 
@@ -87,9 +101,7 @@ def count(events: Iterable[Mapping[str, Any]]) -> Counter[Key]:
             grown["rejects", event.get("class") or (ruleset if ruleset in RULESETS else "other")] += 1
         elif kind == "tls":
             version = event.get("tls_version")
-            grown[
-                "tls_sessions", f"{event.get('side')},{version if version in {'TLSv1.2', 'TLSv1.3'} else 'other'}"
-            ] += 1
+            grown["tls_sessions", f"{event.get('side')},{version if version in VERSIONS else 'other'}"] += 1
         elif kind == "auth":
             grown["auth", "yes" if event.get("success") else "no"] += 1
         elif kind == "stopped" and event.get("program") in DAEMONS:
@@ -113,9 +125,13 @@ def add(connection: Connection, grown: Mapping[Key, int]) -> None:
 class Collector:
     """Reads the counters and looks at the queue, for prometheus-client's registry."""
 
-    def __init__(self, engine: Engine) -> None:
-        """Read from this store."""
+    def __init__(self, engine: Engine, webhooks: Iterable[str] = ()) -> None:
+        """Read from this store; the webhooks are those that are configured."""
         self._engine = engine
+        self._always = {name: [",".join(each) for each in product(*sets)] for name, sets in VALUES.items()}
+        self._always["deliveries"] = _deliveries()
+        self._always["webhook_events"] = [f"{name},{end}" for name in webhooks for end in ("delivered", "dead", "lost")]
+        self._always["webhook_attempts_failed"] = list(webhooks)
 
     def collect(self) -> Iterator[Metric]:
         """The metrics of this moment.
@@ -135,8 +151,9 @@ class Collector:
         values = {(row.name, row.labels): row.value for row in rows}
         for name, labels in LABELS.items():
             family = CounterMetricFamily(f"postroad_{name}", HELP[name], labels=labels)
-            found = {key[1]: value for key, value in values.items() if key[0] == name}
-            for text, value in found.items() if labels else [("", found.get("", 0))]:
+            found = dict.fromkeys(self._always[name], 0)
+            found |= {key[1]: value for key, value in values.items() if key[0] == name}
+            for text, value in found.items():
                 family.add_metric(text.split(",") if labels else [], value)
             yield family
         yield _delays(values)
@@ -163,6 +180,11 @@ class Collector:
         yield build
 
 
+def _deliveries() -> list[str]:
+    ends = ["delivered,", *(f"{kind},{name}" for kind in ("deferred", "bounced") for name in sorted(RULES.reasons))]
+    return [f"{end},{who}" for end in ends for who in (*PROVIDERS, "other")]
+
+
 def _delays(values: Mapping[Key, int]) -> Metric:
     total, buckets = 0, []
     for bound in (*BUCKETS, "+Inf"):
@@ -176,10 +198,12 @@ def _delays(values: Mapping[Key, int]) -> Metric:
 def health() -> tuple[str, list[str]]:
     """The supervisor's state, and why it is not ready: the image's health check says the same."""
     try:
-        state, _, *pids = HEALTH.read_text().partition("\n")[0].split()
+        first, _, *reasons = HEALTH.read_text().splitlines()
+        state, _, *pids = first.split()
     except (OSError, ValueError):
         return "stopped", ["the supervisor is not running"]
-    reasons = [] if state == "ready" else [state]
+    reasons = [reason for reason in map(str.strip, reasons) if reason]
+    reasons = reasons or ([] if state == "ready" else [state])
     for pid in pids:
         try:
             life = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

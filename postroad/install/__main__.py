@@ -6,7 +6,7 @@ The supervisor calls it at start and at each reload, so that the libraries it ne
 import os
 import sys
 
-from postroad.config.load import load
+from postroad.config.load import read_all
 from postroad.errors import InstallError, PostroadError
 from postroad.install.generation import install
 
@@ -14,7 +14,7 @@ from postroad.install.generation import install
 def main() -> int:
     """Install; return the exit code: 0, or 2 with the reasons on standard error."""
     try:
-        for change in install(load()):
+        for change in install(read_all()):
             print(change)  # noqa: T201 - the supervisor reads it
     except PostroadError as error:
         sys.stderr.write(f"postroad: {error}\n")

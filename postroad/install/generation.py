@@ -11,32 +11,36 @@ import re
 import secrets
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 from postroad import system
+from postroad.config.load import Loaded
 from postroad.config.model import Config
 from postroad.config.names import host_and_port
 from postroad.config.values import format_duration
 from postroad.errors import CommandError, InstallError
-from postroad.runtime import front, plan
+from postroad.install import changes, neighbours
+from postroad.install.material import Material, gather
+from postroad.runtime import attached, front, plan
 from postroad.runtime.paths import (
     BRAKED,
     CURRENT,
+    EVENTS,
     FRONT,
     LOG_SOCKET,
     MTA_STS,
     QUEUE,
     REDACTION_KEY,
     RUN,
+    SIGNER,
     STATE,
     SUPPRESSED,
     door,
 )
-from postroad.secrets import certificate, users, webhooks
-from postroad.secrets import keys as dkim
-from postroad.sendmail import networks, outbound
+from postroad.secrets import files as named_files
+from postroad.secrets import users
+from postroad.sendmail import listeners, networks, outbound
 from postroad.sendmail.files import files
 
 SENDMAIL = "/usr/sbin/sendmail"
@@ -44,30 +48,7 @@ SHARED = f"{RUN} can be written by every user of this container: let nothing els
 PRELOAD = "/usr/local/lib/postroad/preload.so"
 
 
-@dataclass(frozen=True)
-class Material:
-    """What a configuration refers to: checked, and made where it is ours to make.
-
-    Attributes:
-        watched: the files that were read, with their status: a change to one calls for a new generation.
-        keys: the DKIM keys.
-        pems: their content by domain.
-        pair: the certificate and its key.
-        passwords: SASL's records.
-        credentials: what the smarthosts are told, by their names in sendmail.
-        authorities: certificates of authorities to trust besides the system's; may be empty.
-    """
-
-    watched: dict[str, str]
-    keys: list[dkim.SigningKey]
-    pems: dict[str, bytes]
-    pair: certificate.Pair
-    passwords: dict[bytes, bytes]
-    credentials: dict[bytes, bytes]
-    authorities: str
-
-
-def install(config: Config) -> list[str]:
+def install(loaded: Loaded) -> list[str]:
     """Put a configuration in force: after this, ``/run/postroad/current`` holds its files and its plan.
 
     Returns:
@@ -76,14 +57,8 @@ def install(config: Config) -> list[str]:
     Raises:
         InstallError: a volume can't be written, a key is unfit, or a program refuses what was rendered.
     """
-    for folder, purpose in (
-        (RUN, "a tmpfs for run-time files"),
-        (Path("/tmp"), "a tmpfs for m4"),  # noqa: S108 - where m4 makes its own
-        (STATE, "the volume for keys"),
-        (QUEUE, "the mail queue"),
-    ):
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise InstallError(f"{folder} ({purpose}) can't be written by uid {os.getuid()}: mount one that can")
+    config = loaded.config
+    material = _material(config, keep=True)
     if config.suppresses and not SUPPRESSED.with_suffix(".db").exists():
         system.write_database(SUPPRESSED.with_suffix(".db"), {})
     if config.brakes and not BRAKED.exists():  # a session that finds none does not look again
@@ -92,15 +67,14 @@ def install(config: Config) -> list[str]:
         system.write(REDACTION_KEY, secrets.token_bytes(32))
     for shape in outbound.shaped(config.delivery):
         system.folder(QUEUE / shape.group)
-    material = _gather(config)
     number = max((_number(folder) for folder in RUN.glob("gen-*")), default=0) + 1
     generation = RUN / f"gen-{number}"
     try:
-        _build(generation, config, material)
+        _build(generation, loaded, material)
     except (CommandError, InstallError, OSError):
         system.remove(generation)
         raise
-    changed = _changes(CURRENT / "config.json", generation / "config.json")
+    changed = changes.between(changes.snapshot(CURRENT), changes.snapshot(generation))
     system.point(CURRENT, generation)
     # the one before stays: daemons that have not reloaded yet read it
     for folder in RUN.glob("gen-*"):
@@ -109,51 +83,64 @@ def install(config: Config) -> list[str]:
     return changed
 
 
-def _changes(before: Path, after: Path) -> list[str]:
-    if not before.exists():
-        return []
-    old, new = (dict(_flat(json.loads(path.read_text()))) for path in (before, after))
-    return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+def examine(loaded: Loaded) -> tuple[Material, list[str]]:
+    """Do all that ``install`` does, and change nothing: what would fail there fails here.
+
+    Returns:
+        What the configuration refers to, and the warnings that a start would give.
+
+    Raises:
+        InstallError: with everything that would stop a start.
+    """
+    material = _material(loaded.config, keep=False)
+    aside = RUN / f"check-{os.getpid()}"
+    for left in RUN.glob("check-*"):
+        if not Path("/proc", left.name.removeprefix("check-")).exists():
+            system.remove(left)
+    try:
+        _build(aside, loaded, material)
+    finally:
+        system.remove(aside)
+    return material, list(warnings(loaded, material, surroundings()))
 
 
-def _flat(value: object, at: str = "") -> Iterator[tuple[str, str]]:
-    """A nested mapping as (dotted key, JSON of the value) pairs."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _flat(inner, f"{at}.{key}" if at else key)
-    else:
-        yield at, json.dumps(value)
+def _material(config: Config, *, keep: bool) -> Material:
+    """What the configuration refers to, with the folders looked at first; ``keep`` is ``gather``'s.
+
+    Raises:
+        InstallError: with everything that is wrong, a line each.
+    """
+    folders = (
+        (RUN, "a tmpfs for run-time files"),
+        (Path("/tmp"), "a tmpfs for m4"),  # noqa: S108 - where m4 makes its own
+        (STATE, "the volume for keys"),
+        (QUEUE, "the mail queue"),
+    )
+    problems = list(filter(None, (named_files.unwritable(*each) for each in folders)))
+    made = (STATE / "dkim", STATE / "tls")
+    problems += listeners.unopenable(config)
+    problems += filter(None, (named_files.unwritable(each, "keys of ours") for each in made if os.path.lexists(each)))
+    try:
+        material = gather(config, keep=keep and not problems)
+    except (CommandError, InstallError) as error:
+        problems.append(str(error))
+    lines = "\n".join(problems).splitlines()
+    named_files.refuse_all([f"{len(lines)} problems:", *lines] if len(lines) > 1 else lines)
+    return material
 
 
 def _number(generation: Path) -> int:
     return int(re.sub(r"\D", "", generation.name) or 0)
 
 
-def _gather(config: Config) -> Material:
-    files: list[Path | None] = [user.password_file for user in config.clients.users]
-    files += [config.tls.certificate_file, config.tls.key_file]
-    files += [domain.dkim.key_file for domain in config.named_domains]
-    files += [config.delivery.tls.ca_file, *(way.smarthost.password_file for way in outbound.ways(config.delivery))]
-    files += [*webhooks.files(config), config.events.store_password_file]
-    watched = {str(path): system.status(str(path)) for path in files if path}  # before they are read
-    keys = dkim.wanted(config, STATE)
-    return Material(
-        watched=watched,
-        keys=keys,
-        pems=dkim.ensure(keys, config.dkim.key_bits),
-        pair=certificate.ensure(config, STATE),
-        passwords=users.database(config),
-        credentials=outbound.credentials(config),
-        authorities=outbound.authorities(config.delivery.tls.ca_file),
-    )
-
-
-def _build(generation: Path, config: Config, material: Material) -> None:
-    around, keys = surroundings(), material.keys
-    for file in files(config, keys, around, base=generation, shared=is_shared()):
+def _build(generation: Path, loaded: Loaded, material: Material) -> None:
+    config = loaded.config
+    tables, keys = attached.read(), material.keys
+    around = _around(tables)
+    for file in files(config, keys, around, base=generation):
         system.write(generation / file.path, file.text)
     for key in keys:
-        system.write(generation / "dkim" / key.file, material.pems[key.domain])
+        system.write(generation / "dkim" / key.file, material.pems[key.file])
     system.write(generation / "tls" / "certificate.pem", material.pair.certificate)
     system.write(generation / "tls" / "key.pem", material.pair.key)
     if material.passwords:
@@ -166,53 +153,77 @@ def _build(generation: Path, config: Config, material: Material) -> None:
     cf = generation / "sendmail.cf"
     env = _environment(config)
     try:
-        system.write(cf, system.run(["m4", "sendmail.mc"], cwd=generation, env=env))
+        system.write(cf, _without_defaults(system.run(["m4", "sendmail.mc"], cwd=generation, env=env)))
         for text in (generation / name for name in ("access", "rewrite")):
             if text.exists():
                 system.run(["makemap", "-C", str(cf), "hash", str(text)], stdin=text.read_text(), env=env)
         # an address test reads the whole configuration: a bad line of sendmail.local_config shows here
         system.run([SENDMAIL, "-C", str(cf), "-bt"], stdin="/quit\n", env=env)
-        if keys:
-            system.run(["opendkim", "-n", "-x", str(generation / "opendkim.conf")], env=env)
     except CommandError as error:
         raise InstallError(f"the rendered configuration is refused: {error}") from error
     system.write(generation / "config.json", config.model_dump_json(indent=1))
-    system.write(generation / "recorder.json", json.dumps(recorder(config)))
+    system.write(generation / "recorder.json", json.dumps(recorder(config, material)))
     system.write(generation / "shaping.json", json.dumps(shaping(config)))
     system.write(generation / "front.json", front.dumps(front_settings(config)))
-    system.write(generation / "plan.json", plan.dumps(make_plan(config, material, around)))
+    system.write(generation / "plan.json", plan.dumps(make_plan(loaded, material, around, tables.fingerprint)))
+
+
+_DEFAULT_FIELDS = (
+    "H?P?Return-Path:",
+    "H?D?Resent-Date:",
+    "H?F?Resent-From:",
+    "H?x?Full-Name:",
+    "H?M?Resent-Message-Id:",
+)
+
+
+def _without_defaults(cf: str) -> str:
+    """sendmail.cf without the lines of cf/m4/proto.m4 that make sendmail drop or add fields of these names.
+
+    Raises:
+        InstallError: such a line is not there, so sendmail's configuration files are others than this was made for.
+    """
+    lines = cf.split("\n")
+    for field in _DEFAULT_FIELDS:
+        if not any(line.startswith(field) for line in lines):
+            raise InstallError(f"sendmail's own configuration files have changed: no line begins with {field}")
+    return "\n".join(line for line in lines if not line.startswith(_DEFAULT_FIELDS))
 
 
 def surroundings() -> networks.Surroundings:
-    """The networks of this container; none under host networking, where the host's neighbours are strangers."""
-    devices = list(Path("/sys/class/net").iterdir())
-    if any((device / mark).exists() for device in devices for mark in ("device", "bridge")):
-        return networks.Surroundings()
-    mtu = {device.name: int((device / "mtu").read_text()) for device in devices if (device / "mtu").exists()}
-    route, ipv6_route = Path("/proc/net/route"), Path("/proc/net/ipv6_route")
-    return networks.surroundings(route.read_text(), ipv6_route.read_text() if ipv6_route.exists() else "", mtu)
+    """The networks of this container; none under host networking."""
+    return _around(attached.read())
 
 
-def is_shared() -> bool:
-    """Whether ``/run/postroad`` itself can be written by other users, as a volume that Kubernetes makes can."""
-    return bool(RUN.stat().st_mode & 0o022)
+def _around(tables: attached.Tables) -> networks.Surroundings:
+    return networks.surroundings(tables, neighbours.ask)
 
 
-def make_plan(config: Config, material: Material, around: networks.Surroundings) -> plan.Plan:
-    """The daemons for a configuration."""
-    env = _environment(config)
+def network_warnings(config: Config, around: networks.Surroundings) -> list[str]:
+    """Whether ``clients.networks: auto`` trusts nobody here, or only a part, and what to set."""
+    return networks.warnings(config, around, kubernetes="KUBERNETES_SERVICE_HOST" in os.environ)
+
+
+def _others_may_write() -> bool:
+    """Whether these are other users, as in a volume that Kubernetes makes: our own group has us, root's has root."""
+    found = RUN.stat()
+    return bool(found.st_mode & 0o002 or (found.st_mode & 0o020 and found.st_gid not in {0, os.getgid()}))
+
+
+def make_plan(loaded: Loaded, material: Material, around: networks.Surroundings, fingerprint: str) -> plan.Plan:
+    """The daemons for a configuration, and ``Tables.fingerprint`` of the networks that it was made for."""
+    config = loaded.config
     processes = []
-    if material.keys:
-        processes.append(
-            plan.Process(
-                name="opendkim",
-                argv=("/usr/sbin/opendkim", "-f", "-x", str(CURRENT / "opendkim.conf")),
-                env=env,
-                socket=str(RUN / "opendkim.sock"),
-                ports=(),
-                reload="SIGUSR1",
-            )
+    processes.append(
+        plan.Process(
+            name="signer",
+            argv=(sys.executable, "-m", "postroad.signer"),
+            env=_python_environment(),
+            socket=str(SIGNER),
+            ports=(),
+            reload="SIGHUP",
         )
+    )
     if config.delivery.tls.mta_sts:
         processes.append(
             plan.Process(
@@ -288,15 +299,26 @@ def make_plan(config: Config, material: Material, around: networks.Surroundings)
         message_size=config.limits.message_size,
         journal=config.events.enabled,
         policy=policy(config, around),
+        sources=sources(loaded),
         look_over=config.doctor.at_start,
-        warnings=(
-            *material.pair.warnings,
-            *outbound.warnings(config.delivery, datetime.now(UTC).date()),
-            *([SHARED] if is_shared() else []),
-        ),
+        warnings=tuple(warnings(loaded, material, around)),
         watched=material.watched,
         due=material.pair.due.timestamp(),
+        networks=fingerprint,
     )
+
+
+def warnings(loaded: Loaded, material: Material, around: networks.Surroundings) -> Iterator[str]:
+    """What is no reason not to start, a line each: a start and ``postroad check`` tell the same."""
+    config = loaded.config
+    yield from material.pair.warnings
+    yield from outbound.warnings(config.delivery, datetime.now(UTC).date())
+    yield from network_warnings(config, around)
+    if _others_may_write():
+        yield SHARED
+    yield from named_files.replaced([*loaded.files, *map(Path, material.watched)])
+    if config.events.enabled and EVENTS.exists() and (problem := named_files.unwritable(EVENTS, "the event store")):
+        yield problem
 
 
 def _environment(config: Config) -> dict[str, str]:
@@ -306,6 +328,7 @@ def _environment(config: Config) -> dict[str, str]:
         "LD_PRELOAD": PRELOAD,
         "POSTROAD_FQDN": config.hostname,
         "POSTROAD_LOG_SOCKET": str(LOG_SOCKET),
+        "POSTROAD_NO_AUTH": listeners.no_auth(config),
     }
 
 
@@ -337,7 +360,6 @@ def front_settings(config: Config) -> front.Settings:
         transparent=bool(config.sendmail.features or config.sendmail.local_config.strip()),
         connections_per_client=config.limits.connections_per_client,
         connections_per_minute=config.limits.connections_per_minute,
-        users=bool(config.clients.users),
         sendmail=SENDMAIL,
         env=sendmail_environment(config),
     )
@@ -367,16 +389,12 @@ def shaping(config: Config) -> dict[str, object]:
     }
 
 
-def recorder(config: Config) -> dict[str, object]:
-    """What the recorder of events, and the commands that read them, need to know; secret.
-
-    Raises:
-        InstallError: a webhook's secret is unfit, or the password of the event store can't be read.
-    """
+def recorder(config: Config, material: Material) -> dict[str, object]:
+    """What the recorder of events, and the commands that read them, need to know; secret."""
     suppression, brake = config.suppression, config.events.brake
-    url, file = config.events.store, config.events.store_password_file
+    url = config.events.store
     return {
-        "store": {"url": url, "password": outbound.password("events.store", file) if file else None} if url else None,
+        "store": {"url": url, "password": material.store_password} if url else None,
         "keep": config.events.keep.total_seconds(),
         "max_size": config.events.max_size,
         "suppress": suppression.keep.total_seconds() if config.suppresses else None,
@@ -385,7 +403,7 @@ def recorder(config: Config) -> dict[str, object]:
         "soft": {"count": suppression.soft.count, "within": suppression.soft.within.total_seconds()},
         "never": [entry.lower() for entry in suppression.never],
         "hostname": config.hostname,
-        "webhooks": webhooks.settings(config),
+        "webhooks": material.webhooks,
         "rates": {
             "brake": brake.bounce_rate,
             "warn": brake.warn_rate,
@@ -395,10 +413,20 @@ def recorder(config: Config) -> dict[str, object]:
     }
 
 
+def sources(loaded: Loaded) -> str:
+    """Where the two keys that every configuration has are from, in one line."""
+    names = ", ".join(domain.name for domain in loaded.config.domains)
+    return (
+        f"hostname {loaded.config.hostname} from {loaded.source('hostname')}; domains {names} from"
+        f" {loaded.source('domains')}"
+    )
+
+
 def policy(config: Config, around: networks.Surroundings) -> str:
     """Who may send through this relay, and whether its mail keeps to MTA-STS, in one line."""
-    trusted = [str(network) for network in networks.trusted(config.clients.networks, around)]
-    gateways = [] if config.clients.trust_gateway else [str(router) for router in around.gateways]
+    trust_gateway = config.clients.trust_gateway
+    trusted = [str(network) for network in networks.trusted(config.clients.networks, around, gateways=trust_gateway)]
+    gateways = [] if trust_gateway else [str(router) for router in around.gateways]
     without = f" (not the gateways {', '.join(gateways)})" if gateways and trusted else ""
     overlays = ", ".join(map(str, around.overlays)) if "auto" in config.clients.networks else ""
     if overlays:
@@ -406,4 +434,4 @@ def policy(config: Config, around: networks.Surroundings) -> str:
     senders = ", ".join(domain.name + (" and subdomains" if domain.subdomains else "") for domain in config.domains)
     names = f" and for users {', '.join(user.name for user in config.clients.users)}" if config.clients.users else ""
     sts = "; keeping to recipients' MTA-STS policies" if config.delivery.tls.mta_sts else ""
-    return f"relaying for {', '.join(['this container', *trusted])}{without}{names}; senders in {senders}{sts}"
+    return f"relaying for {', '.join(['postroad send', *trusted])}{without}{names}; senders in {senders}{sts}"

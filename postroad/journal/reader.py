@@ -9,7 +9,7 @@ from typing import Any
 from postroad.journal.writer import END, GAP, segments
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Position:
     """Up to where the journal is read: a segment's name and the bytes of it. Empty: nothing yet."""
 
@@ -19,17 +19,19 @@ class Position:
 
 @dataclass(frozen=True)
 class Batch:
-    """Some events, and the position after them."""
+    """Some events, the position after them, and the lines among them that are no events."""
 
     events: tuple[dict[str, Any], ...]
     position: Position
+    unreadable: tuple[bytes, ...] = ()
 
 
 def read(folder: Path, position: Position, most: int) -> Iterator[Batch]:
     """Batches of at most ``most`` events, until what is written so far is read.
 
-    A segment that was cut short, by a kill or a power failure, and a note of the journal's own that events were lost
-    become events of the kind ``gap``: ``since`` (ISO 8601, or seconds since the epoch) and, where known, ``lost``.
+    A segment that was cut short, by a kill or a power failure, a line that can't be read, and a note of the journal's
+    own that events were lost become events of the kind ``gap``: ``since`` (seconds since the epoch) and, where known,
+    ``lost``.
 
     Raises:
         OSError: a segment can't be read.
@@ -42,25 +44,27 @@ def read(folder: Path, position: Position, most: int) -> Iterator[Batch]:
         with path.open("rb") as file:
             file.seek(offset)
             events: list[dict[str, Any]] = []
+            unreadable: list[bytes] = []
             for line in file:
                 if not line.endswith(b"\n"):
                     break  # being written, or cut short
                 offset += len(line)
                 event = _parse(line)
                 if event is None:
-                    continue
+                    unreadable.append(line)
+                    event = {"event": GAP, "since": path.stat().st_mtime, "lost": 1}
                 if event["event"] == END:
                     ended = True
                     continue
                 events.append(event)
                 if len(events) == most:
-                    yield Batch(tuple(events), Position(path.name, offset))
-                    events = []
+                    yield Batch(tuple(events), Position(path.name, offset), tuple(unreadable))
+                    events, unreadable = [], []
             if not last and not ended:
                 events.append({"event": GAP, "since": path.stat().st_mtime})
                 offset = max(offset, path.stat().st_size)
             if events or offset != position.offset or path.name != position.segment:
-                yield Batch(tuple(events), Position(path.name, offset))
+                yield Batch(tuple(events), Position(path.name, offset), tuple(unreadable))
 
 
 def _ended(path: Path) -> bool:
@@ -72,6 +76,8 @@ def _ended(path: Path) -> bool:
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
         event = json.loads(line)
-    except ValueError:  # torn by a power failure
+    except (ValueError, RecursionError):  # torn by a power failure, or no line of ours
         return None
-    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+        return None
+    return event if event["event"] != GAP or isinstance(event.get("since"), float | int) else None

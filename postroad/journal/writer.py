@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from postroad.events.model import Raw
+from postroad.sinks.probes import Probes
 from postroad.sinks.told import Told
 
 SEGMENT = 8 << 20
@@ -29,7 +30,10 @@ def segments(folder: Path) -> list[Path]:
 
 
 class JournalSink:
-    """Appends each event but raw lines to the newest segment. The reader removes those that it has read."""
+    """Appends each event but raw lines and the doctor's own attempts to relay to the newest segment.
+
+    The reader removes the segments that it has read.
+    """
 
     def __init__(self, folder: Path, tell: Callable[[str, str], None]) -> None:
         """Write into this folder, which need not exist, from ``start`` on; ``tell`` gets what the log should say:
@@ -42,11 +46,12 @@ class JournalSink:
         self._lost = 0
         self._since = 0.0
         self._again = 0.0
+        self._probes = Probes()
         self.enabled = False
 
     def handle(self, told: Sequence[Told]) -> None:
         """Write events, at once. Never raises for a file that can't be written."""
-        kept = [each for each in told if not isinstance(each.event, Raw)]
+        kept = [each for each in told if not (isinstance(each.event, Raw) or self._probes.made(each.event))]
         if not self.enabled or not kept:
             return
         now = time.monotonic()

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -23,8 +24,9 @@ from postroad.events import own
 from postroad.feedback import brake, suppression
 from postroad.http import server as http
 from postroad.journal import reader
+from postroad.journal.reader import Position
 from postroad.journal.writer import segments
-from postroad.recorder import rest, writer
+from postroad.recorder import aside, rest, writer
 from postroad.runtime.log import tell
 from postroad.runtime.paths import CURRENT, EVENTS, FEED
 from postroad.store import database
@@ -39,6 +41,8 @@ GATHER = 0.2
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
 SETTLED = 5.0
 """Seconds without an event after which the recorder may rest, if nothing but the server itself has made events."""
+AT_ONCE = 0.5
+"""Seconds that requests have to end before the recorder begins anew."""
 OWN = frozenset({"state", "started", "stopped", "notice"})
 TIDY = rest.LONGEST
 """Seconds between two looks at what is too old or too much."""
@@ -57,12 +61,13 @@ class Recorder:
         self._journal = 1
         self._feed: socket.socket | None = None
         self._delay = 0.0
-        self._upgraded = self._served = False
+        self._upgraded = False
         self._tidied = -math.inf
         self._unpublished = True
         self._senders: Sequence[Sender] = ()
         self._rates = brake.Watch(self._engine, settings["rates"])
         self._server: http.Server | None = None
+        self._listen_again = -math.inf
         self._read = ""
         self._rest_at = time.monotonic() + SETTLED
 
@@ -73,7 +78,9 @@ class Recorder:
         while True:
             try:
                 self._record()
-            except (SQLAlchemyError, OSError, PostroadError) as error:
+            except Exception as error:  # noqa: BLE001 - a bug must not make it begin anew for ever, without HTTP
+                if not isinstance(error, SQLAlchemyError | OSError | PostroadError):
+                    traceback.print_exc()
                 self._allow(0)
                 self._serve()  # health is asked for without the database, too
                 if not self._delay:
@@ -100,7 +107,7 @@ class Recorder:
 
     def _give_up(self) -> None:
         tell("err", self._complaint(f"the server has not answered for {PATIENCE:g} s, it is asked anew"))
-        begin_anew()
+        self.begin_anew()
 
     def _record(self) -> None:
         self._allow(PATIENCE)
@@ -111,23 +118,13 @@ class Recorder:
                 self._allow(0)  # a migration may take long
                 database.upgrade(self._engine)
                 self._recovered()
-                begin_anew()  # without Alembic in memory
+                self.begin_anew()  # without Alembic in memory
             self._journal = database.journal(self._engine)
             self._upgraded = True
             with _enough_threads():
                 self._start_senders()
-            self._serve()
-        with self._engine.connect() as connection:
-            position = writer.position(connection, self._journal)
-        for batch in reader.read(EVENTS, position, BATCH):
-            self._allow(PATIENCE)
-            written = writer.write(self._engine, batch, self._settings, self._journal)
-            self._unpublished |= written.suppressed
-            if any(event["event"] not in OWN for event in batch.events):
-                self._rest_at = time.monotonic() + rest.AWAKE
-            position = batch.position
-            self._post(written.lost)
-            self._rates.note(batch.events)
+        self._serve()
+        position = self._carry()
         self._allow(PATIENCE)
         if time.monotonic() > self._tidied + TIDY:
             self._tidied = time.monotonic()
@@ -150,6 +147,24 @@ class Recorder:
             tell("warning", line, patience=1)
         self._allow(0)
 
+    def _carry(self) -> Position:
+        """Write what is new in the journal; return the position after it."""
+        with self._engine.connect() as connection:
+            position = writer.position(connection, self._journal)
+        for batch in reader.read(EVENTS, position, BATCH):
+            self._allow(PATIENCE)
+            written, unreadable = aside.write(self._engine, EVENTS, position, batch, self._settings, self._journal)
+            if unreadable:
+                place = EVENTS / aside.FILE
+                tell("err", f"{unreadable} lines of the journal can't be read and count as lost: they are in {place}")
+            self._unpublished |= written.suppressed
+            if any(event["event"] not in OWN for event in batch.events):
+                self._rest_at = time.monotonic() + rest.AWAKE
+            position = batch.position
+            self._post(written.lost)
+            self._rates.note(batch.events)
+        return position
+
     def _post(self, lost: Mapping[str, int]) -> None:
         """Let the webhooks' threads look at what is new; say what there was no room for."""
         for name, number in lost.items():
@@ -164,14 +179,25 @@ class Recorder:
             self._senders = senders.start(self._engine, self._settings["webhooks"], self._settings["hostname"], tell)
 
     def _serve(self) -> None:
-        if self._settings["http"] and not self._served:
-            self._served = True
+        """Serve HTTP, if that is wanted and not done; where the address can't be had, it is tried again later."""
+        if not self._settings["http"]:
+            if listener := rest.inherited():
+                listener.close()
+        elif self._server is None and time.monotonic() >= self._listen_again:
+            self._listen_again = time.monotonic() + LONGEST_DELAY
             host, port = self._settings["http"]
+            names = [each["name"] for each in self._settings["webhooks"]]
             try:
                 with _enough_threads():
-                    self._server = http.serve(host, port, self._engine, rest.inherited())
+                    self._server = http.serve(host, port, self._engine, rest.inherited(), names)
             except OSError as error:
-                tell("err", f"http.listen: {host}:{port} can't be listened on: {error.strerror}")
+                why = os.strerror(error.errno) if error.errno else error
+                tell("err", f"http.listen: {host}:{port} can't be listened on: {why}")
+
+    def begin_anew(self) -> NoReturn:
+        """Become a new recorder, with the settings in force, which listens on where this one does."""
+        signal.setitimer(signal.ITIMER_REAL, 0)  # a timer outlives the program that set it
+        rest.become("postroad.recorder", listener=self._server.retire(AT_ONCE) if self._server else rest.inherited())
 
     def _await(self) -> None:
         """Wait until something happens; what the feed says is read from the journal."""
@@ -220,21 +246,17 @@ def _enough_threads() -> Iterator[None]:
         sys.exit(1)
 
 
-def begin_anew() -> NoReturn:
-    """Let this process be a new recorder."""
-    signal.setitimer(signal.ITIMER_REAL, 0)  # a timer outlives the program that set it
-    rest.become("postroad.recorder")
-
-
 def main() -> int:
     """Record; end at SIGTERM, begin anew with the settings in force at SIGHUP."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))  # a transaction that is cut off is made again
-    rest.on_reload(begin_anew)
+    rest.on_reload(lambda: rest.become("postroad.recorder", listener=rest.inherited()))
     os.umask(0o077)
     os.setpriority(os.PRIO_PROCESS, 0, 10)  # the mail goes first
     settings = json.loads(Path(CURRENT / "recorder.json").read_text())
-    Recorder(settings).run()
+    recorder = Recorder(settings)
+    rest.on_reload(recorder.begin_anew)
+    recorder.run()
     return 0
 
 

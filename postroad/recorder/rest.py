@@ -30,21 +30,24 @@ def journal() -> str:
     return f"{there[-1].name}:{there[-1].stat().st_size}" if there else ""
 
 
-def become(module: str, *words: str, listener: int | None = None) -> NoReturn:
+def become(module: str, *words: str, listener: socket.socket | None = None) -> NoReturn:
     """Let this process be another program of ours, with the same process id; hand the listening socket on, if any."""
     environment = {name: value for name, value in os.environ.items() if name != LISTENER}
     if listener is not None:
-        os.set_inheritable(listener, True)
-        environment[LISTENER] = str(listener)
+        listener.set_inheritable(True)
+        environment[LISTENER] = str(listener.fileno())
     # until the new program has its handlers, a signal waits: it would end the process
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     os.execve(sys.executable, [sys.executable, "-m", module, *words], environment)  # noqa: S606
 
 
-def inherited() -> int | None:
-    """The listening socket that this process was given."""
-    given = os.environ.get(LISTENER)
-    return int(given) if given else None
+def inherited() -> socket.socket | None:
+    """The listening socket that this process was given, once."""
+    given = os.environ.pop(LISTENER, None)
+    if given is None:
+        return None
+    os.set_inheritable(int(given), False)
+    return socket.socket(fileno=int(given))
 
 
 def on_reload(act: Callable[[], NoReturn]) -> None:
@@ -57,13 +60,13 @@ def main() -> NoReturn:
     """Wait, then become the recorder; the argument says how far it has read the journal. SIGTERM ends the process."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
-    on_reload(lambda: become("postroad.recorder"))  # it may have to listen elsewhere
     listener = inherited()
+    on_reload(lambda: become("postroad.recorder", listener=listener))
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as feed, contextlib.suppress(OSError):
         feed.connect(str(FEED))
         # what comes from now on shows on the feed
         if journal() == sys.argv[1]:
-            waited = [feed.fileno()] if listener is None else [feed.fileno(), listener]
+            waited = [feed] if listener is None else [feed, listener]
             select.select(waited, [], [], LONGEST)
     become("postroad.recorder", listener=listener)
 

@@ -20,8 +20,6 @@ from postroad.webhooks import outbox
 FAILURES = frozenset({"bounced", "deferred"})
 ATTEMPTS = FAILURES | {"delivered"}
 ABOUT = ("message_id", "sender")
-REFUSALS = {refusals.SUPPRESSED: "suppressed", refusals.BRAKED: "braked"}
-"""The classes of our own refusals, by what the rules in ``sendmail.mc`` say."""
 
 
 def position(connection: Connection, journal: int = 1) -> Position:
@@ -106,7 +104,7 @@ def _row(event: dict[str, Any]) -> _Row:
     mailbox = False
     if kind == "rejected":
         said = str(event.get("reply"))
-        ours = next((name for text, name in REFUSALS.items() if text in said), None)
+        ours = next((name for text, name in refusals.CLASSES.items() if text in said), None)
         if ours:
             row["reason"] = ours
             event = event | {"class": ours}

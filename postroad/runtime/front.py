@@ -24,7 +24,6 @@ class Settings:
             features of the user's own, which may say something else to each client.
         connections_per_client: most connections at once from one address; None: any number.
         connections_per_minute: most new ones in a minute; None: any number.
-        users: whether there are clients that authenticate, some of whom may have to wait.
         sendmail: sendmail's program.
         env: the environment of its processes.
     """
@@ -35,7 +34,6 @@ class Settings:
     transparent: bool
     connections_per_client: int | None
     connections_per_minute: int | None
-    users: bool
     sendmail: str
     env: dict[str, str]
 

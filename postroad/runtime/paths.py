@@ -31,14 +31,11 @@ LOG_SOCKET = RUN / "log"
 
 FEED = RUN / "events"
 """Where events can be read as they happen."""
-AUTH_REFUSED = RUN / "auth-refused"
-"""The clients that may not authenticate for a while, for sendmail's rules."""
-
 ACCEPTANCE = RUN / "acceptance"
 """Whether new messages are taken, for sendmail's rules."""
 
 RATES = RUN / "rates"
-"""Where sendmail asks how many messages a client has sent."""
+"""Where sendmail asks how many messages a client has sent, and the preloaded library who guesses passwords."""
 
 TURNS = RUN / "turns"
 """The messages of shaped routes whose turn it is, and their queue groups, for sendmail's rules: a line each."""
@@ -51,6 +48,9 @@ SHAPER_LOCK = RUN / "shaper.lock"
 
 PACES = STATE / "paces.json"
 """What shaped routes have sent lately. A volume: a restart gives them no more."""
+
+SIGNER = RUN / "signer"
+"""Where sendmail asks about each message: a milter."""
 
 MTA_STS = RUN / "mta-sts"
 """Where sendmail asks for the MTA-STS policies of domains."""

@@ -5,6 +5,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+PREPARE_LIMIT = 600.0
+"""Seconds that preparing a configuration may take: many domains' keys take their time at first start."""
+START_LIMIT = 30.0
+"""Seconds that a daemon may take until it serves."""
+RELOAD_LIMIT = PREPARE_LIMIT + 8 * START_LIMIT
+"""Seconds that a reload may take: no plan has more daemons."""
+
 
 @dataclass(frozen=True)
 class Process:
@@ -46,9 +53,11 @@ class Plan:
         message_size: sendmail's MaxMessageSize, in octets.
         journal: whether events are kept for the event store.
         policy: in a line, who may send: for the log.
+        sources: in a line, where ``hostname`` and ``domains`` are from: for the log.
         look_over: whether to have everything looked over, once, when all run.
         warnings: what else the log should say.
         watched: files that call for a reload when ``system.status`` says something else of them.
+        networks: ``attached.Tables.fingerprint`` of the networks that the files are for: another calls for a reload.
         due: when a reload is due even without a change, in seconds since the epoch.
     """
 
@@ -59,10 +68,12 @@ class Plan:
     message_size: int
     journal: bool
     policy: str
+    sources: str
     look_over: bool
     warnings: tuple[str, ...]
     watched: dict[str, str]
     due: float
+    networks: str
 
 
 def dumps(plan: Plan) -> str:

@@ -6,5 +6,8 @@ SUPPRESSED = "this address is suppressed"
 BRAKED = "is taken for now, too much of it bounces"
 """At MAIL, to a sender domain that is braked."""
 
+CLASSES = {SUPPRESSED: "suppressed", BRAKED: "braked"}
+"""What the store calls a refusal with one of these texts."""
+
 TURN = "waits for its turn:"
 """In the reason for which mail of a route with limits waits; behind it, which route."""

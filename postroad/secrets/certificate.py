@@ -3,6 +3,7 @@
 The ``openssl`` program does the cryptography: it stands in the image with sendmail's own TLS.
 """
 
+import os
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from pathlib import Path
 from postroad import system
 from postroad.config.model import Config
 from postroad.errors import CommandError, InstallError
+from postroad.secrets import files as named_files
 
 WARNING = timedelta(days=14)
 """How long before its end a certificate is spoken of."""
@@ -45,8 +47,10 @@ class _Facts:
     covers: bool
 
 
-def ensure(config: Config, state: Path) -> Pair:
+def ensure(config: Config, state: Path, *, keep: bool = True) -> Pair:
     """The pair that is configured, or else a self-signed one from the state volume, made now if need be.
+
+    Without ``keep``, what is made is not written.
 
     Raises:
         InstallError: what is configured can't be read or parsed, doesn't fit together, or is not valid today.
@@ -55,7 +59,7 @@ def ensure(config: Config, state: Path) -> Pair:
     if pair := given(config):
         return pair
     path = state / "tls" / "self-signed.pem"
-    pem = path.read_bytes() if path.exists() else b""
+    pem = named_files.read("The self-signed certificate", path) if os.path.lexists(path) else b""
     try:
         facts = _facts(pem, config.hostname)
         fits = facts.covers and facts.public_key == _public_key(pem) and datetime.now(UTC) < facts.end - RENEWAL
@@ -63,7 +67,8 @@ def ensure(config: Config, state: Path) -> Pair:
         fits = False
     if not fits:
         pem = _make(config.hostname).encode()
-        system.write(path, pem)
+        if keep:
+            system.write(path, pem)
         facts = _facts(pem, config.hostname)
     return Pair(pem, pem, (), facts.end - RENEWAL)
 
@@ -78,7 +83,9 @@ def given(config: Config) -> Pair | None:
     if certificate_file is None or key_file is None:
         return None
     now = datetime.now(UTC)
-    certificate, key = _read("certificate_file", certificate_file), _read("key_file", key_file)
+    certificate, key = named_files.all_of(
+        lambda named: _read(*named), [("certificate_file", certificate_file), ("key_file", key_file)]
+    )
     try:
         facts = _facts(certificate, hostname)
         # sendmail would go without TLS over a bad one further down
@@ -87,33 +94,34 @@ def given(config: Config) -> Pair | None:
             stdin=certificate.decode("ascii", "replace"),
         )
     except CommandError as error:
-        raise InstallError(f"tls.certificate_file, {certificate_file}, holds what is no certificate (PEM)") from error
+        where = f"At 'tls.certificate_file': {certificate_file}"
+        raise InstallError(f"{where} holds what is no certificate: put it and its issuers' in, all PEM") from error
     try:
         public_key = _public_key(key)
     except CommandError as error:
-        raise InstallError(f"tls.key_file, {key_file}, is not a private key (PEM) without a passphrase") from error
+        raise InstallError(f"At 'tls.key_file': {key_file} is not a private key (PEM) without a passphrase") from error
     if facts.public_key != public_key:
-        raise InstallError(f"tls.key_file, {key_file}, is not the key of the certificate in {certificate_file}")
+        raise InstallError(f"At 'tls.key_file': {key_file} is not the key of the certificate in {certificate_file}")
     if not facts.begin <= now < facts.end:
         when = f"expired on {facts.end:%Y-%m-%d}" if now >= facts.end else f"is valid from {facts.begin:%Y-%m-%d} on"
-        raise InstallError(f"tls.certificate_file, {certificate_file}, {when}: renew it")
+        raise InstallError(f"At 'tls.certificate_file': {certificate_file} {when}: renew it")
     warnings = []
     due = facts.end - WARNING
     if now >= due:
-        warnings.append(f"tls.certificate_file, {certificate_file}, expires on {facts.end:%Y-%m-%d}: renew it")
+        warnings.append(f"At 'tls.certificate_file': {certificate_file} expires on {facts.end:%Y-%m-%d}: renew it")
         due = facts.end
     if not facts.covers:
         warnings.append(
-            f"tls.certificate_file, {certificate_file}, is not for {hostname}: clients that verify it will not send"
+            f"At 'tls.certificate_file': {certificate_file} is not for {hostname}: clients that verify it will not send"
         )
     return Pair(certificate, key, tuple(warnings), due)
 
 
 def _read(key: str, path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InstallError(f"tls.{key}, {path}, can't be read: {error.strerror}") from error
+    data = named_files.read(f"At 'tls.{key}'", path)
+    if not data.strip():
+        raise InstallError(f"At 'tls.{key}': {path} is empty: put {'the key' if key == 'key_file' else 'it'} (PEM) in")
+    return data
 
 
 def _facts(pem: bytes, hostname: str) -> _Facts:

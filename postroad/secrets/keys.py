@@ -3,6 +3,8 @@
 The ``openssl`` program does the cryptography: it stands in the image with sendmail's own TLS.
 """
 
+import base64
+import os
 import re
 import stat
 from collections.abc import Sequence
@@ -12,6 +14,7 @@ from pathlib import Path
 from postroad import system
 from postroad.config.model import Config
 from postroad.errors import CommandError, InstallError
+from postroad.secrets import files as named_files
 
 
 @dataclass(frozen=True)
@@ -22,20 +25,24 @@ class SigningKey:
         domain: ``d=`` of the signature (RFC 6376).
         selector: ``s=`` of the signature.
         subdomains: senders in its subdomains are signed with it, too.
+        algorithm: ``rsa`` or ``ed25519``.
         path: the private key, PEM.
         given: brought by the person (``key_file``); else ours, in the state volume.
+        key: the configuration's key that names it; empty for ours.
     """
 
     domain: str
     selector: str
     subdomains: bool
+    algorithm: str
     path: Path
     given: bool
+    key: str = ""
 
     @property
     def file(self) -> str:
         """Its file name in a generation: a domain can't hold a slash, so names can't clash."""
-        return f"{self.domain}.private"
+        return f"{self.domain}.private" if self.algorithm == "rsa" else f"{self.domain}.{self.algorithm}.private"
 
 
 def wanted(config: Config, state: Path) -> list[SigningKey]:
@@ -43,69 +50,87 @@ def wanted(config: Config, state: Path) -> list[SigningKey]:
     if not config.dkim.enabled:
         return []
     keys = []
-    for domain in config.named_domains:
-        selector = config.selector(domain)
-        keys.append(
-            SigningKey(
-                domain=domain.name,
-                selector=selector,
-                subdomains=domain.subdomains,
-                path=domain.dkim.key_file or state / "dkim" / domain.name / f"{selector}.private",
-                given=domain.dkim.key_file is not None,
+    for i, domain in enumerate(config.domains):
+        if domain not in config.named_domains:
+            continue
+        for selector, algorithm in config.selectors(domain).items():
+            given = domain.dkim.key_file if algorithm == "rsa" else None
+            keys.append(
+                SigningKey(
+                    domain=domain.name,
+                    selector=selector,
+                    subdomains=domain.subdomains,
+                    algorithm=algorithm,
+                    path=given or state / "dkim" / domain.name / f"{selector}.private",
+                    given=given is not None,
+                    key=f"domains[{i}].dkim.key_file" if given else "",
+                )
             )
-        )
     return keys
 
 
-def ensure(keys: Sequence[SigningKey], bits: int) -> dict[str, bytes]:
-    """Make the keys that are missing from the state volume, check all of them, and return their PEM by domain.
+def ensure(keys: Sequence[SigningKey], bits: int, *, keep: bool = True) -> dict[str, bytes]:
+    """Make the keys that are missing from the state volume, check all of them, and return their PEM by ``file``.
+
+    Without ``keep`` nothing is written: one key, made for the purpose, stands in for all that are missing.
 
     Raises:
-        InstallError: one is unfit (see ``read``).
+        InstallError: some are unfit (see ``read``), a line each; or one can't be written.
         CommandError: one can't be made.
     """
-    for key in keys:
-        if not key.given and not key.path.exists():
-            pem = system.run(
-                ["openssl", "genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", f"rsa_keygen_bits:{bits}"]
-            )
-            system.write(key.path, pem)
-    return {key.domain: read(key) for key in keys}
+    missing = [key for key in keys if not key.given and not os.path.lexists(key.path)]
+    if keep:
+        for key in missing:
+            system.write(key.path, _make(key.algorithm, bits))
+        missing = []
+    made = {algorithm: _make(algorithm, 2048).encode() for algorithm in {key.algorithm for key in missing}}
+    found = named_files.all_of(lambda key: (key.file, made[key.algorithm] if key in missing else read(key)), keys)
+    return dict(found)
+
+
+def _make(algorithm: str, bits: int) -> str:
+    options = ["-pkeyopt", f"rsa_keygen_bits:{bits}"] if algorithm == "rsa" else []
+    return system.run(["openssl", "genpkey", "-quiet", "-algorithm", algorithm.upper(), *options])
 
 
 def read(key: SigningKey) -> bytes:
     """A key's PEM, checked.
 
     Raises:
-        InstallError: it can't be read or parsed, is no RSA key of 1024 bits or more, or others can read it.
+        InstallError: it can't be read or parsed, is of another kind, or an RSA key of less than 1024 bits, or others
+            can read it.
     """
-    where = f"the DKIM key of {key.domain}, {key.path}"
-    try:
-        pem_bytes = key.path.read_bytes()
-        mode = key.path.stat().st_mode
-    except FileNotFoundError as error:
-        if key.given:
-            raise InstallError(f"{where}, is not there: mount it, or correct the key's key_file") from error
-        raise InstallError(f"{where}, is not there yet: `postroad run` makes it at its start") from error
-    except OSError as error:
-        raise InstallError(f"{where}, can't be read: {error.strerror}") from error
+    title = f"At '{key.key}'" if key.given else f"The DKIM key of {key.domain}"
+    where = f"{title}: {key.path}"
+    if not key.given and not os.path.lexists(key.path):
+        raise InstallError(f"{where} is not there yet: `postroad run` makes it at its start")
+    pem_bytes = named_files.read(title, key.path)
+    if not pem_bytes.strip():
+        raise InstallError(f"{where} is empty: put a private key (PEM) into it")
     # a secret mounted by an orchestrator is 0444 and out of our hands; one in our own volume is not
-    if not key.given and mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise InstallError(f"{where}, can be read by others (mode {stat.S_IMODE(mode):04o}): make it 0600")
+    if not key.given and (mode := key.path.stat().st_mode) & (stat.S_IRWXG | stat.S_IRWXO):
+        raise InstallError(f"{where} can be read by others (mode {stat.S_IMODE(mode):04o}): chmod 0600 {key.path}")
     try:
         text = system.run(["openssl", "pkey", "-noout", "-check", "-text"], stdin=pem_bytes.decode("ascii", "replace"))
     except CommandError as error:
-        raise InstallError(f"{where}, is not a private key that openssl can read: give a PEM file") from error
+        raise InstallError(f"{where} is not a private key that openssl can read: give a PEM file") from error
+    if key.algorithm == "ed25519":
+        if not text.startswith("ED25519 Private-Key:"):
+            raise InstallError(f"{where} is not an Ed25519 key: remove it, and the next start makes one")
+        return pem_bytes
     size = re.search(r"^Private-Key: \(([0-9]+) bit, ", text, re.MULTILINE)
     if not size:
-        raise InstallError(f"{where}, is not an RSA key: receivers verify rsa-sha256 everywhere, other kinds not yet")
+        raise InstallError(f"{where} is not an RSA key: receivers verify rsa-sha256 everywhere, other kinds not yet")
     if int(size[1]) < 1024:
-        raise InstallError(f"{where}, has {size[1]} bits: receivers ignore keys below 1024 (RFC 8301), 2048 is usual")
+        raise InstallError(f"{where} has {size[1]} bits: receivers ignore keys below 1024 (RFC 8301), 2048 is usual")
     return pem_bytes
 
 
 def record(pem: str) -> str:
     """The TXT record that publishes a private key's public half (RFC 6376, section 3.6.1), unsplit."""
     public = system.run(["openssl", "pkey", "-pubout"], stdin=pem)
-    base64 = "".join(line for line in public.splitlines() if not line.startswith("-----"))
-    return f"v=DKIM1; k=rsa; p={base64}"
+    text = "".join(line for line in public.splitlines() if not line.startswith("-----"))
+    der = base64.b64decode(text)
+    if len(der) < 64:  # RFC 8463 (section 4.2): the key's 32 octets alone; what is before them names the algorithm
+        return f"v=DKIM1; k=ed25519; p={base64.b64encode(der[-32:]).decode()}"
+    return f"v=DKIM1; k=rsa; p={text}"

@@ -3,8 +3,11 @@
 libsasl2's ``sasldb`` plug-in finds a password under the user, the realm and the property's name, with NULs between.
 """
 
+from pathlib import Path
+
 from postroad.config.model import Config, User
 from postroad.errors import InstallError
+from postroad.secrets import files as named_files
 
 LARGEST = 1024
 """Bytes of a password."""
@@ -17,23 +20,21 @@ def database(config: Config) -> dict[bytes, bytes]:
     """The database's records.
 
     Raises:
-        InstallError: a password's file can't be read, or holds none.
+        InstallError: passwords' files can't be read, or hold none; a line each.
     """
-    return {
-        "\0".join([*user.account(config.hostname), "userPassword"]).encode(): _password(user)
-        for user in config.clients.users
-    }
+
+    def record(numbered: tuple[int, User]) -> tuple[bytes, bytes]:
+        i, user = numbered
+        name = "\0".join([*user.account(config.hostname), "userPassword"]).encode()
+        return name, _password(f"At 'clients.users[{i}].password_file'", user.password_file)
+
+    return dict(named_files.all_of(record, enumerate(config.clients.users)))
 
 
-def _password(user: User) -> bytes:
-    where = f"the password of user {user.name}, {user.password_file}"
-    try:
-        with user.password_file.open("rb") as file:
-            password = file.read(LARGEST + 3).removesuffix(b"\n").removesuffix(b"\r")
-    except OSError as error:
-        raise InstallError(f"{where}, can't be read: {error.strerror}") from error
+def _password(title: str, path: Path) -> bytes:
+    password = named_files.read(title, path, LARGEST + 3).removesuffix(b"\n").removesuffix(b"\r")
     if not password:
-        raise InstallError(f"{where}, is empty")
+        raise InstallError(f"{title}: {path} is empty: put the password into it, on one line")
     if len(password) > LARGEST or not {0, 10, 13}.isdisjoint(password):
-        raise InstallError(f"{where}, is not one line of at most {LARGEST} bytes")
+        raise InstallError(f"{title}: {path} is not one line of at most {LARGEST} bytes: keep one password in it")
     return password

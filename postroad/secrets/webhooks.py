@@ -2,11 +2,14 @@
 
 import base64
 import binascii
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from postroad.config.model import Config
+from postroad.config.webhooks import Webhook
 from postroad.errors import InstallError
-from postroad.sendmail import outbound
+from postroad.secrets import files as named_files
 
 SHORTEST, LONGEST = 24, 64
 """Bytes of a secret, as the Standard Webhooks specification has it."""
@@ -18,22 +21,30 @@ def settings(config: Config) -> list[dict[str, object]]:
     """The webhooks as the recorder takes them; secret.
 
     Raises:
-        InstallError: a secret or an authority can't be read, or is none.
+        InstallError: secrets or authorities can't be read, or are none; a line each.
     """
-    return [
-        {
-            "name": hook.name,
-            "url": hook.url,
-            "secrets": _secrets(hook.name, hook.secret_file),
-            "types": hook.types,
-            "senders": hook.senders,
-            "recipients": hook.recipients,
-            "allow_private": hook.allow_private,
-            "ca": outbound.authorities(hook.ca_file, f"the ca_file of webhook {hook.name}"),
-            "give_up_after": hook.give_up_after.total_seconds(),
-        }
-        for hook in config.events.webhooks
-    ]
+    return named_files.all_of(_settings, enumerate(config.events.webhooks))
+
+
+def _settings(numbered: tuple[int, Webhook]) -> dict[str, object]:
+    i, hook = numbered
+    key = f"events.webhooks[{i}]"
+    readers: tuple[Callable[[], object], ...] = (
+        partial(_secrets, f"At '{key}.secret_file'", hook.secret_file),
+        partial(named_files.authorities, hook.ca_file, f"{key}.ca_file"),
+    )
+    secrets, authorities = named_files.all_of(lambda read: read(), readers)
+    return {
+        "name": hook.name,
+        "url": hook.url,
+        "secrets": secrets,
+        "types": hook.types,
+        "senders": hook.senders,
+        "recipients": hook.recipients,
+        "allow_private": hook.allow_private,
+        "ca": authorities,
+        "give_up_after": hook.give_up_after.total_seconds(),
+    }
 
 
 def files(config: Config) -> list[Path | None]:
@@ -41,15 +52,13 @@ def files(config: Config) -> list[Path | None]:
     return [path for hook in config.events.webhooks for path in (hook.secret_file, hook.ca_file)]
 
 
-def _secrets(name: str, path: Path) -> list[str]:
-    where = f"the secret of webhook {name}, {path}"
-    try:
-        with path.open("rb") as file:
-            lines = file.read(LARGEST).split()
-    except OSError as error:
-        raise InstallError(f"{where}, can't be read: {error.strerror}") from error
+def _secrets(title: str, path: Path) -> list[str]:
+    where = f"{title}: {path}"
+    lines = named_files.read(title, path, LARGEST).split()
+    if not lines:
+        raise InstallError(f"{where} is empty: `openssl rand -base64 32` makes a secret")
     if not 1 <= len(lines) <= MOST_SECRETS:
-        raise InstallError(f"{where}, holds {len(lines)} lines: give one secret, or up to {MOST_SECRETS}")
+        raise InstallError(f"{where} holds {len(lines)} lines: give one secret, or up to {MOST_SECRETS}")
     found = []
     for line in lines:
         try:
@@ -58,7 +67,7 @@ def _secrets(name: str, path: Path) -> list[str]:
             secret = b""
         if not SHORTEST <= len(secret) <= LONGEST:
             raise InstallError(
-                f"{where}, is not {SHORTEST} to {LONGEST} bytes in base64: `openssl rand -base64 32` makes one"
+                f"{where} is not {SHORTEST} to {LONGEST} bytes in base64: `openssl rand -base64 32` makes one"
             )
         found.append(base64.b64encode(secret).decode())
     return found

@@ -9,21 +9,13 @@ import jinja2
 
 from postroad.config.model import Config, User
 from postroad.config.values import format_duration
-from postroad.runtime import refusals
+from postroad.runtime import refusals, signing
 from postroad.runtime.paths import BRAKED, RUN, SUPPRESSED
 from postroad.secrets.keys import SigningKey
-from postroad.sendmail import listeners, lua, m4, networks, outbound
+from postroad.sendmail import listeners, m4, networks, outbound
 
 _PACKAGE = Path(__file__).parent.parent
 TEMPLATES = next(path for path in (_PACKAGE / "templates", _PACKAGE.parent / "templates") if path.is_dir())
-
-
-SIGNED = (
-    *("From", "Sender", "Reply-To", "Subject", "Date", "Message-ID", "To", "Cc", "In-Reply-To", "References"),
-    *("MIME-Version", "Content-Type", "Content-Transfer-Encoding"),
-    *("List-Id", "List-Unsubscribe", "List-Unsubscribe-Post"),
-)
-"""The header fields that a signature covers (RFC 6376, section 5.4.1)."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +63,6 @@ _environment = jinja2.Environment(
 _environment.filters.update(
     q=lambda value: _Safe(m4.quote(value)),
     word=lambda value: _Safe(m4.word(value)),
-    lua=lambda value: _Safe(lua.quote(value)),
     raw=_Safe,
 )
 
@@ -83,7 +74,6 @@ def files(
     *,
     base: Path,
     run: Path = RUN,
-    shared: bool = False,
 ) -> list[RenderedFile]:
     """Render every file of a configuration.
 
@@ -93,13 +83,13 @@ def files(
         around: the networks this host is in, for ``clients.networks: [auto]``.
         base: the folder that the files will be in; their own texts name each other by it.
         run: the folder for sockets and process ids.
-        shared: whether other users of the container could write that folder.
 
     Raises:
         InstallError: a value can't be written into its file (the configuration should have refused it).
     """
     queue = config.delivery.queue
-    untrusted = [] if config.clients.trust_gateway else [networks.access_key(router) for router in around.gateways]
+    trust_gateway = config.clients.trust_gateway
+    untrusted = [] if trust_gateway else [networks.access_key(address) for address in around.fronts]
     context = {
         "config": config,
         "base": str(base),
@@ -107,10 +97,7 @@ def files(
         "suppressed": str(SUPPRESSED),
         "braked": str(BRAKED),
         "refusals": refusals,
-        "shared": shared,
         "around": around,
-        "keys": keys,
-        "signed": ",".join(SIGNED),
         "ways": outbound.ways(config.delivery),
         "routes": outbound.routes(config.delivery),
         "shaped": outbound.shaped(config.delivery),
@@ -126,11 +113,12 @@ def files(
         "redirect_to": _Parts.of(config.recipients.redirect_to),
         "doors": listeners.doors(config, around),
         "users": [_rights(user, config) for user in config.clients.users],
-        # networks may overlap, and makemap takes each key once; a gateway is none of theirs, even where one names it
+        # networks may overlap, and makemap takes each key once; a gateway and an address of our own are none of theirs,
+        # even where one names them
         "relay_keys": list(
             dict.fromkeys(
                 key
-                for network in networks.trusted(config.clients.networks, around)
+                for network in networks.trusted(config.clients.networks, around, gateways=trust_gateway)
                 for key in networks.access_keys(network)
                 if key not in untrusted
             )
@@ -144,12 +132,32 @@ def files(
         paths.append("masquerade-domains")
     if config.rewrite.addresses:
         paths.append("rewrite")
-    if keys:
-        paths += ["opendkim.conf", "dkim/key-table", "dkim/signing-table", "dkim/internal-hosts"]
-        paths += ["dkim/setup.lua", "dkim/final.lua"]
     return [
-        RenderedFile(path, _environment.get_template(f"{path.rpartition('/')[2]}.j2").render(context)) for path in paths
+        *(RenderedFile(path, _environment.get_template(f"{path}.j2").render(context)) for path in paths),
+        RenderedFile("signer.json", signing.dumps(signer(config, keys))),
     ]
+
+
+def signer(config: Config, keys: Sequence[SigningKey]) -> signing.Settings:
+    """What the signer is told."""
+    rewrite = config.rewrite
+    rights = dict(_rights(user, config) for user in config.clients.users)
+    return signing.Settings(
+        hostname=config.hostname,
+        domains=tuple(signing.Domain(domain.name, domain.subdomains) for domain in config.domains),
+        users={
+            name: tuple(signing.Domain(*domain) for domain in domains or [("*", False)])
+            for name, domains in rights.items()
+        },
+        rewriting=signing.Rewriting(
+            add_domain=rewrite.add_domain or "",
+            masquerade_domains=rewrite.masquerade_domains,
+            masquerade_as=rewrite.masquerade_as or "",
+            addresses=dict(rewrite.addresses),
+            sender=rewrite.sender or "",
+        ),
+        keys=tuple(signing.Key(key.domain, key.subdomains, key.selector, f"dkim/{key.file}") for key in keys),
+    )
 
 
 def _rights(user: User, config: Config) -> tuple[str, list[tuple[str, bool]]]:

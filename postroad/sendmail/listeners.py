@@ -1,6 +1,10 @@
 """The doors as sendmail's options."""
 
+import errno
+import socket
+
 from postroad.config.model import Config
+from postroad.config.names import host_and_port
 from postroad.runtime.front import BACKGROUND, NOW, QUEUE
 from postroad.sendmail import m4, networks
 
@@ -29,9 +33,50 @@ def _inner(config: Config, around: networks.Surroundings) -> list[str]:
     ]
 
 
+def unopenable(config: Config) -> list[str]:
+    """The ports that this user may not open, a problem each with what to set.
+
+    Docker lets every user of a container open all ports; Podman, and containerd in some versions under Kubernetes,
+    leave those below 1024 to root. The kernel is asked by opening them: capabilities and the sysctl may allow it.
+    """
+    wanted = {f"listeners.{name}": ("", port) for name, port in config.listeners if port}
+    if config.http.listen:
+        wanted["http.listen"] = host_and_port(config.http.listen)
+    forbidden = {key: port for key, (host, port) in wanted.items() if _is_forbidden(host, port)}
+    return [
+        f"{key}: port {port} can't be opened by this user: set the sysctl"
+        f" net.ipv4.ip_unprivileged_port_start={min(forbidden.values())} for the container (podman run --sysctl,"
+        f" securityContext.sysctls in Kubernetes), or {key} to a port from 1024 on and publish that"
+        for key, port in forbidden.items()
+    ]
+
+
+def _is_forbidden(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind((host, port))
+    except OSError as error:  # a port that is in use is our own, at a reload
+        return error.errno in {errno.EACCES, errno.EPERM}
+    return False
+
+
+def no_auth(config: Config) -> str:
+    """The answer to AUTH in clear text: one line of SMTP, for the preload's ``write()``."""
+    if not config.clients.users:
+        return "503 5.3.3 AUTH not available: clients.users names nobody"
+    first = "530 5.7.0 STARTTLS first: AUTH is taken over TLS only"
+    if config.tls.on_smtp:
+        return first
+    ports = {"STARTTLS": config.listeners.submission, "TLS from the start": config.listeners.submissions}
+    where = " or ".join(f"port {port} ({how})" for how, port in ports.items() if port)
+    also = f", and {config.listeners.smtp} offers none (tls.smtp_starttls)" if config.listeners.smtp else ""
+    return f"{first}{f', on {where}' if where else ''}{also}"
+
+
 def _open_to_networks(config: Config) -> str:
     # A: no AUTH, which nobody could use
-    return "" if config.clients.users else "A"
+    return "" if config.clients.users and config.tls.on_smtp else "A"
 
 
 def _door(name: str, port: int, flags: str, around: networks.Surroundings) -> str:

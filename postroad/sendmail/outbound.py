@@ -2,18 +2,15 @@
 
 import base64
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 
-from postroad import system
 from postroad.config.delivery import OutboundTls, Route, Smarthost, is_address
 from postroad.config.model import Config, Delivery
 from postroad.config.values import format_duration
-from postroad.errors import CommandError, InstallError
 from postroad.runtime import refusals
+from postroad.secrets import files as named_files
 
 GROUP = "route-"
 """How the names of the queue groups of shaped routes begin."""
@@ -160,60 +157,28 @@ def credentials(config: Config) -> dict[bytes, bytes]:
     """What sendmail's ``authinfo`` gets for each smarthost that wants AUTH, by its ``$h``; secret.
 
     Raises:
-        InstallError: a password can't be read, or is empty.
+        InstallError: passwords can't be read, or are empty; a line each.
     """
-    table = {}
-    for way in ways(config.delivery):
+
+    def entry(way: Way) -> tuple[bytes, bytes] | None:
         user, path = way.smarthost.username, way.smarthost.password_file
-        if user is not None and path is not None:
-            words = [_word("U", user), _word("I", user), _word("P", password(way.smarthost.host, path))]
-            table[f"[smarthost.{way.number}]".encode()] = " ".join([*words, '"M:CRAM-MD5 PLAIN LOGIN"']).encode()
-    return table
+        if user is None or path is None:
+            return None
+        secret = named_files.password(f"At '{_key(config.delivery, way.smarthost)}.password_file'", path)
+        words = [_word("U", user), _word("I", user), _word("P", secret)]
+        return f"[smarthost.{way.number}]".encode(), " ".join([*words, '"M:CRAM-MD5 PLAIN LOGIN"']).encode()
+
+    return dict(filter(None, named_files.all_of(entry, ways(config.delivery))))
+
+
+def _key(delivery: Delivery, smarthost: Smarthost) -> str:
+    """The key at which a smarthost stands first."""
+    if delivery.smarthost == smarthost:
+        return "delivery.smarthost"
+    index = next(i for i, route in enumerate(delivery.routes) if route.smarthost == smarthost)
+    return f"delivery.routes[{index}].smarthost"
 
 
 def _word(key: str, value: str) -> str:
     # base64 (=, not :): no character of it means anything to sendmail
     return f'"{key}={base64.b64encode(value.encode()).decode()}"'
-
-
-def password(host: str, path: Path) -> str:
-    """The password for a server, from its file.
-
-    Raises:
-        InstallError: it can't be read, or is none.
-    """
-    where = f"the password for {host}, {path}"
-    try:
-        with path.open("rb") as file:
-            password = file.read(1025).decode().removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError:
-        raise InstallError(f"{where}, is not UTF-8 text") from None
-    except OSError as error:
-        raise InstallError(f"{where}, can't be read: {error.strerror}") from error
-    if not password:
-        raise InstallError(f"{where}, is empty")
-    if len(password) > 255 or not password.isprintable():
-        raise InstallError(f"{where}, is no password: it is longer than 255 characters or holds control characters")
-    return password
-
-
-def authorities(path: Path | None, key: str = "delivery.tls.ca_file") -> str:
-    """The certificates in the file that a key names, as openssl reads them; empty where there is none.
-
-    Raises:
-        InstallError: it can't be read, or is no PEM.
-    """
-    if path is None:
-        return ""
-    where = f"{key}, {path}"
-    try:
-        text = path.read_text("ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InstallError(f"{where}, can't be read: {getattr(error, 'strerror', None) or 'not PEM'}") from error
-    certificates = re.findall(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", text, re.DOTALL)
-    if not certificates:
-        raise InstallError(f"{where}, holds no certificate: give a PEM file")
-    try:
-        return "".join(system.run(["openssl", "x509"], stdin=each) for each in certificates)
-    except CommandError as error:
-        raise InstallError(f"{where}, holds a certificate that openssl can't read: give a PEM file") from error

@@ -107,6 +107,7 @@ class Shaper:
         self._selector = selectors.DefaultSelector()
         self._strays = Strays(QUEUE)
         self._kept: dict[str, Any] | None = {}
+        self._paces: dict[str, Pace] = {}
         self._said: dict[str, float] = {}
         self._look_for_strays, self._looked = 0.0, 0.0
         self._sendmail = ""
@@ -115,7 +116,7 @@ class Shaper:
     # --- settings and counts ---------------------------------------------------------------------------
 
     def load(self) -> None:
-        """Take over the routes in force; messages and counts of those that stay are kept.
+        """Take over the routes in force; counts are kept, also those of a route that is gone and may come back.
 
         Raises:
             OSError, ValueError: they can't be read.
@@ -124,12 +125,13 @@ class Shaper:
         daemon = next(each for each in plan.load(CURRENT / "plan.json").processes if each.name == "sendmail")
         self._sendmail, self._env = daemon.argv[0], daemon.env
         limits = tuple(settings["tell"])
-        before, self.routes = self.routes, {}
+        self.routes = {}
         for each in settings["routes"]:
             group = each["group"]
             allowed = Limits(each["concurrency"], each["rate"] and tuple(each["rate"]), each["since"], each["daily"])
-            known = before.get(group)
-            pace = known.pace if known else self._pace(group, allowed)
+            if group not in self._paces:
+                self._paces[group] = self._pace(group, allowed)
+            pace = self._paces[group]
             pace.limits = allowed
             waiting = Waiting(QUEUE / group, settings["retry"], each["one_way"], settings["by_domain"], limits)
             self.routes[group] = Route(group, each["said"], each["index"], pace, waiting)
@@ -170,7 +172,7 @@ class Shaper:
         Raises:
             InstallError: they can't be written.
         """
-        counts = {**(self._kept or {}), **{group: route.pace.dump() for group, route in self.routes.items()}}
+        counts = {**(self._kept or {}), **{group: pace.dump() for group, pace in self._paces.items()}}
         system.write(PACES, json.dumps(counts))
 
     def say(self, level: str, message: str) -> None:
@@ -304,7 +306,12 @@ class Shaper:
             pid = system.spawn(argv, self._env, quiet=True, stdin=self.lock)
         except PostroadError as error:
             self.say("err", f"{error}; mail of routes with limits waits")
-            self._over(Run(route, entries, tries))
+            if tries:
+                route.pace.undo(tries, fresh)
+                with contextlib.suppress(PostroadError):  # the next run's counts are written again
+                    if route.pace.counts:
+                        self._keep()
+            self._over(Run(route, entries, tries), began=False)
             return False
         self._runs[pid] = Run(route, entries, tries)
         descriptor = os.pidfd_open(pid)
@@ -317,10 +324,11 @@ class Shaper:
         os.waitpid(pid, 0)
         self._over(self._runs.pop(pid))
 
-    def _over(self, run: Run) -> None:
-        """Take note of what has become of a run's messages."""
+    def _over(self, run: Run, began: bool = True) -> None:
+        """Take note of what has become of a run's messages; ``began``: they may have been sent."""
         if run.tries:
-            run.route.pace.end(run.tries)
+            if began:
+                run.route.pace.end(run.tries)
             for entry in run.entries:
                 self.running.pop(entry.queue_id, None)
             with contextlib.suppress(PostroadError):  # what stays named is not run; the next one writes it again

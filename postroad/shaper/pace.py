@@ -114,6 +114,12 @@ class Pace:
         self._trying -= tries
         self._ended(self._clock(), tries)
 
+    def undo(self, tries: int, fresh: int) -> None:
+        """That connection never began: nothing was sent."""
+        self._at_once -= 1
+        self._trying -= tries
+        self._sent = max(0, self._sent - fresh)
+
     def _ended(self, now: float, tries: int) -> None:
         period = self.limits.rate[1] if self.limits.rate else 0
         if self._recent and now - self._recent[-1][0] < period / FINENESS:

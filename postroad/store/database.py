@@ -70,6 +70,22 @@ def opened(settings: Mapping[str, Any]) -> Engine:
     return connect_server(store["url"], store["password"]) if store else connect()
 
 
+def unreachable(settings: Mapping[str, Any]) -> list[str]:
+    """A warning where the PostgreSQL database that ``recorder.json`` names can't be had just now."""
+    if not settings.get("store"):
+        return []
+    engine = opened(settings)
+    try:
+        is_current(engine)
+    except (SQLAlchemyError, NewerDatabaseError) as error:
+        why = str(error) if isinstance(error, NewerDatabaseError) else reason(error)
+        kept = "mail goes on without it, and events wait on the state volume"
+        return [f"At 'events.store': {place(engine)} can't be used: {' '.join(why.split())}; {kept}"]
+    finally:
+        engine.dispose()
+    return []
+
+
 def existing() -> Engine:
     """An engine for the running server's database.
 
@@ -144,15 +160,16 @@ def settle(connection: Connection) -> None:
 
 
 def size(connection: Connection) -> int:
-    """Octets that the events take; what removed ones left free is not counted.
+    """Octets that the events and their indexes take, without other tables and what removed events left free.
 
-    A server's file does not shrink, so there it is estimated from the number of rows and the size of the newest.
+    SQLite counts its pages (https://sqlite.org/dbstat.html). A server's file does not shrink: there the size is
+    estimated from the number of rows and the size of the newest.
     """
     if not is_server(connection):
-        pages = connection.execute(
-            text("SELECT page_count - freelist_count FROM pragma_page_count, pragma_freelist_count")
-        )
-        return int(pages.scalar_one()) * int(connection.execute(text("PRAGMA page_size")).scalar_one())
+        trees = {f"tree{i}": name for i, name in enumerate([TABLE.name, *(str(index.name) for index in TABLE.indexes)])}
+        names = ", ".join(f":{key}" for key in trees)
+        counted = f"SELECT sum(pgsize - unused) FROM dbstat WHERE aggregate = TRUE AND name IN ({names})"  # noqa: S608
+        return int(connection.execute(text(counted), trees).scalar() or 0)
     number = connection.execute(select(func.count()).select_from(TABLE)).scalar_one()
     newest = select(func.pg_column_size(text("events.*")).label("octets")).select_from(TABLE)
     sample = newest.order_by(TABLE.c.id.desc()).limit(SAMPLE).subquery()

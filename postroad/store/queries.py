@@ -67,6 +67,8 @@ class Gap:
 def trace(engine: Engine, what: str, most: int) -> list[Story]:
     """The newest ``most`` messages from or to an address, or of a Message-ID or queue id, oldest first.
 
+    A message from the address, or named by an id, has all its recipients; one to the address only that recipient.
+
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the store can't be read.
     """
@@ -79,7 +81,7 @@ def trace(engine: Engine, what: str, most: int) -> list[Story]:
     )
     with engine.connect() as connection:
         found = connection.execute(
-            select(EVENTS.c.queue_id, EVENTS.c.id, EVENTS.c.recipient)
+            select(EVENTS.c.queue_id, EVENTS.c.id, EVENTS.c.sender, EVENTS.c.recipient)
             .where(fits)
             .order_by(EVENTS.c.id.desc())
             .limit(most * 20)
@@ -91,8 +93,8 @@ def trace(engine: Engine, what: str, most: int) -> list[Story]:
             .where(or_(EVENTS.c.queue_id.in_(ids), EVENTS.c.id.in_(alone)))
             .order_by(EVENTS.c.id)
         ).all()
-    only = address if any(row.recipient == address for row in found) else None
-    return [story for story in _stories(rows) if only is None or (story.recipient or "").lower() == only]
+    whole = {row.queue_id for row in found if not row.recipient or row.recipient != address or row.sender == address}
+    return [story for story in _stories(rows) if story.queue_id in whole or (story.recipient or "").lower() == address]
 
 
 def _stories(rows: Any) -> list[Story]:

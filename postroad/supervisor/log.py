@@ -19,13 +19,13 @@ from postroad.events.model import Event, Notice
 from postroad.events.parse import Parser
 from postroad.events.syslog import LogSocket
 from postroad.journal.writer import JournalSink
-from postroad.runtime.paths import AUTH_REFUSED, EVENTS, REDACTION_KEY
+from postroad.runtime.paths import EVENTS, REDACTION_KEY
 from postroad.runtime.plan import Plan
 from postroad.sinks import Dispatcher
-from postroad.sinks.auth import AuthSink
 from postroad.sinks.feed import FeedSink
 from postroad.sinks.redact import Redactor
 from postroad.sinks.stdout import StdoutSink
+from postroad.supervisor.output import Output
 
 GATHER = 0.02
 """Seconds for which lines are left to gather, so that they are read, and what they say is written, at once."""
@@ -41,11 +41,12 @@ class LogThread:
         self._parser = Parser()
         self._stdout = StdoutSink("json", sys.stdout)
         self._feed = FeedSink(feed)
-        self._auth = AuthSink(AUTH_REFUSED)
         self._journal = JournalSink(EVENTS, self._tell)
         # the journal before the feed, whose readers then find it there
-        self._dispatcher = Dispatcher([self._journal, self._feed, self._stdout, self._auth])
+        self._dispatcher = Dispatcher([self._journal, self._feed, self._stdout])
         self._own: deque[Event] = deque()
+        self._new: deque[Output] = deque()
+        self._outputs: list[Output] = []
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._ending = False
         self._full = False  # so many lines came at once that more are likely to wait
@@ -60,7 +61,6 @@ class LogThread:
         """From now on, read what these daemons write, and write as this plan says."""
         self._stdout.format = wanted.log_format
         self._stdout.redactor = None if wanted.redact == "none" else Redactor(wanted.redact, self._key(wanted.redact))
-        self._parser.milter = any(process.name == "opendkim" for process in wanted.processes)
         self._parser.message_size = wanted.message_size
         self._journal.enabled = wanted.journal
 
@@ -77,6 +77,17 @@ class LogThread:
         """Write an event of the supervisor's own, in its turn."""
         self._own.append(event)
         os.eventfd_write(self._wake, 1)
+
+    def output(self, name: str) -> Output:
+        """A pipe for what a daemon prints.
+
+        Raises:
+            OSError: there is no descriptor left.
+        """
+        made = Output(name)
+        self._new.append(made)
+        os.eventfd_write(self._wake, 1)
+        return made
 
     def stop(self) -> None:
         """Write what has arrived, then end."""
@@ -100,7 +111,14 @@ class LogThread:
         while True:
             ending = self._ending  # read before the socket: what came until then is written
             try:
+                while self._new:
+                    self._outputs.append(self._new.popleft())
+                    poll.register(self._outputs[-1], select.POLLIN)
                 carried = self._carry(ending)
+                for output in [output for output in self._outputs if output.ended]:
+                    poll.unregister(output)
+                    self._outputs.remove(output)
+                    output.close()
             except Exception:  # noqa: BLE001 - a bug in here must not end the log
                 traceback.print_exc()
                 carried = False
@@ -108,7 +126,7 @@ class LogThread:
                 return
             if not ending:
                 # not until a deadline: the clock may be set back meanwhile
-                waiting = self._parser.deadline is not None or self._auth.deadline is not None
+                waiting = self._parser.deadline is not None
                 ready = poll.poll(SETTLE * 1000 if waiting else None)
                 if ready and all(descriptor == self._socket.fifo for descriptor, _ in ready) and not self._full:
                     time.sleep(GATHER)  # more lines come with one: a message has five, its session's and the signer's
@@ -125,9 +143,14 @@ class LogThread:
         found += self._parser.expire(time.time())
         if ending and not lines:
             found += self._parser.flush()
+        for output in self._outputs:
+            found += [_printed(output.name, text) for text in output.read()]
         while self._own:
             found.append(self._own.popleft())
         if found:
             self._dispatcher.handle(found)
-        self._auth.expire(time.time())
-        return bool(lines)
+        return bool(lines) or any(output.arrived for output in self._outputs)
+
+
+def _printed(name: str, text: str) -> Notice:
+    return Notice(time=time.time(), program=name, pid=None, level="error", message=text)

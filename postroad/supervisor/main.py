@@ -4,10 +4,13 @@ Signals are blocked in every thread and taken one at a time in the main one (``s
 interrupted. Rendering runs in a process that ends: pydantic and jinja2 never enter this one.
 """
 
+import contextlib
 import os
 import signal
 import sys
 import time
+import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -17,7 +20,8 @@ from postroad.errors import CommandError, InstallError, PostroadError
 from postroad.events import model as events
 from postroad.runtime import acceptance, plan
 from postroad.runtime.paths import CURRENT, FEED, HEALTH, LOG_SOCKET, RATES, RUN
-from postroad.supervisor import processes
+from postroad.supervisor import alone, processes
+from postroad.supervisor.health import HealthFile, ProcessLimit
 from postroad.supervisor.log import LogThread
 from postroad.supervisor.processes import Child
 from postroad.supervisor.rates import RateThread
@@ -25,9 +29,9 @@ from postroad.supervisor.shutdown import Shutdown
 from postroad.supervisor.watch import Watch
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
-START_LIMIT = 30.0
-"""Seconds that a daemon may take until it serves."""
 TICK = 0.01
+FAULT_PAUSE = 1.0
+"""Seconds after a fault of its own in which it does nothing but take signals: it may come again at once."""
 SOURCE = Path(__file__).parents[2]
 
 
@@ -70,6 +74,7 @@ class Supervisor:
     def __init__(self) -> None:
         self.state = State.PREPARING
         self.children: list[Child] = []
+        alone.claim()  # before anything that the other server has is touched
         try:
             self.log = LogThread(LOG_SOCKET, FEED)
         except OSError as error:
@@ -85,6 +90,10 @@ class Supervisor:
         self.doctor = 0
         """The process that looks everything over when all has started; 0 if none does."""
         self.watch = Watch({}, float("inf"))
+        self.health = HealthFile(HEALTH)
+        self.limit = ProcessLimit()
+        self.reasons: list[str] = []
+        """Why it is degraded."""
         self.began = time.monotonic()
 
     def run(self) -> int:
@@ -100,68 +109,126 @@ class Supervisor:
                 return code
             self.plan = plan.load(CURRENT / "plan.json")
             self.log.start(self.plan)
-            RateThread(RATES).start()
+            RateThread(RATES, self._say).start()
             self._start_all(self.plan)
             if self.plan.look_over:
                 self._look_over()
             while True:
-                self._wait()
+                self._turn()
         except StopRequested:
             return self._stop()
-        except (PostroadError, OSError) as error:
-            self._say("error", str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, deliveries under way end in order
+            self._say("error", str(error) if isinstance(error, PostroadError | OSError) else traceback.format_exc())
             self._stop()
             return error.exit_code if isinstance(error, PostroadError) else 1
         finally:
-            system.remove(HEALTH)
+            with contextlib.suppress(OSError):
+                system.remove(HEALTH)
             self.log.stop()
+
+    def _turn(self) -> None:
+        """Do what is next to do. A fault in here, or around it, does not end the mail.
+
+        Raises:
+            StopRequested, SupervisionError: it is to end.
+        """
+        try:
+            self._wait()
+        except (StopRequested, SupervisionError):
+            raise
+        except Exception:  # noqa: BLE001
+            self._say("error", f"a fault in the supervisor, the mail goes on: {traceback.format_exc()}")
+            for child in self.children:
+                if not child.pid and not child.due:
+                    child.died()
+            self._signals(FAULT_PAUSE)
 
     def _prepare(self) -> tuple[int, list[str], str]:
         """Validate, render and install in a process of its own: exit code, changed keys, error text."""
-        # many domains' keys take their time at first start
-        code, out, err = system.capture([sys.executable, "-m", "postroad.install"], cwd=SOURCE, timeout=600)
+        argv = [sys.executable, "-m", "postroad.install"]
+        code, out, err = system.capture(argv, cwd=SOURCE, timeout=plan.PREPARE_LIMIT)
         return code, out.splitlines(), err
 
     def _start_all(self, wanted: plan.Plan) -> None:
         self._enter(State.STARTING)
+        self._say("info", wanted.sources)
         self._say("info", wanted.policy)
         self._take(wanted)
         for process in wanted.processes:
             child = Child(process)
             self.children.append(child)
-            child.start()
-            self._await_ready(child)
+            self._bring_up(child)
         self._enter(State.READY)
+        self._judge()
         self._say("info", f"ready after {time.monotonic() - self.began:.2f} s")
 
     def _look_over(self) -> None:
         """Have what is outside looked over by a process of its own: what it finds it tells the log."""
         try:
-            self.doctor = system.spawn(
-                [sys.executable, "-m", "postroad.checks"], {**os.environ, "PYTHONPATH": str(SOURCE)}
-            )
-        except CommandError as error:
+            environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+            with self._output("doctor") as output:
+                self.doctor = system.spawn([sys.executable, "-m", "postroad.checks"], environment, output=output)
+        except (CommandError, OSError) as error:
             self._say("error", str(error))
+
+    @contextlib.contextmanager
+    def _output(self, name: str) -> Iterator[int]:
+        """Where a process that is started prints to: its lines become events."""
+        output = self.log.output(name)
+        try:
+            yield output.target
+        finally:
+            output.started()
+
+    def _start(self, child: Child) -> None:
+        """Start it.
+
+        Raises:
+            CommandError: it could not be started.
+        """
+        try:
+            with self._output(child.process.name) as output:
+                child.start(output)
+        except OSError as error:  # no descriptor is left
+            raise CommandError(f"{child.process.name} could not be started: {error.strerror}") from error
+
+    def _bring_up(self, child: Child) -> None:
+        """Start it and wait until it serves; one that mail can do without may fail, and is tried again later.
+
+        Raises:
+            CommandError, SupervisionError: mail needs it, and it does not serve.
+        """
+        try:
+            self._start(child)
+            self._await_ready(child)
+        except (CommandError, SupervisionError) as error:
+            if child.process.essential:
+                raise
+            self._say("error", f"{error}; it is tried again, the mail goes on")
+            if child.pid:
+                child.signal(signal.SIGKILL)
+            elif not child.due:
+                child.died()
 
     def _take(self, wanted: plan.Plan) -> None:
         """Note what a plan says besides its processes."""
-        self.watch = Watch(wanted.watched, wanted.due)
+        self.watch = Watch(wanted.watched, wanted.due, wanted.networks)
         for warning in wanted.warnings:
             self._say("warning", warning)
 
     def _await_ready(self, child: Child) -> None:
-        limit = time.monotonic() + START_LIMIT
+        limit = time.monotonic() + plan.START_LIMIT
         while not child.ready:
             self._signals(TICK)
             if not child.pid:
                 raise SupervisionError(f"{child.process.name} ended before it was ready: its last lines above say why")
             if time.monotonic() > limit:
-                raise SupervisionError(f"{child.process.name} was not ready within {START_LIMIT:g} s")
+                raise SupervisionError(f"{child.process.name} was not ready within {plan.START_LIMIT:g} s")
 
     def _wait(self) -> None:
         """Sleep until a signal comes, a dead child's time to start, or that to look at the files; then act."""
         due = [max(0.0, child.due - time.monotonic()) for child in self.children if child.due]
-        self._signals(min([*due, self.watch.wait]))
+        self._signals(min([*due, self.watch.wait, self.limit.wait]))
         if reason := self.watch.reason():
             self._say("info", reason)
             self._reload()
@@ -171,6 +238,25 @@ class Supervisor:
         if self.reload_asked:
             self.reload_asked = False
             self._reload()
+        self._judge()
+
+    def _judge(self) -> None:
+        """Say whether it is ready: every daemon that mail needs serves, and processes do not run short."""
+        if self.state not in {State.READY, State.DEGRADED}:
+            return
+        reasons = [f"{child.process.name} does not run" for child in self._essential() if not child.pid]
+        if self.state is State.DEGRADED and not reasons:
+            reasons = [f"{child.process.name} does not serve yet" for child in self._essential() if not child.ready]
+        if short := self.limit.reason():
+            if short not in self.reasons:
+                self._say("error", f"{short}: mail waits or is refused for now; raise it (docker run --pids-limit)")
+            reasons.append(short)
+        before, self.reasons = self.reasons, reasons
+        state = State.DEGRADED if reasons else State.READY
+        if state is not self.state:
+            self._enter(state)
+        elif reasons != before:
+            self._note_health()
 
     def _essential(self) -> list[Child]:
         return [child for child in self.children if child.process.essential]
@@ -180,7 +266,7 @@ class Supervisor:
         if child.hopeless:
             raise SupervisionError(f"{name} died {child.deaths} times, each soon after its start: giving up")
         try:
-            child.start()
+            self._start(child)
             self._await_ready(child)
         except CommandError as error:
             self._say("error", str(error))
@@ -191,8 +277,7 @@ class Supervisor:
             child.signal(signal.SIGKILL)
             return
         self._say("info", f"{name} runs again")
-        if self.state is State.DEGRADED and all(each.ready for each in self._essential()):
-            self._enter(State.READY)
+        self._judge()
 
     def _signals(self, timeout: float) -> None:
         """Take one signal, waiting for it up to ``timeout`` seconds, and do what it asks."""
@@ -225,12 +310,11 @@ class Supervisor:
                     self._tell_of_death(child.process.name, pid, os.waitstatus_to_exitcode(status))
 
     def _tell_of_death(self, name: str, pid: int, code: int) -> None:
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        how = f"killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
         self.log.emit(events.Stopped(time=time.time(), program=name, pid=pid, status=how))
         if self.state is not State.STOPPING:
             self._say("error", f"{name} {how}; it is started again")
-        if self.state is State.READY and not all(child.pid for child in self._essential()):
-            self._enter(State.DEGRADED)
+        self._judge()
 
     def _reload(self) -> None:
         """Try to put a changed configuration in force, and note when that begins, ends, and how."""
@@ -243,14 +327,16 @@ class Supervisor:
     def _put_in_force(self) -> bool:
         """Put a changed configuration in force; one that can't be used, or served, changes nothing: False."""
         before, old = CURRENT.resolve(), self.plan
+        wanted: plan.Plan | None = None
         try:
             code, changes, error = self._prepare()
             if not code:
                 wanted = plan.load(CURRENT / "plan.json")
-        except (PostroadError, OSError) as failure:
-            code, error = 1, str(failure)
-        if code:
+        except Exception as failure:  # noqa: BLE001 - a plan that can't be read, whatever is wrong with it
+            error = f"{type(failure).__name__}: {failure}"
+        if wanted is None:
             self._say("error", f"reload failed, the configuration in force stays: {error.strip()}")
+            self._put_back(before)
             return False
         for change in changes:
             self._say("info", f"reload: {change}")
@@ -263,10 +349,22 @@ class Supervisor:
             failed = CURRENT.resolve()
             system.point(CURRENT, before)
             self._switch(old)
-            system.remove(failed)
+            if failed != before:
+                system.remove(failed)
             return False
         self._say("info", f"reloaded ({len(changes)} changed); {wanted.policy}")
         return True
+
+    def _put_back(self, before: Path) -> None:
+        """Let ``current`` name the configuration in force again, where it names one that could not be used."""
+        failed = CURRENT.resolve()
+        if failed == before:
+            return
+        try:
+            system.point(CURRENT, before)
+            system.remove(failed)
+        except (PostroadError, OSError) as error:
+            self._say("error", f"{CURRENT} does not name the configuration in force, {before.name}: {error}")
 
     def _switch(self, wanted: plan.Plan) -> None:
         """Let the daemons be this plan's; one whose command line stays the same reads its files anew."""
@@ -282,15 +380,17 @@ class Supervisor:
             child.process = process
             if restart:
                 self._end(child)
-                child.start()
+                self._bring_up(child)
             else:
                 child.reload()
-            self._await_ready(child)
+                if child.process.essential:
+                    self._await_ready(child)
         for child in gone:
             child.close()
             self._end(child)
         self.children = new
         self._enter(State.READY if all(child.pid for child in self._essential()) else State.DEGRADED)
+        self._judge()
 
     def _end(self, child: Child) -> None:
         """Stop one daemon and wait until it is gone."""
@@ -345,8 +445,8 @@ class Supervisor:
         pids = [os.getpid(), *(child.pid for child in self._essential())]
         reloads = f"{self.reloads.begun} {self.reloads.ended} {'done' if self.reloads.done else 'failed'}"
         try:
-            system.write(HEALTH, f"{' '.join([self.state, *map(str, pids)])}\n{reloads}\n")
-        except PostroadError as error:
+            self.health.write(self.state, pids, reloads, self.reasons)
+        except (PostroadError, OSError) as error:
             # the health check goes on with what it has: mail is worth more than its file
             self._say("error", str(error))
 
@@ -354,6 +454,13 @@ class Supervisor:
         self.log.emit(
             events.Notice(time=time.time(), program="postroad", pid=os.getpid(), level=level, message=message)
         )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal has none
+        return f"signal {number}"
 
 
 def main() -> int:

@@ -22,6 +22,7 @@ FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
 STEADY = 60.0
 """A daemon that ran this many seconds has recovered: its next death counts as the first."""
 MOST_DEATHS = 6
+PROC = Path("/proc")
 
 
 @dataclass
@@ -38,8 +39,8 @@ class Child:
     listener: socket.socket | None = field(default=None, repr=False)
     """What it inherits; connections wait in there while it is started anew."""
 
-    def start(self) -> None:
-        """Start it.
+    def start(self, output: int | None = None) -> None:
+        """Start it; it prints to the descriptor ``output``.
 
         Raises:
             CommandError: it could not be started.
@@ -49,7 +50,10 @@ class Child:
         self.started = time.monotonic()  # of the attempt, too: one that fails is a death soon after a start
         self._listen()
         self.pid = system.spawn(
-            self.process.argv, self.process.env, stdin=self.listener.fileno() if self.listener else None
+            self.process.argv,
+            self.process.env,
+            stdin=self.listener.fileno() if self.listener else None,
+            output=output,
         )
 
     def _listen(self) -> None:
@@ -70,7 +74,7 @@ class Child:
 
     def reload(self) -> None:
         """Let it read its files anew."""
-        # a reload of opendkim's leaves its socket; sendmail starts itself anew and is ready when it listens again
+        # a reload of the signer's leaves its socket; sendmail starts itself anew and is ready when it listens again
         process = self.process
         ports = (listening(self.pid, port) for port in process.ports)
         doors = (listening_at(self.pid, door) for door in process.doors)
@@ -88,7 +92,9 @@ class Child:
         now = time.monotonic()
         self.deaths = 1 if now - self.started > STEADY else self.deaths + 1
         self.pid = 0
-        self.due = now + min(FIRST_DELAY * 2 ** (self.deaths - 1), LONGEST_DELAY) if self.deaths > 1 else now
+        # 2 ** 1024 is no float
+        wait = min(FIRST_DELAY * 2.0 ** min(self.deaths - 1, 10), LONGEST_DELAY)
+        self.due = now + wait if self.deaths > 1 else now
 
     @property
     def hopeless(self) -> bool:
@@ -121,8 +127,8 @@ def listening(pid: int, port: int) -> frozenset[str]:
     """
     wanted = f":{port:04X}"
     found = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        with contextlib.suppress(OSError), open(table) as lines:
+    for table in ("net/tcp", "net/tcp6"):
+        with contextlib.suppress(OSError), open(PROC / table) as lines:
             for fields in map(str.split, lines):
                 if fields[1].endswith(wanted) and fields[3] == TCP_LISTEN:
                     found.add(f"socket:[{fields[9]}]")
@@ -163,7 +169,7 @@ def _held(pid: int) -> set[str]:
     """What the descriptors of a process lead to."""
     held = set()
     with contextlib.suppress(OSError):  # it has ended
-        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        for descriptor in (PROC / str(pid) / "fd").iterdir():
             with contextlib.suppress(OSError):  # closed meanwhile
                 held.add(str(descriptor.readlink()))
     return held
@@ -188,7 +194,7 @@ def children() -> dict[int, str]:
     """The living children of this process: process id to command line (sendmail writes there what it is doing)."""
     me = os.getpid()
     found = {}
-    for entry in Path("/proc").iterdir():
+    for entry in PROC.iterdir():
         if not entry.name.isdigit():
             continue
         with contextlib.suppress(OSError):  # it ended meanwhile

@@ -1,8 +1,9 @@
-"""The thread that counts messages for ``limits.messages_per_minute``: only here are all of sendmail's processes seen.
+"""The thread that counts messages for ``limits.messages_per_minute``, and failed logins.
 
-sendmail asks through a socket map, once for each MAIL: netstrings (https://cr.yp.to/proto/netstrings.txt) of
-``MAP KEY``, answered by netstrings of ``STATUS VALUE``. The key holds the limit, so nothing changes here on reload.
-Where nobody answers, sendmail refuses the message for now.
+Only here are all of sendmail's processes seen. sendmail asks through a socket map, once for each MAIL, and the
+preloaded library at each AUTH: netstrings (https://cr.yp.to/proto/netstrings.txt) of ``MAP KEY``, answered by
+netstrings of ``STATUS VALUE``. The key holds the limit, so nothing changes here on reload.
+Where nobody answers, the message, or the login, is refused for now.
 """
 
 import contextlib
@@ -12,8 +13,10 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from postroad.supervisor.guesses import Guesses
 
 MINUTE = 60.0
 LONGEST = 1024
@@ -50,10 +53,10 @@ class Rates:
 
 
 class RateThread:
-    """Serves ``Rates`` on a UNIX socket from ``start`` to the end of the process."""
+    """Serves ``Rates`` and ``Guesses`` on a UNIX socket from ``start`` to the end of the process."""
 
-    def __init__(self, path: Path) -> None:
-        self._rates = Rates()
+    def __init__(self, path: Path, tell: Callable[[str, str], None] = lambda *_: None) -> None:
+        self._answers = {"rate": Rates().answer, "guess": Guesses(tell).answer}
         self._selector = selectors.DefaultSelector()
         path.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -88,7 +91,7 @@ class RateThread:
         """Read what has come and answer each whole question; end with a client that ends or makes no sense."""
         try:
             data = connection.recv(4096)
-            rest, answers = respond(asked.pop(connection, b"") + data, self._rates)
+            rest, answers = respond(asked.pop(connection, b"") + data, self._answers)
             connection.sendall(answers)
         except (OSError, ValueError):
             data, rest = b"", b""
@@ -100,8 +103,11 @@ class RateThread:
             connection.close()
 
 
-def respond(data: bytes, rates: Rates) -> tuple[bytes, bytes]:
-    """Answer the whole netstrings at the start of ``data``: what is left of it, and the answers.
+def respond(data: bytes, maps: Mapping[str, Callable[[str], str]]) -> tuple[bytes, bytes]:
+    """Answer the whole netstrings at the start of ``data``, by the map that each names.
+
+    Returns:
+        What is left of it, and the answers.
 
     Raises:
         ValueError: it is no netstring of ours.
@@ -117,7 +123,8 @@ def respond(data: bytes, rates: Rates) -> tuple[bytes, bytes]:
         if after[size : size + 1] != b",":
             raise ValueError(after)
         question, data = after[:size].decode(errors="replace"), after[size + 1 :]
-        answer = rates.answer(question.partition(" ")[2]).encode()
+        name, _, key = question.partition(" ")
+        answer = (maps[name](key) if name in maps else "PERM no such map").encode()
         answers += b"%d:%s," % (len(answer), answer)
     if len(data) > LONGEST + 8:
         raise ValueError(data)

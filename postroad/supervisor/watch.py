@@ -1,26 +1,29 @@
-"""Whether the files behind the configuration in force have changed since it was prepared: certificates, passwords."""
+"""Whether certificates, passwords and networks are others than those the configuration in force was prepared with."""
 
 import time
 from collections.abc import Mapping
 
 from postroad import system
+from postroad.runtime import attached
 
 INTERVAL = 15.0
 """Seconds between two looks."""
 
 
 class Watch:
-    """Looks at files now and then, by their status alone."""
+    """Looks at files, by their status alone, and at networks now and then."""
 
-    def __init__(self, watched: Mapping[str, str], due: float) -> None:
+    def __init__(self, watched: Mapping[str, str], due: float, networks: str = "") -> None:
         """Begin.
 
         Args:
             watched: the files and what ``system.status`` said of each when it was read.
             due: when there is reason to act without a change, too, in seconds since the epoch.
+            networks: ``attached.Tables.fingerprint`` when they were read; empty: they are not looked at.
         """
         self._watched = dict(watched)
         self._due = due
+        self._networks = networks
         self._next = time.monotonic() + INTERVAL
 
     @property
@@ -38,4 +41,7 @@ class Watch:
         if time.time() >= self._due:
             self._due = float("inf")
             changed.append("the validity of the certificate")
+        if self._networks and (now := attached.read().fingerprint) != self._networks:
+            self._networks = now
+            changed.append("the networks of this container")
         return f"{', '.join(changed)} changed" if changed else ""

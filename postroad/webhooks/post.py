@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import postroad
 from postroad.config.addresses import reach
+from postroad.text import printable
 from postroad.webhooks import envelope
 
 CONNECT, READ = 5.0, 15.0
@@ -134,6 +135,8 @@ class Receiver:
             text = b""
             while len(text) < LARGEST_ANSWER and (part := response.read1(LARGEST_ANSWER - len(text))):
                 text += part
+            if len(text) < LARGEST_ANSWER and response.length:  # read1() does not say that there is to be more
+                raise http.client.IncompleteRead(text, response.length)
             keep = (response.isclosed() or response.length == 0) and not response.will_close
             response.close()
             return _judged(response, text)
@@ -213,7 +216,7 @@ def _judged(response: http.client.HTTPResponse, text: bytes) -> Answer:
     status = response.status
     if 200 <= status < 300:
         return Answer(status, "")
-    said = "".join(char if char.isprintable() else " " for char in text[:200].decode(errors="replace")).strip()
+    said = printable(text[:200].decode(errors="replace")).strip()
     kind = "redirects are not followed" if 300 <= status < 400 else said
     error = f"answered {status}" + (f": {kind}" if kind else "")
     return Answer(status, error, _seconds(response.headers.get("Retry-After")))

@@ -168,7 +168,7 @@ class Relay:
             self.container.stop()
 
     def pids(self) -> list[int]:
-        """The supervisor's, opendkim's, sendmail's; nothing where they can't be read."""
+        """The supervisor's, the signer's, sendmail's; nothing where they can't be read."""
         code, text = self.shell("head -n 1 /run/postroad/health")
         return [int(pid) for pid in text.split()[1:]] if code == 0 else []
 

@@ -86,7 +86,7 @@ FAULTS = [
         (40, 5),
         load=SLOW,
     ),
-    Fault("opendkim", "`kill -9` of opendkim", lambda trial: kill_daemon(1, trial), (12, 2)),
+    Fault("signer", "`kill -9` of the signer", lambda trial: kill_daemon(1, trial), (12, 2)),
     Fault("recorder", "`kill -9` of the recorder", kill_recorder, (12, 2)),
     Fault("supervisor", "`kill -9` of the supervisor, and start", kill_supervisor, (12, 2), load=SLOW),
     Fault("container", "`docker kill`, and start", kill_container, (12, 3), load=SLOW),

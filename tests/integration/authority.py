@@ -7,12 +7,13 @@ ISSUE = """
 cd /pki
 req() { openssl req -quiet -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes "$@"; }
 if [ ! -e ca.pem ]; then
-    req -x509 -keyout ca.key -out ca.pem -days 30 -subj "/CN=Test root"
+    # what RFC 5280 asks of an authority's certificate, and Python from 3.13 on insists on
+    req -x509 -keyout ca.key -out ca.pem -days 30 -subj "/CN=Test root" -addext keyUsage=critical,keyCertSign
     req -keyout mid.key -out mid.csr -subj "/CN=Test intermediate"
-    printf 'basicConstraints=critical,CA:TRUE\\n' > mid.ext
+    printf '%s\\n' basicConstraints=critical,CA:TRUE keyUsage=critical,keyCertSign authorityKeyIdentifier=keyid > mid.ext
     openssl x509 -req -in mid.csr -CA ca.pem -CAkey ca.key -days 30 -extfile mid.ext -out mid.pem 2>/dev/null
 fi
-printf 'subjectAltName=DNS:%s\\n' "$2" > "$1.ext"
+printf '%s\\n' "subjectAltName=DNS:$2" authorityKeyIdentifier=keyid > "$1.ext"
 req -keyout "$1.key" -out "$1.csr" -subj "/CN=$2"
 day() { date -u -d "@$(($(date +%s) + $1 * 86400))" +%Y%m%d%H%M%SZ; }
 openssl x509 -req -in "$1.csr" -CA mid.pem -CAkey mid.key -extfile "$1.ext" -not_before "$(day "$3")" -not_after "$(day "$4")" \

@@ -103,6 +103,30 @@ def test_any_user_will_do_on_volumes_that_its_group_may_write(
         assert others == ""
 
 
+@pytest.mark.parametrize("user", ["123456:0", "2525:2525"])
+def test_new_named_volumes_will_do_for_any_user_of_group_0(
+    user: str, image: str, internet: Internet, volumes: Callable[[str], str]
+) -> None:
+    """Docker gives them the owner and the mode of the image's folders; the next container finds what this one left."""
+    queue, state = volumes("queue"), volumes("state")
+    keys = []
+    for _ in range(2):
+        relay = PostroadContainer(
+            {"hostname": HOSTNAME, "domains": ["sender.example"]},
+            image=image, network=internet.network, dns=[internet.dns.address], labels=TREE,
+            user=user, queue=queue, state=state,
+        )  # fmt: skip
+        if user.endswith(":0"):
+            del relay.tmpfs["/run/postroad"]  # which would be uid 2525's alone
+            relay.with_kwargs(**{**relay._kwargs, "read_only": False})
+        with relay:
+            internet.publish_sender(HOSTNAME, relay.address, dkim=relay.dkim_records())
+            assert internet.wait_for_message(send(relay, letter())).verdict("dkim") == "pass"
+            assert "can be written by every user of this container" not in relay.log()
+            keys.append(relay.dkim_records())
+    assert keys[0] == keys[1]
+
+
 @pytest.fixture
 def secretive(start_relay: Relays, tmp_path: Path) -> tuple[PostroadContainer, list[str]]:
     """A relay with a password, and all the secrets that it has: this one, its DKIM key, its certificate's key."""

@@ -1,14 +1,16 @@
 """What an app hands over arrives as it was, signed, and its envelope with it."""
 
 import re
+import secrets
 import smtplib
 
 import dkim
 import pytest
 
 from postroad.testing import PostroadContainer
-from tests.integration.conftest import letter, send, wait_until
+from tests.integration.conftest import HOSTNAME, Relays, letter, send, wait_until
 from tests.internet.internet import Internet
+from tests.messages.compare import differences
 
 
 def test_arrives_signed_with_spf_over_tls(relay: PostroadContainer, internet: Internet) -> None:
@@ -120,7 +122,7 @@ HEADERS = {
     "bare-reply-to": "From: app@sender.example\r\nReply-To: help,a@rcpt.example\r\nX-Case: {case}\r\n",
     "names-with-signs": 'From: app@sender.example\r\nTo: a\\b <a@rcpt.example>, c;d <c@rcpt.example>, "e \\"f\\" g@h" <e@rcpt.example>, "i" "j, k" l <i@rcpt.example>\r\nX-Case: {case}\r\n',
     "group-of-names": "From: app@sender.example\r\nTo: The team: A <a@rcpt.example>, B <b@rcpt.example>;\r\nCc: x: c@rcpt.example;\r\nX-Case: {case}\r\n",
-    "comments": "From: app@sender.example (a@b)\r\nTo: c@rcpt.example (x (y, z) w), (d@e) F <d@rcpt.example>\r\nX-Case: {case}\r\n",
+    "comments": "From: app@sender.example (a, b)\r\nTo: c@rcpt.example (x (y, z) w), (d@e) F <d@rcpt.example>\r\nX-Case: {case}\r\n",
     "odd-addresses": "From: app@sender.example\r\nTo: a@[192.0.2.1],x!y,a%b@rcpt.example,<>, 'a@rcpt.example',X<a@rcpt.example>,<\"a b\"@rcpt.example>\r\nX-Case: {case}\r\n",
     "spaces-inside-addresses": 'From: app@sender.example\r\nTo: X < a @ rcpt.example >, b @ rcpt . example, y@z < c@rcpt.example>,"d e" @ rcpt.example (f)\r\nX-Case: {case}\r\n',
     "8-bit-names": "From: 김 <app@sender.example>\r\nTo: 한국 <a@rcpt.example>,日本@x <b@rcpt.example>\r\nX-Case: {case}\r\n",
@@ -157,13 +159,44 @@ def test_headers_that_sendmail_rewrites_do_not_break_the_signature(
         "Cc: every body",
         "Reply-To: a b @ rcpt.example",
         "Reply-To: <@x.example:a@rcpt.example>",
+        "Errors-To: a@LocalHost",
+        "Return-Receipt-To: a @ b",
+        "Disposition-Notification-To: a@b ;",
+        "Return-Path: <$j@x>",
+        "Full-Name: A",
+        "Content-Length: 7",
+        "Text: x",
+        "Message: x",
+        "Resent-To: a@b ;",
+        "Resent-Message-ID: <x@y>",
+        "To: 김",
+    ],
+)
+def test_a_field_that_sendmail_would_rewrite_or_drop_arrives_as_it_is(
+    header: str, relay: PostroadContainer, internet: Internet
+) -> None:
+    marker = secrets.token_hex(8)
+    sent = f"From: app@sender.example\r\n{header}\r\nX-Marker: {marker}\r\nMIME-Version: 1.0\r\n\r\nbody\r\n".encode()
+    with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
+        smtp.sendmail("app@sender.example", ["user@rcpt.example"], sent)
+    received = internet.wait_for_message(lambda message: message.message["X-Marker"] == marker)
+    (record,) = relay.dkim_records().values()
+    assert differences(sent, received, HOSTNAME, record.encode()) == []
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
         "Sender: a@rcpt.example.",
-        "Sender: root@LocalHost",
+        "Sender: root",
         "Sender: a%b",
         'Sender: a@b "c" <a@rcpt.example>',
-        "To: 김",
+        "Resent-From: a@b@c",
         "Subject: " + "x" * 3000,
         "References: " + "<x@y.example> " * 300,
+        "Subject: a\r\nSubject: b",
+        "Date: a\r\nDate: b",
+        "DKIM-Signature: x",
     ],
 )
 def test_what_could_not_be_delivered_as_signed_is_refused_with_the_reason(
@@ -177,8 +210,19 @@ def test_what_could_not_be_delivered_as_signed_is_refused_with_the_reason(
                 f"From: app@sender.example\r\n{header}\r\n\r\nbody\r\n".encode(),
             )
         assert refused.value.smtp_code == 550
-        assert f"5.6.0 {header.partition(':')[0]}: " in str(refused.value.smtp_error)
+        assert f"{header.partition(':')[0]}: " in str(refused.value.smtp_error)
         smtp.send_message(letter())
+
+
+def test_a_signature_for_each_algorithm(start_relay: Relays, internet: Internet) -> None:
+    relay = start_relay(dkim={"algorithms": ["rsa", "ed25519"]})
+    received = internet.wait_for_message(send(relay, letter()))
+    assert received.verdict("dkim") == "pass"
+    records = {f"{name}.".encode(): value.encode() for name, value in relay.dkim_records().items()}
+    assert [name.partition(b".")[0] for name in records] == [b"postroad", b"postroad-ed25519"]
+    verifier = dkim.DKIM(received.raw.replace(b"\n", b"\r\n"))
+    for index in (0, 1):
+        assert verifier.verify(index, dnsfunc=lambda name, timeout=5: records.get(name, b""))
 
 
 def test_the_null_sender_is_accepted(relay: PostroadContainer, internet: Internet) -> None:
@@ -221,3 +265,5 @@ def test_a_refused_recipient_comes_back_to_the_sender(relay: PostroadContainer, 
     assert bounce.verdict("spf") == "pass"
     assert b"<MAILER-DAEMON@mail.sender.example>" in bounce.raw
     assert b"no mailboxes" not in bounce.raw, "sendmail looks its own address up, too"
+    head = bounce.raw.partition(b"\n\n")[0]
+    assert [len(re.findall(rb"^%s:" % name, head, re.MULTILINE)) for name in (b"To", b"From", b"Date")] == [1, 1, 1]

@@ -232,6 +232,18 @@ def test_spf_is_merged_into_what_is_there(
         assert (f"instead of: {text}" in table) == (text != merged)
 
 
+def test_what_is_somebody_else_s_is_written_back_as_it_is(relay: PostroadContainer, zone: Internet) -> None:
+    """Octets that are no text, and the boundaries of the strings."""
+    zone.dns.run("zone", "update", 'add sender.example. 60 TXT "a\\255b" "" "c"\nsend\n')
+    (change,) = [
+        each["ResourceRecordSet"]
+        for each in json.loads(dns(relay, "--format", "route53", "--zone", "sender.example"))["Changes"]
+        if (each["ResourceRecordSet"]["Name"], each["ResourceRecordSet"]["Type"]) == ("sender.example.", "TXT")
+    ]
+    assert r'"a\377b" "" "c"' in [each["Value"] for each in change["ResourceRecords"]]
+    assert r'"a\\377b\"\"\"\"c",' in dns(relay, "--format", "terraform")
+
+
 def test_what_people_decided_stays(relay: PostroadContainer, zone: Internet) -> None:
     zone.publish("_dmarc.sender.example", "TXT", "v=DMARC1; p=reject; rua=mailto:x@rcpt.example")
     zone.publish("sender.example", "MX", "5 mx.rcpt.example.", "10 mx2.rcpt.example.")

@@ -1,13 +1,250 @@
-"""What the documents say is done."""
+"""What the documents say is done, as somebody does it who has a clone and reads them."""
 
+import json
+import os
 import re
+import secrets
+import shutil
+import subprocess
+import venv
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+
+import pytest
+
+from tests.documents import DOCUMENTS, INSIDE, ROOT, STARTS, blocks, commands, elsewhere
+from tests.internet.internet import IMAGE as INTERNET_IMAGE
+from tests.internet.internet import TREE, Internet
+
+RECIPIENTS = ("example.net", "gmail.com")
+"""The domains of the addresses in the documents."""
+
+LOOKS = re.compile(r"postroad (dns|doctor)\b")
+"""Commands whose exit code says what they found out there."""
+
+pytestmark = pytest.mark.timeout(600)  # an image is built
 
 
-def test_the_example_in_testing_md_runs(image: str) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", Path("docs/testing.md").read_text(), re.DOTALL)
-    namespace: dict[str, Any] = {}
-    exec(compile(code, "docs/testing.md", "exec"), namespace)
-    (test,) = [value for name, value in namespace.items() if name.startswith("test_")]
-    test()
+def snippets(document: str) -> list[str]:
+    """A document's compose files."""
+    return [block.text for block in blocks(document) if block.language == "yaml" and "compose.yaml" in block.text]
+
+
+class Reader:
+    """Somebody in a folder with a clone in ``postroad/``, on a host whose Internet is the pretend one."""
+
+    def __init__(self, folder: Path, internet: Internet) -> None:
+        """Make the clone; only the image's name and the network in it are the test's."""
+        self.folder = folder
+        self.clone = folder / "postroad"
+        self.internet = internet
+        self.project = f"postroad-test-docs-{secrets.token_hex(3)}"
+        self.image = f"{self.project}:latest"
+        words = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+        names = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        for name in filter(None, names.split("\0")):
+            if (ROOT / name).is_file():  # a deleted one is still listed
+                (self.clone / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, self.clone / name)
+        text = (self.clone / "compose.yaml").read_text()
+        assert text.count("image: postroad:latest\n") == 1
+        text = text.replace("image: postroad:latest\n", f"image: {self.image}\n    dns: [{internet.dns.address}]\n")
+        text = re.sub(r"^  (queue|state):$", rf"  \1: {{labels: {json.dumps(TREE)}}}", text, flags=re.MULTILINE)
+        text += f"\nnetworks:\n  default: {{name: {internet.network}, external: true}}\n"
+        (self.clone / "compose.yaml").write_text(text)
+        bundles = (*map(os.environ.get, ("CA_BUNDLE", "SSL_CERT_FILE")), "/etc/ssl/certs/ca-certificates.crt")
+        bundle = next((each for each in bundles if each and Path(each).is_file()), "/dev/null")
+        self.environment = {**os.environ, "COMPOSE_PROJECT_NAME": self.project, "CA_BUNDLE": bundle}
+
+    def run(self, command: str, folder: Path | None = None, *, codes: tuple[int, ...] = (0,), **variables: str) -> str:
+        """Run a command as it is printed, in the clone or another folder, and return what it said."""
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=folder or self.clone,
+            env={**self.environment, **variables},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=500,
+        )
+        assert done.returncode in codes, f"{command}\nexit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def publish(self, folder: Path | None = None) -> None:
+        """Publish the records that ``postroad dns`` lists, of the server that runs now."""
+        container = self.run("docker compose ps --quiet postroad", folder).strip()
+        form = f"{{{{(index .NetworkSettings.Networks {json.dumps(self.internet.network)}).IPAddress}}}}"
+        address = subprocess.run(
+            ["docker", "inspect", "--format", form, container], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        keys = json.loads(self.run("docker compose exec -T postroad postroad dkim list --json", folder))["keys"]
+        self.internet.publish_sender(
+            "mail.example.com", address, domains=("example.com",), dkim={key["name"]: key["value"] for key in keys}
+        )
+
+    def follow(self, document: str, folder: Path | None = None) -> dict[str, str]:
+        """Run a document's commands in turn; return what each said."""
+        said = {}
+        for command in commands(document):
+            if elsewhere(command):
+                continue
+            said[command] = self.run(command, folder, codes=(0, 1) if LOOKS.search(command) else (0,))
+            if " up " in command:
+                self.publish(folder)
+        return said
+
+    def leave(self) -> None:
+        """Remove what was started, and the image."""
+        label = f"label=com.docker.compose.project={self.project}"
+        for kind, remove in (("container", "rm --force --volumes"), ("network", "rm"), ("volume", "rm")):
+            some = "--all" if kind == "container" else ""
+            self.run(f"docker {kind} ls {some} --quiet --filter {label} | xargs -r docker {kind} {remove}")
+        self.run(f"docker image rm --force {self.image}", codes=(0, 1))
+
+
+@pytest.fixture
+def reader(tmp_path: Path, internet: Internet) -> Iterator[Reader]:
+    found = Reader(tmp_path, internet)
+    try:
+        yield found
+    finally:
+        found.leave()
+
+
+@pytest.fixture(scope="module")
+def receivers(internet: Internet) -> Iterator[Internet]:
+    """The pretend internet with MX hosts for the addresses in the documents."""
+    internet.add_mx(*RECIPIENTS)
+    yield internet
+    internet.hosts.pop().container.remove(force=True)
+
+
+@pytest.fixture
+def app(internet: Internet) -> Iterator[None]:
+    """The image ``your-app`` of the snippets."""
+    subprocess.run(["docker", "tag", INTERNET_IMAGE, "your-app"], check=True)
+    yield
+    subprocess.run(["docker", "image", "rm", "your-app"], check=True, capture_output=True)
+
+
+def test_the_readme_from_its_first_line(reader: Reader, receivers: Internet, image: str) -> None:
+    said = reader.follow("README.md")
+    (sent,) = [text for command, text in said.items() if " send " in command]
+    assert "delivered to mx.example.net" in sent
+    got = receivers.wait_for_message(lambda message: message.recipient == "you@example.net")
+    assert got.verdict("dkim") == got.verdict("spf") == "pass"
+    # and what the other documents tell about the server that now runs
+    for document in DOCUMENTS:
+        for command in commands(document):
+            if command.startswith(INSIDE) and document not in STARTS:
+                reader.run(command, codes=(0, 1) if LOOKS.search(command) else (0,))
+
+
+def test_the_first_message_where_nobody_is_let_out_on_port_25(reader: Reader, receivers: Internet, image: str) -> None:
+    """What a laptop at home sees: names are found, and no connection to port 25 is answered."""
+    up, send = [command for command in commands("README.md") if not elsewhere(command)]
+    reader.run(up)
+    mx = receivers.hosts[-1]
+    mx.stop()
+    try:
+        said = reader.run(send, codes=(3,))
+    finally:
+        mx.start()
+    assert "it waits, mx.example.net" in said
+    assert "mail.example.com is an example: set hostname and domains to yours" in said
+
+
+def test_up_waits_for_a_few_seconds_only(reader: Reader, image: str) -> None:
+    reader.run("docker compose build")
+    reader.run("docker compose up -d --wait")
+    (container,) = reader.run("docker compose ps --quiet postroad").split()
+    text = subprocess.run(["docker", "inspect", container], capture_output=True, text=True, check=True).stdout
+    checks = json.loads(text)[0]["Config"]["Healthcheck"]
+    # an engine before 25 makes its first check after this long, and has no other interval for a start
+    assert checks["Interval"] == 1_000_000_000
+    log = subprocess.run(["docker", "logs", container], capture_output=True, text=True, check=True).stdout
+    assert any(event.get("state") == "ready" for event in map(json.loads, log.splitlines()))
+
+
+@pytest.mark.usefixtures("app", "image")
+@pytest.mark.parametrize("document", ["README.md", "docs/compose.md"])
+def test_the_own_compose_file(document: str, reader: Reader, receivers: Internet) -> None:
+    (reader.folder / "compose.yaml").write_text(snippets(document)[0])
+    (sent,) = [said for said in reader.follow("docs/compose.md", reader.folder).values() if "signed" in said]
+    assert "delivered to mx.example.net" in sent
+    script = "import smtplib; smtplib.SMTP('postroad', 25).sendmail('app@example.com', ['you@example.net'], 'From: app@example.com\\n\\nHi')"
+    reader.run(f'docker compose exec -T app python3 -c "{script}"', reader.folder)
+    receivers.wait_for_message(lambda message: message.sender == "app@example.com")
+
+
+@pytest.mark.usefixtures("image")
+def test_the_own_compose_file_with_settings_of_its_own(reader: Reader, receivers: Internet) -> None:
+    network = f"networks: {{default: {{name: {receivers.network}, external: true}}}}\n"
+    (reader.folder / "compose.yaml").write_text(snippets("docs/compose.md")[1] + network)
+    (reader.folder / "mail").mkdir(mode=0o755)
+    (reader.folder / "mail" / "config.yaml").write_text("listeners: {submission: 2526}\n")
+    (reader.clone / "config" / "config.yaml").write_text("hostname: mail.clone.example\ndomains: [clone.example]\n")
+    reader.run("docker compose build", reader.clone)
+    reader.run("docker compose up -d --wait", reader.folder)
+    said = reader.run("docker compose exec -T postroad postroad check", reader.folder)
+    assert said.startswith("mail.example.com: ")
+    assert "2526" in reader.run("docker compose exec -T postroad cat /run/postroad/current/plan.json", reader.folder)
+
+
+@pytest.mark.usefixtures("image")
+@pytest.mark.parametrize("document", ["docs/aws.md", "docs/aws.ko.md"])
+def test_the_way_to_the_inbox_on_aws(document: str, reader: Reader, receivers: Internet) -> None:
+    said = reader.follow(document)
+    assert "delivered to mx.example.net" in next(text for command, text in said.items() if " send " in command)
+    assert json.loads((reader.clone / "batch.json").read_text())["Changes"]
+    # what it says about the address, where the DNS can't tell it
+    with (reader.clone / ".env").open("a") as file:
+        (line,) = set(re.findall(r"`(POSTROAD_PUBLIC_IP=\S+)`", (ROOT / "docs/aws.md").read_text()))
+        file.write(f"{line}\n")
+    assert f"`{line}`" in (ROOT / document).read_text()
+    reader.run("docker compose up -d --wait")
+    assert "it leaves as 203.0.113.10" in reader.run("docker compose exec -T postroad postroad dns", codes=(0, 1))
+
+
+@pytest.mark.usefixtures("image")
+def test_the_default_compose_file_overrules_no_mounted_file(reader: Reader) -> None:
+    (reader.clone / "config" / "config.yaml").write_text("hostname: mail.mine.example\ndomains: [mine.example]\n")
+    reader.run("docker compose build")
+    check = "docker compose run --rm -T postroad check"
+    assert "mail.mine.example: " in reader.run(check)
+    # variables of the shell do not arrive, those of .env do, and win
+    assert "mail.mine.example: " in reader.run(check, POSTROAD_HOSTNAME="mail.shell.example")
+    (reader.clone / ".env").write_text("POSTROAD_HOSTNAME=mail.env.example\nCOMPOSE_PROFILES=\nANYTHING=1\n")
+    assert "mail.env.example: " in reader.run(check)
+    # a variable that is no key is told, wherever it stands
+    (reader.clone / ".env").write_text("POSTROAD_HOSTNAM=mail.env.example\n")
+    assert "POSTROAD_HOSTNAM" in reader.run(check, codes=(2,))
+
+
+@pytest.mark.usefixtures("image")
+def test_an_image_of_a_clone_that_only_its_owner_may_read(reader: Reader) -> None:
+    """Root's umask is 077 on hardened hosts; the server runs as another user."""
+    for path in reader.clone.rglob("*"):
+        path.chmod(0o700 if path.is_dir() else path.stat().st_mode & 0o700)
+    reader.run("docker compose build")
+    run = "docker compose run --rm -T --no-deps --volume /dev/null:/none"
+    said = reader.run(f"{run} -e POSTROAD_CONFIG= postroad check", codes=(0, 1, 2))
+    assert "Traceback" not in said
+    assert "config.yaml" in said  # all that it can't read is the mounted file, and it says so
+
+
+@pytest.mark.usefixtures("internet", "image")
+def test_the_example_in_testing_md_runs(reader: Reader) -> None:
+    build, install = [command for command in commands("docs/testing.md") if not elsewhere(command)]
+    reader.run(build, reader.folder)
+    environment = reader.folder / "environment"
+    venv.create(environment, symlinks=True)
+    # the same resolver of packages as everywhere here, in place of pip's, which a bare python3 lacks
+    uv = shutil.which("uv") or str(ROOT / ".tools/bin/uv")
+    reader.run(install.replace("pip install", f"{uv} pip install --quiet"), reader.folder, VIRTUAL_ENV=str(environment))
+    (code,) = [block.text for block in blocks("docs/testing.md") if block.language == "python"]
+    # the image under test is this one, not the name that others use
+    code = code.replace("PostroadContainer({", f'PostroadContainer(image="{reader.image}", config={{')
+    (reader.folder / "test_example.py").write_text(f"{code}\n\ntest_the_shop_s_mail_goes_out()\n")
+    reader.run(f"{environment}/bin/python test_example.py", reader.folder, TESTCONTAINERS_RYUK_DISABLED="true")

@@ -1,12 +1,17 @@
 """From start to stop: what the container is allowed, what it keeps, what it survives, how it ends."""
 
+import errno
 import json
 import secrets
 import signal
 import smtplib
+import socket
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -15,7 +20,7 @@ from postroad.testing import PostroadContainer
 from tests.integration.conftest import HOSTNAME, Relays, letter, send, wait_until
 from tests.internet.internet import TREE, Internet
 
-RECORDER = "/opt/postroad/venv/bin/python3"
+PYTHON = "/opt/postroad/venv/bin/python3"  # the signer, and the recorder
 HEALTHCHECK = "/usr/local/lib/postroad/healthcheck"
 LABELLED = [f"--label={name}={value}" for name, value in TREE.items()]
 Names = Callable[[str], str]
@@ -28,7 +33,7 @@ def attributes(relay: PostroadContainer) -> dict[str, Any]:
 
 
 def pids(relay: PostroadContainer) -> list[int]:
-    """The supervisor's, opendkim's, sendmail's, the front's."""
+    """The supervisor's, the signer's, sendmail's, the front's."""
     return [int(pid) for pid in relay.shell("head -n 1 /run/postroad/health")[1].split()[1:]]
 
 
@@ -75,7 +80,7 @@ def test_compose_gives_the_same_protection(image: str) -> None:
     assert "ports" not in service
 
 
-def test_health_notices_a_dead_sendmail_and_a_dead_opendkim(start_relay: Relays) -> None:
+def test_health_notices_a_dead_sendmail_and_a_dead_signer(start_relay: Relays) -> None:
     relay = start_relay()
     assert relay.shell(HEALTHCHECK) == (0, "")
     before = len(relay.log().splitlines())
@@ -102,13 +107,24 @@ def test_a_killed_daemon_is_started_again(position: int, start_relay: Relays, in
 
 def test_a_daemon_that_keeps_dying_ends_the_container(start_relay: Relays) -> None:
     relay = start_relay()
-    relay.shell("mv /run/postroad/current/opendkim.conf /run/postroad/gone; kill -9 " + str(pids(relay)[1]))
+    relay.shell("mv /run/postroad/current/signer.json /run/postroad/gone; kill -9 " + str(pids(relay)[1]))
     wait_until(lambda: attributes(relay)["State"]["Status"] == "exited", timeout=90)
     assert attributes(relay)["State"]["ExitCode"] == 1
     assert "giving up" in notices(relay)
 
 
-def test_without_opendkim_mail_is_put_off_and_never_sent_unsigned(start_relay: Relays, internet: Internet) -> None:
+def test_while_the_signer_hangs_mail_is_put_off(start_relay: Relays, internet: Internet) -> None:
+    relay = start_relay()
+    relay.shell(f"kill -STOP {pids(relay)[1]}")
+    with smtplib.SMTP(relay.host, relay.port, timeout=90) as smtp:
+        with pytest.raises(smtplib.SMTPResponseException) as refused:
+            smtp.send_message(letter())
+        assert refused.value.smtp_code == 451
+    relay.shell(f"kill -CONT {pids(relay)[1]}")
+    assert internet.wait_for_message(send(relay, letter())).verdict("dkim") == "pass"
+
+
+def test_without_the_signer_mail_is_put_off_and_never_sent_unsigned(start_relay: Relays, internet: Internet) -> None:
     relay = start_relay()
     with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
         relay.get_wrapped_container().kill(signal.SIGSTOP)  # the supervisor: nothing is started again
@@ -120,13 +136,14 @@ def test_without_opendkim_mail_is_put_off_and_never_sent_unsigned(start_relay: R
         send(relay, letter())
     assert refused.value.smtp_code == 451
     relay.get_wrapped_container().kill(signal.SIGCONT)
-    wait_until(lambda: "opendkim runs again" in notices(relay))
+    wait_until(lambda: "signer runs again" in notices(relay))
     assert internet.wait_for_message(send(relay, letter())).verdict("dkim") == "pass"
 
 
 def test_without_its_key_mail_is_put_off(start_relay: Relays) -> None:
     relay = start_relay()
     relay.shell("rm /run/postroad/current/dkim/*.private")
+    relay.shell(f"kill -9 {pids(relay)[1]}")  # what it has read it keeps
     with pytest.raises(smtplib.SMTPResponseException) as refused:
         send(relay, letter())
     assert refused.value.smtp_code == 451
@@ -194,8 +211,10 @@ def test_reload_puts_a_change_in_force_and_names_it(start_relay: Relays, tmp_pat
     tmp_path.chmod(0o755)
     relay = start_relay(mounts={str(path): "/etc/postroad/config.yaml"})
     path.write_text("limits: {recipients_per_message: 2, message_size: 1MiB}\n")
-    assert relay.command("reload") == "reloaded\n"
+    changed = 'limits.message_size: "25MiB" -> "1MiB"\nlimits.recipients_per_message: 5 -> 2\n'
+    assert relay.command("reload") == f"{changed}reloaded\n"
     assert "limits.recipients_per_message: 5 -> 2" in notices(relay)
+    assert relay.command("reload") == "reloaded: nothing changed\n"
     with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
         smtp.ehlo()
         assert smtp.esmtp_features["size"] == str(2**20)
@@ -257,7 +276,7 @@ def test_reloads_that_come_during_a_reload_leave_one_of_each_daemon(
     while "reloaded (" not in notices(relay):
         relay.get_wrapped_container().kill(signal.SIGHUP)
     relay.command("reload")
-    assert sorted(daemons(relay)) == [RECORDER, RECORDER, "/usr/sbin/opendkim", "sendmail:"]
+    assert sorted(daemons(relay)) == [PYTHON, PYTHON, PYTHON, "sendmail:"]
     assert "Address already in use" not in relay.log()
     internet.publish_sender(HOSTNAME, relay.address, dkim=relay.dkim_records())
     assert internet.wait_for_message(send(relay, letter())).verdict("dkim") == "pass"
@@ -265,17 +284,16 @@ def test_reloads_that_come_during_a_reload_leave_one_of_each_daemon(
 
 def test_the_reload_command_answers_for_its_own_reload_and_not_for_one_under_way(start_relay: Relays) -> None:
     relay = start_relay(publish=False, dkim={"enabled": False})
-    supervisor, sendmail, _ = pids(relay)
+    supervisor, _, sendmail, _ = pids(relay)
     current = relay.shell("readlink /run/postroad/current")[1]
     relay.shell(f"kill -STOP {sendmail}")  # the first reload has to wait for it
     relay.shell(f"kill -HUP {supervisor}")
     wait_until(lambda: relay.shell("readlink /run/postroad/current")[1] != current)
     relay.shell("postroad reload > /tmp/said 2>&1 &")
     time.sleep(3)  # it has asked; nothing outside of it tells
-    assert relay.shell("cat /tmp/said")[1] == ""
+    assert "reloaded" not in relay.shell("cat /tmp/said")[1]
     relay.shell(f"kill -CONT {sendmail}")
-    wait_until(lambda: relay.shell("cat /tmp/said")[1], timeout=60)
-    assert relay.shell("cat /tmp/said")[1] == "reloaded\n"
+    wait_until(lambda: relay.shell("cat /tmp/said")[1].endswith("reloaded: nothing changed\n"), timeout=60)
     assert notices(relay).count("reloaded (") == 2
     assert relay.shell(HEALTHCHECK)[0] == 0
 
@@ -285,8 +303,12 @@ def test_the_reload_command_returns_when_the_configuration_is_in_force(start_rel
     relay = start_relay(mounts={str(path): "/etc/postroad/config.yaml"}, hostname=None)
     relay.command("reload")
     path.write_text("dkim: {enabled: false}\nhostname: new.sender.example\n")
-    assert relay.command("reload") == "reloaded\n"
-    assert sorted(daemons(relay)) == [RECORDER, RECORDER, "sendmail:"]
+    assert relay.command("reload").splitlines() == [
+        "dkim.enabled: true -> false",
+        'hostname: "mail.sender.example" -> "new.sender.example"',
+        "reloaded",
+    ]
+    assert sorted(daemons(relay)) == sorted([PYTHON, PYTHON, PYTHON, "sendmail:"])
     with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
         assert smtp.ehlo()[1].startswith(b"new.sender.example ")
     path.write_text("limits: {recipient_per_message: 2}\n")
@@ -329,12 +351,42 @@ def test_a_full_tmpfs_ends_nothing(start_relay: Relays, internet: Internet) -> N
     old = pids(relay)
     relay.get_wrapped_container().kill(signal.SIGHUP)
     wait_until(lambda: "No space left" in notices(relay))
+    code, said = relay.shell("exec postroad reload 2>&1")  # answered, and not after a minute of silence
+    assert code != 0
+    assert "the configuration in force stays: the container's log says why" in said
+    assert relay.shell(HEALTHCHECK) == (0, "")
     relay.shell(f"kill -9 {old[1]}")
-    wait_until(lambda: "opendkim runs again" in notices(relay))
+    wait_until(lambda: "signer runs again" in notices(relay))
     assert internet.wait_for_message(send(relay, letter())).verdict("dkim") == "pass"
     relay.get_wrapped_container().stop(timeout=20)
     assert attributes(relay)["State"]["ExitCode"] == 0
     assert "Traceback" not in relay.log()
+
+
+def test_the_limit_of_processes_is_said_in_the_log_and_in_its_health(start_relay: Relays, internet: Internet) -> None:
+    relay = start_relay(kwargs={"pids_limit": 40}, doctor={"at_start": False})
+    asked = f"http://{relay.address}:8025/readyz"
+
+    def degraded() -> str:
+        try:
+            urllib.request.urlopen(asked, timeout=10).close()
+        except urllib.error.HTTPError as error:
+            return error.read().decode()
+        return ""
+
+    with socket.socket() as client:  # it opens a little after the mail's ports
+        wait_until(lambda: client.connect_ex((relay.address, 8025)) in {0, errno.EISCONN})
+    assert degraded() == ""
+    with ExitStack() as stack:
+        for _ in range(40):
+            stack.enter_context(socket.create_connection((relay.address, 25), timeout=20))
+        answer = json.loads(wait_until(degraded, timeout=30))
+    assert answer == {"status": "degraded", "reasons": ["the limit of processes (pids) is reached: it is 40"]}
+    assert "cannot fork" in relay.log()
+    assert [line for line in relay.log().splitlines() if not line.startswith("{")] == []
+    internet.wait_for_message(send(relay, letter()))
+    wait_until(lambda: not degraded(), timeout=120)  # asked without a process more
+    assert relay.shell(HEALTHCHECK) == (0, "")
 
 
 def test_a_stop_right_after_the_start_is_not_lost(image: str) -> None:
@@ -445,7 +497,7 @@ def test_an_unusable_volume_ends_with_code_2(what: str, flag: str, reason: str, 
         ("echo nonsense", "is not a private key"),
         ("openssl genpkey -quiet -algorithm RSA -pkeyopt rsa_keygen_bits:512", "has 512 bits"),
         ("openssl genpkey -algorithm ED25519", "is not an RSA key"),
-        ("true", "is not a private key"),
+        ("true", "is empty"),
     ],
 )
 def test_an_unfit_key_ends_with_code_2_before_anything_listens(
@@ -471,3 +523,20 @@ def test_a_key_that_others_can_read_is_refused(image: str, volumes: Names) -> No
     ended = subprocess.run([*base, image], capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 2
     assert "can be read by others (mode 0644)" in ended.stderr
+
+
+def test_a_file_that_an_editor_replaced_under_its_bind_mount_is_told_of(start_relay: Relays, tmp_path: Any) -> None:
+    path = config_file(tmp_path, "log: {format: json}\n")
+    relay = start_relay(publish=False, mounts={str(path): "/etc/postroad/config.yaml"})
+    saved = tmp_path / "saved"
+    saved.write_text("limits: {recipients_per_message: 2}\n")
+    saved.chmod(0o644)
+    saved.replace(path)  # as editors save a file
+    said = relay.command("reload")
+    assert said.startswith("warning: /etc/postroad/config.yaml was replaced on the host")
+    assert said.endswith("reloaded: nothing changed\n")
+    assert "warning: /etc/postroad/config.yaml was replaced" in relay.command("check")
+    relay.get_wrapped_container().restart(timeout=15)  # what the line says to do
+    wait_until(lambda: relay.shell(HEALTHCHECK)[0] == 0, timeout=30)
+    assert '"recipients_per_message": 2' in relay.command("check", "--json")
+    assert "was replaced" not in relay.command("check")

@@ -187,7 +187,8 @@ def test_the_default_compose_file_with_port_25_published_on_all_addresses_is_no_
     assert not [event for event in map(json.loads, log.splitlines()) if event["event"] == "accepted"]
 
 
-def test_in_the_host_s_network_only_this_host_may_send(image: str) -> None:
+@pytest.mark.parametrize("networks", [["auto"], ["auto", "127.0.0.0/8"]])
+def test_in_the_host_s_network_this_host_may_send_where_loopback_is_named(networks: list[str], image: str) -> None:
     with socket.socket() as probe:
         probe.bind(("", 0))
         port = probe.getsockname()[1]
@@ -195,6 +196,7 @@ def test_in_the_host_s_network_only_this_host_may_send(image: str) -> None:
         {
             "hostname": HOSTNAME,
             "domains": ["sender.example"],
+            "clients": {"networks": networks},
             "listeners": {"smtp": port, "submission": None, "submissions": None},
         },
         image=image,
@@ -203,14 +205,16 @@ def test_in_the_host_s_network_only_this_host_may_send(image: str) -> None:
     )
     relay.ports.clear()
     with relay:
-        assert asked_here("127.0.0.1", port)[0] == 250
+        named = len(networks) > 1
+        assert asked_here("127.0.0.1", port)[0] == (250 if named else 550)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect(("192.0.2.1", 9))  # sends nothing; tells the address that this host goes out with
             own = probe.getsockname()[0]
         code, text = asked_here(own, port)
         assert code == 550
         assert b"clients.networks" in text
-        assert "relaying for this container;" in relay.log()
+        assert ("auto stands for nobody here" in relay.log()) is not named
+        assert f"relaying for postroad send{', 127.0.0.0/8' if named else ''};" in relay.log()
 
 
 def test_a_network_named_in_the_configuration_may_send_and_its_neighbours_may_not(

@@ -2,6 +2,7 @@
 
 import json
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -56,7 +57,20 @@ def test_it_holds_little_and_a_visitor_and_an_event_wake_it(relay: PostroadConta
 def test_a_reload_finds_it_at_rest(start_relay: Relays) -> None:
     relay = start_relay(publish=False)
     until(lambda: look(relay)[1] == "rest")
-    relay.command("reload")
+    with ThreadPoolExecutor(1) as pool:
+        reload = pool.submit(relay.command, "reload")
+        asked = 0
+        while asked < 20 or not reload.done():  # before, during, after: each is answered
+            assert json.loads(ask(relay, "/readyz"))["status"] == "ready"
+            asked += 1
+        reload.result()
+    pid = look(relay)[0]
+    for _ in range(3):  # awake, too
+        relay.shell(f"kill -HUP {pid}")
+        assert json.loads(ask(relay, "/readyz"))["status"] == "ready"
+    relay.shell(f"kill -HUP {pid}")  # one that nobody has visited
     until(lambda: look(relay)[1] == "rest")
+    relay.shell(f"kill -HUP {pid}")
+    assert json.loads(ask(relay, "/readyz"))["status"] == "ready"
     assert relay.shell("exec postroad stats")[0] == 0
     assert "recorder" not in [event["program"] for event in relay.events() if event["event"] == "stopped"]

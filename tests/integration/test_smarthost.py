@@ -276,10 +276,10 @@ def test_the_password_shows_nowhere(ways: Any) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "can't be read"), (b"\n", "is empty"), (b"a\nb\n", "control characters"), (b"\xff", "is not UTF-8")],
+    [(None, "is not there"), (b"\n", "is empty"), (b"a\nb\n", "control characters"), (b"\xff", "is not UTF-8")],
 )
 def test_an_unusable_password_stops_the_start(content: bytes | None, message: str, start: Any, safe: Path) -> None:
     if content is not None:
         (safe / "broken").write_bytes(content)
-    with pytest.raises(RuntimeError, match=f"the password for {WATCH}, /secrets/broken, .*{message}"):
+    with pytest.raises(RuntimeError, match=f"At 'delivery.smarthost.password_file': /secrets/broken .*{message}"):
         start(smarthost={"host": WATCH, "username": "app", "password_file": "/secrets/broken"})

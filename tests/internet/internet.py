@@ -158,18 +158,19 @@ class Internet:
         host.start()
         return host
 
-    def add_mx(self, domain: str, *others: str, tls: bool = True, certificate: str = "good") -> Mx:
+    def add_mx(self, domain: str, *others: str, tls: bool = True, certificate: str = "good", dmarc: bool = False) -> Mx:
         """Start and publish ``mx.DOMAIN``, which takes the mail of these domains.
 
         Args:
             domain: the domain; others: more of them.
             tls: offer STARTTLS.
             certificate: good, expired, self-signed, wrong-name or wildcard.
+            dmarc: record DMARC's verdict besides those of DKIM and SPF.
         """
         mx = f"mx.{domain}"
         domains = [domain, *others]
         environment = {"MX_HOSTNAME": mx, "MX_DOMAINS": " ".join(domains), "MX_TLS": "may" if tls else "none"}
-        environment["MX_CERTIFICATE"] = certificate
+        environment |= {"MX_CERTIFICATE": certificate, "MX_DMARC": "yes" if dmarc else ""}
         host = self._add_host(Mx, DNS_SERVER=self.dns.address, **environment)
         self.add_zone(*domains)
         self.publish_host(mx, *host.addresses)

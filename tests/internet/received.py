@@ -54,7 +54,7 @@ class ReceivedMessage:
         return _search(r"\(using (\S+) ", self._field("Received"))
 
     def verdict(self, method: str) -> str:
-        """The MX's own result for dkim or spf: pass, fail, none ... (RFC 8601); of several the first.
+        """The MX's own result for dkim, spf or dmarc: pass, fail, none ... (RFC 8601); of several the first.
 
         Empty when the MX did not check.
         """

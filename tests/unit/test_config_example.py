@@ -52,7 +52,8 @@ def test_the_reference_has_every_key_and_variable() -> None:
 
 GOOD = [
     yaml.safe_load(example()),
-    {"hostname": "a.b", "domains": [{"name": "b.c", "subdomains": True, "dkim": {"key_file": "/x"}}, "*"]},
+    {"hostname": "a.b", "domains": [{"name": "b.c", "subdomains": True, "dkim": {"key_file": "/x"}}]},
+    {"hostname": "a.b", "domains": ["b.c", "*"], "dkim": {"enabled": False}},
     {"hostname": "a.b", "domains": ["b.c"], "delivery": {"queue": {"warn_after": None, "retry": 60}}},
     {"hostname": "a.b", "domains": ["b.c"], "sendmail": {"defines": {"confMAX_HOP": 30}, "features": ["redirect"]}},
     {"hostname": "a.b", "domains": ["b.c"], "limits": {"message_size": 1000}, "clients": {"networks": ["auto"]}},

@@ -92,7 +92,7 @@ def test_a_file_that_is_named_must_be_there(tmp_path: Path) -> None:
         ({"POSTROAD_SENDMAIL__DEFINES": '{"confMAX_HOP": 9}'}, ("sendmail", "defines"), {"confMAX_HOP": "9"}),
         ({"POSTROAD_SENDMAIL__LOCAL_CONFIG": "C{x}a\n"}, ("sendmail", "local_config"), "C{x}a\n"),
         (
-            {"POSTROAD_DOMAINS": "*"},
+            {"POSTROAD_DOMAINS": "*", "POSTROAD_DKIM__ENABLED": "false"},
             ("domains",),
             [{"name": "*", "subdomains": False, "dkim": {"selector": None, "key_file": None}}],
         ),
@@ -123,15 +123,40 @@ def test_mappings_are_merged_and_lists_replaced(given_file: Load) -> None:
 
 
 def test_names_that_are_not_keys(given_file: Load) -> None:
-    kubernetes = {
-        "POSTROAD_SERVICE_HOST": "10.0.0.1",
-        "POSTROAD_SERVICE_PORT": "25",
-        "POSTROAD_SERVICE_PORT_SMTP": "25",
-        "POSTROAD_PORT": "tcp://10.0.0.1:25",
-        "POSTROAD_PORT_25_TCP": "tcp://10.0.0.1:25",
-        "POSTROAD_PORT_25_TCP_ADDR": "10.0.0.1",
+    assert given_file(POSTROAD_FQDN="x", POSTROAD_LOG_SOCKET="/x", POSTROADS="x") == given_file()
+
+
+@pytest.mark.parametrize("service", ["POSTROAD", "POSTROAD_METRICS", "POSTROAD_SMTP_2"])
+def test_service_links_of_kubernetes_are_no_settings(given_file: Load, service: str) -> None:
+    """As kubelet names them (pkg/kubelet/envvars), for each service of the namespace."""
+    links = {
+        f"{service}_SERVICE_HOST": "10.0.0.1",
+        f"{service}_SERVICE_PORT": "25",
+        f"{service}_SERVICE_PORT_SMTP": "25",
+        f"{service}_SERVICE_PORT_SMTP_TLS": "465",
+        f"{service}_PORT": "tcp://10.0.0.1:25",
+        f"{service}_PORT_25_TCP": "tcp://10.0.0.1:25",
+        f"{service}_PORT_25_TCP_PROTO": "tcp",
+        f"{service}_PORT_25_TCP_PORT": "25",
+        f"{service}_PORT_25_TCP_ADDR": "10.0.0.1",
+        f"{service}_PORT_53_UDP": "udp://[fd00::1]:53",
     }
-    assert given_file(POSTROAD_FQDN="x", POSTROAD_LOG_SOCKET="/x", POSTROADS="x", **kubernetes) == given_file()
+    assert given_file(**links) == given_file()
+
+
+def test_what_only_looks_like_a_service_link_is_a_setting_or_an_error(given_file: Load) -> None:
+    smarthost = {"POSTROAD_DELIVERY__SMARTHOST__HOST": "smtp.example.net"}
+    way = given_file(POSTROAD_DELIVERY__SMARTHOST__PORT="2525", **smarthost).delivery.smarthost
+    assert way is not None
+    assert way.port == 2525
+    for name, value in (
+        ("POSTROAD_SMARTHOST_PORT", "587"),
+        ("POSTROAD_PORT", "25"),
+        ("POSTROAD_DELIVERY__SMARTHOSTS__PORT", "tcp://10.0.0.1:25"),
+        ("POSTROAD_DELIVERY__SMARTHOSTS__SERVICE_HOST", "10.0.0.1"),
+    ):
+        with pytest.raises(ConfigError, match=f"At '{name}': unknown variable"):
+            given_file(**{name: value})
 
 
 def test_a_secret_that_is_no_key_is_left_alone(given_file: Load) -> None:

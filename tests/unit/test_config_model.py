@@ -24,6 +24,7 @@ FULL: dict[str, Any] = {
         "*",
     ],
     "clients": {"networks": ["auto", "10.0.0.0/8", "fd00::1"], "trust_gateway": True},
+    "dkim": {"enabled": False},
     "delivery": {"queue": {"retry": "90s", "warn_after": None}},
     "sendmail": {
         "defines": {"confMAX_HOP": 30, "confDONT_EXPAND_CNAMES": True},

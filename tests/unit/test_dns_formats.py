@@ -1,6 +1,8 @@
 """Records as text, at their edges; what reads them for real is in tests/integration."""
 
 import json
+import pickle
+from dataclasses import asdict
 from typing import Any
 
 import dns.rdata
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from postroad.dns.formats import bind, cloudflare, record_sets, route53, strings, terraform, zone_line
 from postroad.dns.records import Record
+from postroad.dns.resolver import Text
 from postroad.dns.survey import Planned, State
 
 
@@ -58,6 +61,42 @@ def test_strings_of_255(length: int) -> None:
     assert b"".join(parts) == b"x" * length
     assert all(len(part) <= 255 for part in parts)
     assert len(parts) == max(1, -(-length // 255))
+
+
+OTHERS = [Text([b"a\xffb", b"", b'"c\\']), Text([b"a\xfeb", b"", b'"c\\']), Text([b"\xc3\xa4"])]
+
+
+def test_what_is_somebody_else_s_is_written_back_octet_by_octet() -> None:
+    """Octets above 127 and the strings' boundaries: two of these look the same as text."""
+    record = planned("v=spf1 -all", state=State.CHANGE, beside=tuple(OTHERS))
+    (change,) = json.loads(route53([record]))["Changes"]
+    assert [each["Value"] for each in change["ResourceRecordSet"]["ResourceRecords"]] == [
+        '"v=spf1 -all"', r'"a\377b" "" "\"c\\"', r'"a\376b" "" "\"c\\"', r'"\303\244"',
+    ]  # fmt: skip
+    # Terraform reads escapes of its own, and the provider adds the outer quotes
+    lines = terraform([record]).splitlines()
+    assert [line.strip() for line in lines[lines.index("  records = [") + 1 : lines.index("  ]")]] == [
+        '"v=spf1 -all",', r'"a\\377b\"\"\"\"\\\"c\\\\",', r'"a\\376b\"\"\"\"\\\"c\\\\",', r'"\\303\\244",',
+    ]  # fmt: skip
+
+
+@given(st.lists(st.binary(max_size=255), min_size=1, max_size=4))
+def test_any_strings_survive_a_zone_file(parts: list[bytes]) -> None:
+    data = dns.rdata.from_text("IN", "TXT", zone_line(planned(Text(parts)).record).split(" IN TXT ")[1])
+    assert list(data.strings) == parts  # type: ignore[attr-defined]
+
+
+def test_a_text_can_be_copied_with_its_strings() -> None:
+    record = planned(OTHERS[0]).record
+    (value,) = [value for name, value in asdict(record).items() if name == "value"]
+    assert (value, value.strings) == (OTHERS[0], OTHERS[0].strings)
+    assert pickle.loads(pickle.dumps(OTHERS[0])).strings == OTHERS[0].strings
+
+
+def test_a_record_of_ours_that_is_there_is_set_once() -> None:
+    key = "v=other " + "x" * 300
+    members = [planned("v=spf1 -all", beside=(Text([key[:10].encode(), key[10:].encode()]),)), planned(key)]
+    assert [each.values for each in record_sets(members)] == [("v=spf1 -all", key)]
 
 
 def test_what_is_beside_stays_and_what_is_replaced_goes() -> None:

@@ -37,7 +37,9 @@ def test_a_host_that_is_a_sender_domain_has_one_spf_record() -> None:
 
 
 def test_any_domain_has_no_records_of_its_own() -> None:
-    names = {record.name for record in expected(config(domains=["*"]), Facts(("203.0.113.10",)))}
+    names = {
+        record.name for record in expected(config(domains=["*"], dkim={"enabled": False}), Facts(("203.0.113.10",)))
+    }
     assert names == {"mail.example.com", "10.113.0.203.in-addr.arpa"}
 
 
@@ -72,6 +74,35 @@ def test_a_dmarc_record_above_is_enough() -> None:
     assert values(found, Facts((), existing=other), "_dmarc.shop.example.com") != []
 
 
+def test_a_dmarc_record_between_a_domain_and_its_organization_s_is_not_found_by_all() -> None:
+    found = config(domains=["a.b.example.com"])
+    between = there("_dmarc.b.example.com", "TXT", "v=DMARC1; p=reject")
+    assert values(found, Facts((), existing=between), "_dmarc.a.b.example.com") != []
+    above = there("_dmarc.example.com", "TXT", "v=DMARC1; p=reject")
+    assert values(found, Facts((), existing=above), "_dmarc.a.b.example.com") == []
+    found = config(domains=["shop.example.co.uk"])
+    above = there("_dmarc.co.uk", "TXT", "v=DMARC1; p=reject")
+    assert values(found, Facts((), existing=above), "_dmarc.shop.example.co.uk") != []
+
+
+@pytest.mark.parametrize(
+    ("there_is", "published"),
+    [
+        ("v=dmarc1; p=reject; rua=mailto:a@x.example", "v=DMARC1; p=reject; rua=mailto:a@x.example"),
+        ("v=DMARC12;p=reject", "v=DMARC1; p=reject"),
+        ("v=dmarc1; p=deny", "v=DMARC1; p=none; rua=mailto:postmaster@example.com"),
+    ],
+)
+def test_a_record_that_is_meant_for_a_policy_is_mended(there_is: str, published: str) -> None:
+    facts = Facts((), existing=there("_dmarc.example.com", "TXT", there_is))
+    assert values(config(), facts, "_dmarc.example.com") == [published]
+
+
+def test_a_record_that_is_meant_for_spf_is_merged() -> None:
+    facts = Facts(("203.0.113.10",), existing=there("example.com", "TXT", "v=spf1; include:x.example -all"))
+    assert values(config(), facts, "example.com") == ["v=spf1 ip4:203.0.113.10 include:x.example -all"]
+
+
 def test_an_address_that_passes_already_is_not_added() -> None:
     existing = there("example.com", "TXT", "v=spf1 include:x.example -all")
     facts = Facts(
@@ -104,6 +135,10 @@ def test_all_that_is_chosen_by_is_asked() -> None:
         ("v=DMARC1;p=none", "v=DMARC1", True),
         ("v=DMARC1 ; p=none", "v=DMARC1", True),
         ("v=DMARC12; p=none", "v=DMARC1", False),
+        ("v=dmarc1; p=none", "v=DMARC1", False),
+        ("V=DMARC1; p=none", "v=DMARC1", False),
+        ("v=TLSRPTv1; rua=mailto:a@x.example", "v=TLSRPTv1", True),
+        ("v=tlsrptv1; rua=mailto:a@x.example", "v=TLSRPTv1", False),
         (" v=spf1", "v=spf1", False),
     ],
 )

@@ -1,12 +1,14 @@
 """What a reply means; the lookups themselves are tested against a real server, in tests/integration."""
 
+import time
 from pathlib import Path
+from unittest import mock
 
 import dns.flags
 import dns.message
 import pytest
 
-from postroad.dns.resolver import Answer, Resolver, Status, _read, servers
+from postroad.dns.resolver import GIVE_UP, Answer, Resolver, Status, _read, servers
 
 HEAD = "id 1\nopcode QUERY\nrcode {code}\nflags QR RD RA{flags}\n;QUESTION\nwww.example. IN A\n"
 
@@ -69,3 +71,34 @@ def test_after_the_deadline_nothing_is_asked() -> None:
     answer = Resolver(["127.0.0.1"], deadline=0).query("example.com", "A")
     assert (answer.status, answer.unknown) == (Status.TIMEOUT, True)
     assert Resolver(["127.0.0.1"]).look_up([]) == []
+
+
+def test_a_dead_dns_is_not_asked_for_ever() -> None:
+    resolver = Resolver(["192.0.2.53"], timeout=0.05)
+    asked = []
+
+    def ask(server: str, name: str, rtype: str, **_: object) -> Answer:
+        asked.append(name)
+        time.sleep(0.03)
+        return Answer(name, rtype, Status.TIMEOUT)
+
+    with mock.patch("postroad.dns.resolver.ask", ask):
+        for number in range(20):
+            assert resolver.query(f"n{number}.example", "A").status is Status.TIMEOUT
+    assert {*asked} == {f"n{number}.example" for number in range(GIVE_UP)}
+    assert "no resolver has answered anything" in resolver.query("n9.example", "A").detail
+
+
+def test_one_that_answers_is_asked_on() -> None:
+    resolver = Resolver(["192.0.2.53"], timeout=0.05)
+    silent = {f"n{number}.example" for number in range(10)}
+
+    def ask(server: str, name: str, rtype: str, **_: object) -> Answer:
+        time.sleep(0.03)
+        return Answer(name, rtype, Status.TIMEOUT if name in silent else Status.NXDOMAIN)
+
+    with mock.patch("postroad.dns.resolver.ask", ask):
+        assert resolver.query("there.example", "A").missing
+        for name in sorted(silent):
+            resolver.query(name, "A")
+        assert resolver.query("also.example", "A").missing

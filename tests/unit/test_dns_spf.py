@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postroad.dns.macros import MacroError, Who, expand
-from postroad.dns.spf import covered, is_spf, merge, parse
+from postroad.dns.spf import covered, is_spf, merge
+from postroad.dns.spf_grammar import parse
 
 V4 = Who(ipaddress.ip_address("192.0.2.3"), "strong-bad@email.example.com", "mail.example.com")
 V6 = Who(ipaddress.ip_address("2001:db8::cb01"), "strong-bad@email.example.com", "mail.example.com")

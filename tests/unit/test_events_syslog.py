@@ -18,7 +18,7 @@ def test_parse_datagram() -> None:
     assert parse_datagram(b"<22>sendmail[12]: 6AO: to=<a@x>", 1.5) == LogLine(
         1.5, 2, 6, "sendmail", 12, "6AO: to=<a@x>"
     )
-    assert parse_datagram(b"<17>opendkim: x", 1.5) == LogLine(1.5, 2, 1, "opendkim", None, "x")
+    assert parse_datagram(b"<17>signer: x", 1.5) == LogLine(1.5, 2, 1, "signer", None, "x")
     assert parse_datagram(b"<22>sendmail[12]: ", 1.5).text == ""
     assert parse_datagram("<22>a[1]: b\nc\0é".encode(), 1.5).text == "b\nc\0é"
     assert parse_datagram(b"<22>a[1]: \xe9", 1.5).text == "\\xe9"
@@ -80,7 +80,7 @@ def test_read_drains_what_is_there(log: LogSocket, path: Path) -> None:
 
 
 def test_read_takes_a_long_line_whole(log: LogSocket, path: Path) -> None:
-    send(path, b"<22>opendkim[1]: " + b"x" * 65000)
+    send(path, b"<22>signer[1]: " + b"x" * 65000)
     assert len(log.read()[0].text) == 65000
 
 

@@ -10,6 +10,7 @@ from alembic.config import Config
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import OperationalError
 
+from postroad import system
 from postroad.feedback import suppression
 from postroad.feedback.suppression import Entry
 from postroad.journal.reader import Batch, Position
@@ -93,6 +94,46 @@ def test_what_is_too_long_ago_does_not_count(engine: Engine) -> None:
 )
 def test_what_speaks_of_us_or_the_way_never_counts(engine: Engine, reply: str) -> None:
     assert not any(fail(engine, f"q{i}", reply) for i in range(10))
+
+
+def test_a_bounce_is_one_entry() -> None:
+    rows = [
+        {
+            "recipient": f"u{i}@rcpt.example", "recipient_domain": "rcpt.example", "sender_domain": "one.example",
+            "reason": "userunknown", "time": 1.0 * i, "detail": f"said {i}",
+        }
+        for i in range(3)
+    ]  # fmt: skip
+    found = suppression.of_bounces(rows, SETTINGS)
+    assert [(entry.recipient, entry.detail) for entry in found] == [
+        (f"u{i}@rcpt.example", f"said {i}") for i in range(3)
+    ]
+
+
+@pytest.mark.parametrize(("never", "kept"), [("rcpt.example", 0), ("ample", 1), ("example", 1), ("u@rcpt.example", 0)])
+def test_a_domain_that_is_never_suppressed(engine: Engine, never: str, kept: int) -> None:
+    fail(engine, "q1", GONE, never=[never])
+    assert len(listed(engine)) == kept
+
+
+def test_an_entry_that_has_expired_leaves_the_map(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[dict[bytes, bytes]] = []
+    monkeypatch.setattr(suppression, "SUPPRESSED", tmp_path / "suppressed")
+    monkeypatch.setattr(system, "write_database", lambda _path, records: written.append(records))
+    now = time.time()
+    with engine.begin() as connection:
+        suppression.add(
+            connection,
+            [
+                Entry("gone@x.example", "userunknown", now - 10, now - 1, None),
+                Entry("dead@x.example", "userunknown", now - 10, now + 99, None),
+                Entry("one@x.example", "manual", now, None, None, "one.example"),
+            ],
+        )
+    assert suppression.publish(engine) == 2
+    assert written == [{b"dead@x.example": b"userunknown", b"one@x.example/one.example": b"manual"}]
 
 
 def test_off_is_off_and_never_is_never(engine: Engine) -> None:

@@ -1,5 +1,6 @@
 """No value reaches m4, or a table that is read line by line, as anything but a value."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -39,11 +40,21 @@ PLAIN = [
 RULE = "$#mx $@ $2"
 
 
+def shape(value: object) -> object:
+    """What JSON is made of, without its texts."""
+    if isinstance(value, dict):
+        return {key: shape(inner) for key, inner in value.items()}
+    return [shape(inner) for inner in value] if isinstance(value, list) else type(value)
+
+
 def same_shape(rendered: dict[str, str], names: set[str]) -> None:
     """The files are those of a plain configuration, line for line, but for words that the configuration let through."""
     plain_files = PLAIN[RULE not in rendered["sendmail.mc"]]
     assert rendered.keys() == plain_files.keys()
     for path, expected in plain_files.items():
+        if path == "signer.json":
+            assert shape(json.loads(rendered[path])) == shape(json.loads(expected))
+            continue
         lines = rendered[path].split("\n")
         assert len(lines) == len(expected.split("\n")), path
         for line, plain in zip(lines, expected.split("\n"), strict=True):

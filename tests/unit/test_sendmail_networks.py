@@ -1,6 +1,7 @@
 """Networks as access-map keys, and what a container's routing tables say."""
 
 import ipaddress
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
@@ -11,8 +12,35 @@ from hypothesis import strategies as st
 from postroad.config.model import Config
 from postroad.config.networks import access_entries
 from postroad.errors import InstallError
+from postroad.runtime.attached import Tables
+from postroad.sendmail import networks as render
 from postroad.sendmail.files import files
-from postroad.sendmail.networks import Network, Surroundings, access_key, access_keys, surroundings, trusted
+from postroad.sendmail.networks import Address, Network, Surroundings, access_key, access_keys, trusted
+
+
+def surroundings(
+    route: str,
+    ipv6_route: str = "",
+    mtu: Mapping[str, int] | None = None,
+    *,
+    own: Iterable[str] = (),
+    taps: Iterable[str] = (),
+    answers: Mapping[tuple[str, str], str] | None = None,
+) -> Surroundings:
+    """As ``networks.surroundings``, with the link-layer address of each (interface, address) that answers."""
+    fours = [f"|-- {address}\n   /32 host LOCAL\n" for address in own if ":" not in address]
+    sixes = [f"{ip_address(address).packed.hex()} 02 40 00 80 eth0\n" for address in own if ":" in address]
+    links = {"172.20.0.1": "host", "192.168.0.1": "host"} if answers is None else None
+
+    def neighbours(interface: str, addresses: Iterable[Address]) -> dict[Address, str]:
+        found = {
+            each: (links or {}).get(str(each)) or (answers or {}).get((interface, str(each))) for each in addresses
+        }
+        return {each: link for each, link in found.items() if link}
+
+    tables = Tables(route, ipv6_route, "".join(fours), "".join(sixes), dict(mtu or {}), frozenset(taps))
+    return render.surroundings(tables, neighbours)
+
 
 ROUTE = """\
 Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
@@ -85,7 +113,7 @@ def test_known_networks(network: str, count: int, first: str) -> None:
 def test_subnets_and_gateways_are_read_from_the_routing_tables() -> None:
     around = surroundings(ROUTE, IPV6_ROUTE)
     assert around.subnets == (ip_network("172.20.0.0/16"), ip_network("192.168.0.0/24"), ip_network("fd00:1::/64"))
-    # the second network has no route through its gateway: its first address is taken for one
+    # no route leads through the second network's gateway: the host, which has the first one's, answers there as well
     assert set(around.gateways) == {ip_address("172.20.0.1"), ip_address("192.168.0.1"), ip_address("fd00:1::1")}
     assert around.has_ipv6
 
@@ -143,14 +171,115 @@ def test_an_internal_network_beside_another_is_granted() -> None:
     assert ip_network("192.168.0.0/24") in trusted(["auto"], around)
 
 
+TWO = routes(
+    "eth0 00000000 010014AC 0003 00000000",
+    "eth0 000014AC 00000000 0001 0000FFFF",
+    "eth1 0000A8C0 00000000 0001 00FFFFFF",
+)
+
+
+@pytest.mark.parametrize(
+    ("answers", "router"),
+    [
+        # the host answers on this bridge for its address on the other one, too
+        ({"172.20.0.1": "host", "192.168.0.1": "host"}, "192.168.0.1"),
+        ({"172.20.0.1": "host", "192.168.0.254": "host", "192.168.0.1": "app"}, "192.168.0.254"),
+        # its address here is neither the first nor the last
+        ({"172.20.0.1": "host"}, None),
+        ({"172.20.0.1": "host", "192.168.0.1": "app", "192.168.0.254": "another"}, None),
+        # nobody here is known to be the host
+        ({"192.168.0.1": "host"}, None),
+        ({}, None),
+    ],
+)
+def test_a_second_network_is_granted_where_its_router_is_known(answers: dict[str, str], router: str | None) -> None:
+    around = surroundings(TWO, own=["192.168.0.9"], answers={("eth1", each): link for each, link in answers.items()})
+    granted = ip_network("192.168.0.0/24") in trusted(["auto"], around)
+    assert granted is (router is not None)
+    assert (router is None) or ip_address(router) in around.gateways
+    assert around.unrouted == (() if granted else (ip_network("192.168.0.0/24"),))
+    told = warned(around)
+    assert granted or (len(told) == 1 and "192.168.0.0/24, whose router is unknown" in told[0])
+
+
+def test_the_first_address_is_a_neighbour_where_a_route_names_another_router() -> None:
+    """Docker gives it to the first container of a network that was made with another --gateway."""
+    around = surroundings(routes("eth0 00000000 FE0014AC 0003 00000000", "eth0 000014AC 00000000 0001 00FFFFFF"))
+    assert around.gateways == (ip_address("172.20.0.254"),)
+    assert trusted(["auto"], around) == (ip_network("172.20.0.0/24"),)
+
+
+def test_our_own_address_is_no_router() -> None:
+    answers = {("eth1", "172.20.0.1"): "host", ("eth1", "192.168.0.1"): "host"}
+    around = surroundings(TWO, own=["192.168.0.1"], answers=answers)
+    assert around.unrouted == (ip_network("192.168.0.0/24"),)
+
+
+def test_a_network_that_leads_nowhere_has_the_router_that_answers() -> None:
+    alone = routes("eth1 0000A8C0 00000000 0001 00FFFFFF")
+    assert surroundings(alone, answers={("eth1", "192.168.0.1"): "x"}).subnets == (ip_network("192.168.0.0/24"),)
+    assert surroundings(alone, answers={}).subnets == ()
+
+
+def test_own_addresses_are_no_neighbours() -> None:
+    """Podman's rootlessport shows clients from anywhere under one of them."""
+    around = surroundings(ROUTE, IPV6_ROUTE, own=["127.0.0.1", "172.20.0.9", "::1", "fd00:1::9"])
+    assert around.own == (ip_address("172.20.0.9"), ip_address("fd00:1::9"))
+    lines = access({"networks": ["auto"]}, around)
+    assert {"Connect:172.20.0.9\tOK", "Connect:IPv6:fd00:1:0:0:0:0:0:9\tOK", "Connect:172.20\tRELAY"} <= {*lines}
+    assert not any("Connect:127" in line for line in lines)
+    lines = access({"networks": ["auto", "127.0.0.0/8", "::1"], "trust_gateway": True}, around)
+    assert {"Connect:127\tRELAY", "Connect:IPv6:0:0:0:0:0:0:0:1\tRELAY"} <= {*lines}
+    assert not any(line.endswith("OK") for line in lines)
+
+
+TAP = routes("tap0 00000000 0202000A 0003 00000000", "tap0 0002000A 00000000 0001 00FFFFFF")
+
+
+def test_behind_a_tap_nobody_is_a_neighbour() -> None:
+    """slirp4netns keeps the addresses of clients, of which some may be in its own range; pasta copies the host's subnet."""
+    around = surroundings(TAP, own=["10.0.2.100"], taps=["tap0"])
+    assert (around.subnets, around.taps) == ((), (ip_network("10.0.2.0/24"),))
+    assert trusted(["auto"], around) == ()
+    assert access({}, around) == ["Connect:10.0.2.2\tOK", "Connect:10.0.2.100\tOK"]
+    # on demand, those whom port forwarding shows, and no others of that range
+    assert access({"trust_gateway": True}, around) == [
+        "Connect:10.0.2.2\tRELAY",
+        "Connect:10.0.2.100\tRELAY",
+    ]
+    (told,) = warned(around)
+    assert "rootless engine" in told
+
+
+def warned(around: Surroundings, *, kubernetes: bool = False, **clients: object) -> list[str]:
+    values = {"hostname": "mail.example.com", "domains": ["example.com"], "clients": clients}
+    return render.warnings(Config.model_validate(values), around, kubernetes=kubernetes)
+
+
+def test_where_auto_trusts_nobody_or_a_part_it_is_told() -> None:
+    pod = surroundings(routes("eth0 00000000 010101A9 0003 00000000", "eth0 010101A9 00000000 0005 FFFFFFFF"))
+    node = surroundings(routes("eth0 00000000 0102F40A 0003 00000000", "eth0 0002F40A 00000000 0001 00FFFFFF"))
+    (told,) = warned(pod, kubernetes=True)
+    assert "stands for no pod here" in told
+    assert "10.244.0.0/16" in told
+    (told,) = warned(node, kubernetes=True)
+    assert "10.244.2.0/24, the pods of this node alone" in told
+    assert warned(node) == []
+    (told,) = warned(Surroundings())
+    assert "stands for nobody here" in told
+    assert "127.0.0.0/8" in told
+    for networks in ([], ["10.244.0.0/16"], ["auto", "10.244.0.0/16"]):
+        assert warned(pod, kubernetes=True, networks=networks) == []
+
+
 def test_auto_refuses_a_subnet_of_too_many_entries() -> None:
     with pytest.raises(InstallError, match="16384 entries"):
         trusted(["auto"], Surroundings(subnets=(ip_network("fd00::/50"),)))
 
 
-def access(clients: dict[str, object]) -> list[str]:
+def access(clients: dict[str, object], around: Surroundings | None = None) -> list[str]:
     config = Config.model_validate({"hostname": "mail.example.com", "domains": ["example.com"], "clients": clients})
-    around = surroundings(ROUTE, "")
+    around = around or surroundings(ROUTE, "")
     rendered = {file.path: file.text for file in files(config, [], around, base=Path("/x"))}
     return [line for line in rendered["access"].splitlines() if not line.startswith("#")]
 

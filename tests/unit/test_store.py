@@ -8,10 +8,11 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, func, select, text
+from sqlalchemy.exc import IntegrityError
 
 from postroad.feedback import suppression
 from postroad.journal.reader import Batch, Position, read
-from postroad.recorder import writer
+from postroad.recorder import aside, writer
 from postroad.store import database, queries
 from postroad.store.schema import COUNTERS, EVENTS, METADATA, SUPPRESSIONS
 
@@ -123,6 +124,64 @@ def test_a_segment_that_was_cut_short_is_a_gap_once(engine: Engine, tmp_path: Pa
     assert len(batch.events) == 1
 
 
+BAD = [
+    b"torn",
+    b"[" * 100_000,
+    b"\0" * 4096,
+    b'{"event": "gap", "since": "once"}',
+    b'{"event": "notice", "time": "never"}',
+    b'{"event": "bounced", "queue_id": ["q"], "reply": 5}',
+    b'{"event": "delivered", "queue_id": {"a": 1}}',
+    b'{"event": "stopped", "program": ["recorder"]}',
+    b'{"event": "delivered", "delay": 1%s}' % (b"0" * 30),
+]
+
+
+@pytest.mark.parametrize("line", BAD, ids=range(len(BAD)))
+def test_a_line_that_can_t_be_kept_is_set_aside_and_counted(engine: Engine, tmp_path: Path, line: bytes) -> None:
+    good = [json.dumps(event).encode() for event in story("q1", "accepted", "deferred", "delivered")]
+    (tmp_path / "journal-1.jsonl").write_bytes(b"\n".join([*good[:2], line, good[2]]) + b"\n")
+    position, set_aside = Position(), 0
+    for batch in read(tmp_path, position, 1000):
+        result = aside.write(engine, tmp_path, position, batch, SETTINGS)
+        position, set_aside = batch.position, set_aside + result.aside
+    assert set_aside == 1
+    assert [event["event"] for event in queries.trace(engine, "q1", 10)[0].events] == [
+        "accepted",
+        "deferred",
+        "delivered",
+    ]
+    assert [gap.lost for gap in queries.gaps(engine, 0)] == [1]
+    (kept,) = (tmp_path / aside.FILE).read_bytes().splitlines()
+    assert kept == line or json.loads(kept) == json.loads(line)
+    with engine.connect() as connection:
+        assert list(read(tmp_path, writer.position(connection), 1000)) == []
+        grown = {row.name: row.value for row in connection.execute(select(COUNTERS)) if not row.labels}
+    assert (grown["accepted"], grown["events_lost"], grown["event_gaps"]) == (1, 1, 1)
+
+
+def test_a_store_that_takes_nothing_loses_nothing(engine: Engine, tmp_path: Path) -> None:
+    events = [*story("q1", "accepted"), {"event": "notice", "time": "never"}]
+    (tmp_path / "journal-1.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    (batch,) = read(tmp_path, Position(), 1000)
+    with engine.begin() as connection:  # as where a right is missing: the events are not at fault
+        connection.execute(text("CREATE TRIGGER no BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'no right'); END"))
+    with pytest.raises(IntegrityError, match="no right"):
+        aside.write(engine, tmp_path, Position(), batch, SETTINGS)
+    with engine.begin() as connection:
+        assert writer.position(connection) == Position()
+        connection.execute(text("DROP TRIGGER no"))
+    assert aside.write(engine, tmp_path, Position(), batch, SETTINGS).aside == 1
+    assert number(engine) == 2
+
+
+def test_what_is_set_aside_has_its_bound(tmp_path: Path) -> None:
+    for _ in range(3):
+        aside.keep(tmp_path, [b"x" * (aside.MOST // 2)] * 2)
+    assert (tmp_path / aside.FILE).stat().st_size < aside.MOST
+    aside.keep(tmp_path / "nowhere", [b"x"])
+
+
 def test_what_is_too_old_and_too_much_goes(engine: Engine) -> None:
     now = time.time()
     old, new = ({"event": "notice", "time": stamp, "message": "x" * 1000} for stamp in ("2020-01-01T00:00:00Z", None))
@@ -132,6 +191,53 @@ def test_what_is_too_old_and_too_much_goes(engine: Engine) -> None:
     assert writer.forget(engine, 3600, 2**20) > 1500
     assert 0 < number(engine) < 1500
     assert now
+
+
+def test_what_other_tables_hold_costs_no_event(engine: Engine) -> None:
+    put(engine, story("q1", "accepted", "delivered"))
+    entries = [suppression.Entry(f"u{i}@x.example", "manual", 1.0, None, "x" * 200) for i in range(9000)]
+    with database.writing(engine) as connection:
+        suppression.add(connection, entries)
+    assert writer.forget(engine, 1e10, 2**20) == 0
+    assert number(engine) == 2
+
+
+def test_the_size_is_what_the_events_take(engine: Engine) -> None:
+    put(engine, [{"event": "notice", "message": "x" * 1000}] * 3000)
+    with engine.connect() as connection:
+        assert 3.0e6 < database.size(connection) < 4.5e6
+    writer.forget(engine, 1e10, 2**20)
+    with engine.connect() as connection:
+        assert database.size(connection) <= 2**20
+    assert number(engine) > 600  # no more than had to
+
+
+def test_sqlite_is_opened_for_readers_beside_a_writer(engine: Engine) -> None:
+    with engine.connect() as connection:
+        said = [connection.execute(text(f"PRAGMA {name}")).scalar() for name in ("journal_mode", "synchronous")]
+    assert said == ["wal", 1]
+
+
+@pytest.mark.parametrize("what", ["app@sender.example", "App@Sender.example"])
+def test_a_sender_s_story_goes_on_after_a_bounce_to_it(engine: Engine, what: str) -> None:
+    put(engine, [*story("q1", "accepted", "bounced"), *story("q2", "accepted", "delivered")])
+    bounce = {"event": "delivered", "time": "2026-11-24T10:01:00Z", "queue_id": "q3", "sender": ""}
+    put(engine, [bounce | {"recipient": "App@Sender.example"}])
+    put(engine, [*story("q4", "accepted", "delivered", sender="other@sender.example", recipient="App@sender.example")])
+    found = [(each.queue_id, each.recipient) for each in queries.trace(engine, what, 10)]
+    assert found == [
+        ("q1", "U@rcpt.example"), ("q2", "U@rcpt.example"), ("q3", "App@Sender.example"), ("q4", "App@sender.example"),
+    ]  # fmt: skip
+
+
+def test_of_a_message_to_many_an_address_that_did_not_send_it_shows_its_own(engine: Engine) -> None:
+    put(engine, [*story("q1", "accepted", "delivered"), *story("q1", "bounced", recipient="app@sender.example")])
+    put(engine, [*story("q2", "delivered"), *story("q2", "delivered", recipient="other@rcpt.example")])
+    assert [each.recipient for each in queries.trace(engine, "app@sender.example", 10)] == [
+        "U@rcpt.example", "app@sender.example", "U@rcpt.example", "other@rcpt.example",
+    ]  # fmt: skip
+    found = [(each.queue_id, each.recipient) for each in queries.trace(engine, "other@rcpt.example", 10)]
+    assert found == [("q2", "other@rcpt.example")]
 
 
 def test_counts_and_the_rate_of_bounces(engine: Engine) -> None:

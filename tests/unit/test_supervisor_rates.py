@@ -51,7 +51,7 @@ def test_a_senseless_key_gets_no_count(key: str) -> None:
 
 
 def test_questions_are_answered_as_they_become_whole() -> None:
-    rates = Rates()
+    rates = {"rate": Rates().answer}
     question = netstring("rate 2 address 192.0.2.1")
     assert respond(question[:-1], rates) == (question[:-1], b"")
     assert respond(question + question + question[:5], rates) == (question[:5], b"6:OK FEW,6:OK FEW,")
@@ -61,13 +61,13 @@ def test_questions_are_answered_as_they_become_whole() -> None:
 @pytest.mark.parametrize("data", [b"x:", b"-1:,", b"3:abcd", b"9999999:", b"1" * (LONGEST + 20)])
 def test_what_is_no_netstring_ends_the_connection(data: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - any
-        respond(data, Rates())
+        respond(data, {"rate": Rates().answer})
 
 
 @given(st.binary(max_size=60))
 def test_no_bytes_do_harm(data: bytes) -> None:
     with contextlib.suppress(ValueError):
-        respond(data, Rates())
+        respond(data, {"rate": Rates().answer})
 
 
 def test_the_thread_serves_several_and_survives_nonsense(tmp_path: Path) -> None:
@@ -77,6 +77,10 @@ def test_the_thread_serves_several_and_survives_nonsense(tmp_path: Path) -> None
     for client in clients:
         client.settimeout(10)
         client.connect(str(path))
+    clients[1].sendall(netstring("guess 192.0.2.1 right app"))
+    assert clients[1].recv(100) == b"7:OK FREE,"
+    clients[1].sendall(netstring("other x"))
+    assert clients[1].recv(100) == b"16:PERM no such map,"
     clients[0].sendall(b"nonsense:")
     assert clients[0].recv(100) == b""
     for client, answer in zip(clients[1:], (b"6:OK FEW,", b"7:OK MORE,"), strict=True):

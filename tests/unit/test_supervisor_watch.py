@@ -3,6 +3,8 @@ from pathlib import Path
 import pytest
 
 from postroad import system
+from postroad.runtime import attached
+from postroad.runtime.attached import Tables
 from postroad.supervisor import watch
 from postroad.supervisor.watch import Watch
 
@@ -62,3 +64,25 @@ def test_it_does_not_look_all_the_time(tmp_path: Path, monkeypatch: pytest.Monke
     look = Watch({str(tmp_path / "key"): "before"}, NEVER)
     assert 14 < look.wait <= 15
     assert look.reason() == ""
+
+
+ROUTE = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\neth0\t000014AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\n"
+SIX = "fd000001000000000000000000000000 40 0 00 0 00000100 {uses} {uses} 00000001 eth0\n"
+OWN = "|-- 172.20.0.{last}\n   /32 host LOCAL\n"
+
+
+def test_another_network_or_address_is_told_and_a_packet_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Tables(ROUTE, SIX.format(uses="01"), OWN.format(last=2))
+    look = Watch({}, NEVER, before.fingerprint)
+    for now, told in (
+        (Tables(ROUTE, SIX.format(uses="02"), OWN.format(last=2) * 2), ""),
+        (
+            Tables(ROUTE + ROUTE.splitlines()[1].replace("eth0", "eth1"), SIX.format(uses="02"), OWN.format(last=2)),
+            "yes",
+        ),
+        (before, "yes"),
+        (Tables(ROUTE, SIX.format(uses="01"), OWN.format(last=3)), "yes"),
+    ):
+        monkeypatch.setattr(attached, "read", lambda now=now: now)
+        assert look.reason() == ("the networks of this container changed" if told else "")
+        assert look.reason() == ""

@@ -5,10 +5,12 @@ import pytest
 from postroad.checks import dkim
 from tests.integration.checks.conftest import SILENT, Examine
 from tests.internet.internet import Internet
+from tests.unit.test_dns_tags import rsa
 
-KEY = base64.b64encode(bytes(range(256)) + b"0" * 38).decode()  # as long as that of 2048 bits: two strings in a TXT
+KEY = base64.b64encode(rsa()).decode()
 RECORD = f"v=DKIM1; k=rsa; p={KEY}"
-OTHER = base64.b64encode(b"another").decode()
+OTHER = base64.b64encode(rsa(1024)).decode()
+ED25519 = base64.b64encode(bytes(32)).decode()
 
 
 @pytest.mark.parametrize(
@@ -16,7 +18,7 @@ OTHER = base64.b64encode(b"another").decode()
     [
         ([RECORD], "ok", ""),
         ([f"p={KEY}"], "ok", ""),
-        ([f"v=DKIM1;k=rsa;t=s;s=email:tls; h=sha256 ;p= {KEY[:100]} {KEY[100:]} ;"], "ok", ""),
+        ([f"v=DKIM1;k=rsa;t=s;s=email; h=sha256 ;p= {KEY[:100]} {KEY[100:]} ;"], "ok", ""),
         ([], "error", "is missing"),
         ([f"v=DKIM1; k=rsa; p={OTHER}"], "error", "has another key"),
         (["v=DKIM1; k=rsa; p="], "error", "revokes"),
@@ -24,11 +26,13 @@ OTHER = base64.b64encode(b"another").decode()
         ([f"v=DKIM1; t=y; p={KEY}"], "warning", "test mode"),
         ([f"v=DKIM1; t=s:y; p={KEY}"], "warning", "test mode"),
         ([f"v=DKIM2; p={KEY}"], "error", "another version"),
-        ([f"v=DKIM1; k=ed25519; p={KEY}"], "error", "another kind"),
+        ([f"v=DKIM1; k=ed25519; p={ED25519}"], "error", "another kind"),
         ([f"v=DKIM1; h=sha1; p={KEY}"], "error", "sha256"),
         ([f"v=DKIM1; s=tls; p={KEY}"], "error", "not for mail"),
-        ([f"v=DKIM1; p={KEY[:-3]}%%%"], "error", "can't be parsed"),
-        ([f"v=DKIM1 k=rsa p={KEY}"], "error", "has no key"),
+        ([f"v=DKIM1; p={KEY[:-3]}%%%"], "error", "can't be used: the key (p=) is no base64"),
+        ([f"v=DKIM1 k=rsa p={KEY}"], "error", "another version"),
+        ([f"k=rsa; v=DKIM1; p={KEY}"], "warning", "v= is not the first tag"),
+        ([f"v=DKIM1; p={KEY[4:]}"], "error", "is no RSA key"),
         ([f"v=DKIM1; p={KEY}; p={KEY}"], "error", "comes twice"),
         ([RECORD, f"v=DKIM1; k=rsa; p={OTHER}"], "error", "2 times"),
     ],

@@ -11,6 +11,9 @@ from tests.internet.internet import Internet
         ("right", {"MX": ["10 in.mx-check.example."]}, "ok", "10 in.mx-check.example"),
         ("ours", {"MX": ["10 mail.ours.mx-check.example."]}, "info", "which takes none"),
         ("null", {"MX": ["0 ."]}, "warning", "null MX"),
+        ("null-and-more", {"MX": ["0 .", "10 in.mx-check.example."]}, "warning", "a null MX beside others"),
+        ("an-address", {"MX": ["10 203.0.113.10."]}, "warning", "is an address"),
+        ("an-alias", {"MX": ["10 alias.mx-check.example."]}, "warning", "is an alias (CNAME)"),
         ("none", {}, "error", "nowhere to go"),
         ("address", {"A": [ADDRESS]}, "info", "goes to its address"),
         ("six", {"AAAA": ["2001:db8::1"]}, "info", "goes to its address"),
@@ -24,6 +27,7 @@ def test_each_domain(
 ) -> None:
     zones.add_zone("mx-check.example")
     zones.publish("in.mx-check.example", "A", ADDRESS)
+    zones.publish("alias.mx-check.example", "CNAME", "in.mx-check.example.")
     for rtype, values in records.items():
         zones.publish(f"{name}.mx-check.example", rtype, *values)
     (finding,) = examine(mx, f"{name}.mx-check.example")

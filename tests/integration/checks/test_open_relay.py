@@ -8,7 +8,7 @@ from postroad.checks import open_relay
 from postroad.config.model import Config
 from postroad.sendmail.networks import Surroundings
 from postroad.testing import PostroadContainer
-from tests.integration.conftest import Relays
+from tests.integration.conftest import Relays, wait_until
 
 CLOSED = {"trust_gateway": False}
 
@@ -28,6 +28,16 @@ def test_closed(start_relay: Relays) -> None:
     # one recipient of the five is at the relay's own host, and refused by a rule that logs no client
     assert [event.get("client_address") for event in live].count("127.0.0.2") == 8
     assert len(live) == 10
+    # they are in the log, and not in what is counted: a refusal of a real stranger is
+    real = "import smtplib; s = smtplib.SMTP('127.0.0.1', 25, source_address=('127.0.0.3', 0)); s.ehlo(); s.mail('a@b.example'); s.rcpt('c@d.example')"
+    relay.shell(f'/opt/postroad/venv/bin/python3 -c "{real}"')
+    wait_until(lambda: counted(relay))
+    assert counted(relay) == 1
+
+
+def counted(relay: PostroadContainer) -> int:
+    groups = json.loads(relay.command("stats", "--json"))["groups"]
+    return sum(int(group["rejected"]) for group in groups)
 
 
 def test_a_server_that_hangs_up_on_refused_recipients(start_relay: Relays) -> None:
@@ -45,8 +55,8 @@ def test_everybody_is_trusted(start_relay: Relays) -> None:
 
 
 def test_a_rule_of_one_s_own_opens_it(start_relay: Relays) -> None:
-    """Whoever connects looks like this container itself: only the live attempt meets this rule."""
-    rule = "LOCAL_RULESETS\nSLocal_check_relay\nR$*\t\t\t$: $(storage {client_addr} $@ 127.0.0.1 $)\n"
+    """Whoever connects looks like `postroad send`: only the live attempt meets this rule."""
+    rule = "LOCAL_RULESETS\nSLocal_check_relay\nR$*\t\t\t$: $(storage {client_addr} $@ 0 $)\n"
     code, findings = look(start_relay(publish=False, clients=CLOSED, sendmail={"local_config": rule}))
     assert (code, findings[0]["level"]) == (1, "error"), findings
     assert "127.0.0.2 to port 25" in findings[0]["seen"]
@@ -87,9 +97,15 @@ def config(**clients: Any) -> Config:
 
 
 def test_who_is_a_stranger() -> None:
-    around = Surroundings((ipaddress.ip_network("172.20.0.0/16"),), (ipaddress.ip_address("172.20.0.1"),))
+    around = Surroundings(
+        (ipaddress.ip_network("172.20.0.0/16"),),
+        (ipaddress.ip_address("172.20.0.1"),),
+        (ipaddress.ip_address("172.20.0.9"),),
+    )
     found = list(map(str, open_relay.outsiders(config(), around)))
-    assert found[0] == "172.20.0.1"
+    assert found[:2] == ["172.20.0.1", "172.20.0.9"]
+    assert {"127.0.0.1", "::1"} <= {*found}
+    assert "127.0.0.1" not in map(str, open_relay.outsiders(config(networks=["127.0.0.0/8"]), around))
     assert {"172.19.255.255", "172.21.0.0", "8.8.4.4", "2001:db8::66"} <= {*found}
     assert "172.20.0.1" not in map(str, open_relay.outsiders(config(trust_gateway=True), around))
     trusted = config(networks=["203.0.113.0/24", "10.0.0.0/8"])

@@ -6,7 +6,8 @@ from tests.internet.internet import Internet
 
 RECORDS = {
     "right": ["v=spf1 ip4:203.0.113.10 -all"],
-    "other-texts": ["verification=1", "v=spf1 ip4:203.0.113.10 -all", "v=spf10 -all"],
+    "other-texts": ["verification=1", "v=spf1 ip4:203.0.113.10 -all"],
+    "like-spf": ["v=spf1 ip4:203.0.113.10 -all", "v=spf10 -all"],
     "by-include": ["v=spf1 include:right.spf-check.example -all"],
     "by-alias": ["v=spf1 a:alias.spf-check.example -all"],
     "by-mx": ["v=spf1 mx -all"],
@@ -26,6 +27,10 @@ RECORDS = {
     "loop2": ["v=spf1 include:loop.spf-check.example -all"],
     "void": ["v=spf1 a:no1.spf-check.example a:no2.spf-check.example a:no3.spf-check.example ip4:203.0.113.10 -all"],
     "misspelt": ["v=spf1 ipv4:203.0.113.10 -all"],
+    "netmask": ["v=spf1 mx ip4:203.0.113.0/255.255.255.0 ip4:203.0.113.10 -all"],
+    "after": ["v=spf1 ip4:203.0.113.10 a:192.0.2.10 -all"],
+    "attempt": ["v=spf1; ip4:203.0.113.10 -all"],
+    "some": ["v=spf1 ip4:203.0.113.10 -ip4:192.0.2.0/0"],
     "include-broken": ["v=spf1 include:servfail.example -all"],
     "include-missing": ["v=spf1 include:missing.spf-check.example -all"],
 }
@@ -51,6 +56,7 @@ def records(zones: Internet) -> Internet:
     [
         ("right", "ok", "(0 of 10 lookups)"),
         ("other-texts", "ok", "passes"),
+        ("like-spf", "warning", "v=spf10 -all"),
         ("by-include", "ok", "(1 of 10 lookups)"),
         ("by-alias", "ok", "passes"),
         ("by-mx", "ok", "passes"),
@@ -65,6 +71,10 @@ def records(zones: Internet) -> Internet:
         ("loop", "error", "more than 10 DNS lookups"),
         ("void", "error", "lookups find nothing"),
         ("misspelt", "error", "ipv4"),
+        ("netmask", "error", "term 2, `ip4:203.0.113.0/255.255.255.0`: a prefix length, not a netmask"),
+        ("after", "error", "term 2, `a:192.0.2.10`: an address"),
+        ("attempt", "error", "is no SPF record: one begins with `v=spf1 `"),
+        ("some", "warning", "not at all receivers: the record of some.spf-check.example: term 2, `-ip4:192.0.2.0/0`"),
         ("include-broken", "warning", "can't be evaluated now"),
         ("include-missing", "error", "leads to no SPF record"),
     ],
@@ -77,6 +87,19 @@ def test_each_record(name: str, level: str, said: str, records: Internet, examin
     if level == "error":
         assert finding.record
         assert "ip4:203.0.113.10" in finding.record.value
+
+
+@pytest.mark.parametrize(
+    "record", ["v=spf1 +all", "v=spf1 ip4:203.0.113.10 all", "v=spf1 include:world.spf-world.example -all"]
+)
+def test_a_record_that_lets_everybody_pass_is_remarked(record: str, zones: Internet, examine: Examine) -> None:
+    zones.add_zone("spf-world.example")
+    zones.publish("world.spf-world.example", "TXT", "v=spf1 ip4:0.0.0.0/1 ip4:128.0.0.0/1 -all")
+    zones.publish("spf-world.example", "TXT", record)
+    domain, world, *_ = examine(spf, "spf-world.example")
+    assert (domain.level, world.level, world.message) == (
+        "ok", "warning", "SPF of spf-world.example lets the whole world send as spf-world.example",
+    )  # fmt: skip
 
 
 def test_each_address_must_pass(records: Internet, examine: Examine) -> None:

@@ -1,0 +1,39 @@
+"""What differs between two generations: a line for each key, and for each file that was read anew."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+_FILE = "file "
+"""What comes before a path, so that it is no key."""
+
+
+def snapshot(generation: Path) -> Mapping[str, str]:
+    """A generation's keys with their values as JSON, and the files that it was made from; empty where there is none."""
+    written = generation / "config.json"
+    if not written.exists():
+        return {}
+    watched = json.loads((generation / "plan.json").read_text())["watched"]
+    return {**dict(_flat(json.loads(written.read_text()))), **{f"{_FILE}{path}": watched[path] for path in watched}}
+
+
+def between(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """What changed, a line each; nothing where there was none before."""
+    if not before:
+        return []
+    changed = [key for key in sorted({*before, *after}) if before.get(key) != after.get(key)]
+    keys = [key for key in changed if not key.startswith(_FILE)]
+    files = [key for key in changed if key.startswith(_FILE) and key in before and key in after]
+    return [
+        *(f"{key}: {before.get(key)} -> {after.get(key)}" for key in keys),
+        *(f"{key.removeprefix(_FILE)}: another file, read anew" for key in files),
+    ]
+
+
+def _flat(value: object, at: str = "") -> Iterator[tuple[str, str]]:
+    """A nested mapping as (dotted key, JSON of the value) pairs."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{at}.{key}" if at else key)
+    else:
+        yield at, json.dumps(value)

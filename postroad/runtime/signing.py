@@ -1,0 +1,92 @@
+"""What the signer is told: written by an installation, read by the signer. Standard library only."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A domain, and whether those below it count, too."""
+
+    name: str
+    subdomains: bool
+
+    def covers(self, name: str) -> bool:
+        """Whether a domain of that name, in lower case, is meant."""
+        return self.name in {name, "*"} or (self.subdomains and name.endswith(f".{self.name}"))
+
+
+@dataclass(frozen=True)
+class Key:
+    """A DKIM key.
+
+    Attributes:
+        domain: ``d=`` of the signature, and the domain whose senders it signs.
+        subdomains: senders in its subdomains are signed with it, too.
+        selector: ``s=`` of the signature.
+        file: the private key, PEM, below the generation's folder.
+    """
+
+    domain: str
+    subdomains: bool
+    selector: str
+    file: str
+
+
+@dataclass(frozen=True)
+class Rewriting:
+    """Addresses that leave as others, as ``rewrite`` of the configuration has them; empty where they do not."""
+
+    add_domain: str
+    masquerade_domains: tuple[str, ...]
+    masquerade_as: str
+    addresses: dict[str, str]
+    sender: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that the signer needs to know.
+
+    Attributes:
+        hostname: the realm of users without one.
+        domains: who may send; ``*`` for any.
+        users: the domains that each user may send as, by name; users of our own realm without it. No others are.
+        rewriting: addresses that leave as others.
+        keys: with what is signed; none where DKIM is off.
+    """
+
+    hostname: str
+    domains: tuple[Domain, ...]
+    users: dict[str, tuple[Domain, ...]]
+    rewriting: Rewriting
+    keys: tuple[Key, ...]
+
+
+def dumps(settings: Settings) -> str:
+    """Settings as JSON."""
+    return json.dumps(asdict(settings), indent=1) + "\n"
+
+
+def load(path: Path) -> Settings:
+    """Read settings that ``dumps`` made.
+
+    Raises:
+        OSError: the file can't be read.
+        ValueError, TypeError, KeyError: it is something else.
+    """
+    data: dict[str, Any] = json.loads(path.read_text())
+    rewriting = data["rewriting"]
+    return Settings(
+        hostname=data["hostname"],
+        domains=_domains(data["domains"]),
+        users={name: _domains(domains) for name, domains in data["users"].items()},
+        rewriting=Rewriting(**rewriting | {"masquerade_domains": tuple(rewriting["masquerade_domains"])}),
+        keys=tuple(Key(**key) for key in data["keys"]),
+    )
+
+
+def _domains(entries: list[dict[str, Any]]) -> tuple[Domain, ...]:
+    return tuple(Domain(**entry) for entry in entries)

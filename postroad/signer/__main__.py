@@ -1,0 +1,135 @@
+"""``python -m postroad.signer``: the milter that sendmail asks about each message, on a unix socket.
+
+One thread: a message costs less than a millisecond, and nothing in here waits. SIGHUP reads the generation in force;
+sessions go on with it.
+"""
+
+import os
+import select
+import signal
+import socket
+from types import FrameType
+
+from postroad.events.syslog import tell
+from postroad.runtime.paths import CURRENT, LOG_SOCKET, SIGNER
+from postroad.signer.judge import Judge
+from postroad.signer.protocol import Answer, Envelope, Session
+
+_READ = 1 << 18
+_PATIENCE = 1.0
+_LEVELS = {"err": 19, "warning": 20, "info": 22}  # facility mail (RFC 3164)
+
+
+class Signer:
+    """The listening socket and its sessions."""
+
+    def __init__(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: the socket can't be made.
+        """
+        self._log_socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._patience = _PATIENCE
+        self._judge = Judge.load(CURRENT, self.log)
+        SIGNER.unlink(missing_ok=True)
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(str(SIGNER))
+        self._listener.listen(1024)
+        self._listener.setblocking(False)
+        self._sessions: dict[int, tuple[socket.socket, Session]] = {}
+        self._epoll = select.epoll()
+        self._epoll.register(self._listener, select.EPOLLIN)
+        self._reload = False
+        # a signal's number arrives here, so that it ends the wait
+        self._wake, woken = socket.socketpair()
+        self._wake.setblocking(False)
+        woken.setblocking(False)
+        self._woken = woken
+        signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
+        self._epoll.register(self._wake, select.EPOLLIN)
+
+    def log(self, level: str, text: str) -> None:
+        """Tell the supervisor. Mail waits for a full socket once; then lines are lost until one gets through."""
+        self._log_socket.settimeout(self._patience)
+        try:
+            self._log_socket.sendto(f"<{_LEVELS[level]}>signer[{os.getpid()}]: {text}".encode(), str(LOG_SOCKET))
+        except OSError:
+            self._patience = 0.0
+        else:
+            self._patience = _PATIENCE
+
+    def reload(self, _number: int, _frame: FrameType | None) -> None:
+        """Have the settings read anew, between two packets."""
+        self._reload = True
+
+    def serve(self) -> None:
+        """Answer sendmail, until the process is ended."""
+        while True:
+            ready = self._epoll.poll()
+            if self._reload:
+                self._reload = False
+                try:
+                    self._judge = Judge.load(CURRENT, self.log)
+                except Exception as error:  # noqa: BLE001 - those that were in force stay
+                    self.log("err", f"the new settings can't be read, the old ones stay in force: {error!r}")
+            for number, _ in ready:
+                if number == self._listener.fileno():
+                    self._accept()
+                elif number == self._wake.fileno():
+                    self._wake.recv(_READ)
+                elif not self._converse(number):
+                    self._end(number)
+
+    def _decide(self, envelope: Envelope) -> Answer:
+        return self._judge(envelope)
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return
+        connection.setblocking(False)
+        self._sessions[connection.fileno()] = connection, Session(self._decide)
+        self._epoll.register(connection, select.EPOLLIN)
+
+    def _converse(self, number: int) -> bool:
+        """Read what a session has, and answer; whether it goes on."""
+        connection, session = self._sessions[number]
+        try:
+            data = connection.recv(_READ)
+            answer = session.feed(data) if data else None
+            if answer:
+                sent = connection.send(answer)
+                return sent == len(answer)  # an answer fits into the socket, unless sendmail reads none
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        except Exception as error:  # noqa: BLE001 - one session's, and sendmail answers 451 to its message
+            self.log("err", f"a session of sendmail's is ended: {error!r}")
+            return False
+        return answer is not None
+
+    def _end(self, number: int) -> None:
+        connection, _ = self._sessions.pop(number)
+        self._epoll.unregister(number)
+        connection.close()
+
+
+def main() -> None:
+    """Serve."""
+    os.umask(0o077)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))  # sendmail answers 451 to what was under way
+    try:
+        signer = Signer()
+    except Exception as error:  # noqa: BLE001 - said in a line, and the supervisor tries again
+        tell(LOG_SOCKET, "err", f"signer: can't start: {error!r}")
+        os._exit(1)
+    signal.signal(signal.SIGHUP, signer.reload)
+    signer.serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""The arguments of MAIL and RCPT, read strictly (RFC 5321, section 4.1.2; RFC 3461 for ENVID and ORCPT).
+
+sendmail reads more than the grammar has, and something else than its sender may have meant: it drops white space and
+comments, takes a space between two words for a dot, and clears the eighth bit of octets in a domain. What is refused
+here can't be sent to anybody else, and the rules have judged the spelling that is sent.
+"""
+
+import re
+from collections.abc import Sequence
+
+from postroad.signer.policy import Refusal
+
+_ATOM = rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LOCAL = rb"(?:" + _ATOM + rb"(?:\." + _ATOM + rb')*|"(?:[ !#-\[\]-~]|\\[ -~])*")'
+# underscores are no part of the grammar, and of some hosts' names
+_LABEL = rb"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
+_DOMAIN = _LABEL + rb"(?:\." + _LABEL + rb")*"
+_MAILBOX = _LOCAL + rb"(?:@(?:" + _DOMAIN + rb"|\[[!-Z^-~]+\]))?"  # without a domain: the rules see to that
+_ROUTE = rb"(?:@" + _DOMAIN + rb"(?:,@" + _DOMAIN + rb")*:)?"
+_PATH = re.compile(rb"<" + _ROUTE + _MAILBOX + rb">|" + _MAILBOX)
+_XTEXT = re.compile(rb"(?:[!-*,-<>-~]|\+[2-7][0-9A-F])*")  # printable ASCII, also where it is encoded
+_ENCODED = (b"ENVID", b"ORCPT")
+
+
+def refused_sender(arguments: Sequence[bytes]) -> Refusal | None:
+    """Why MAIL is refused, if it is: its path as the client gave it, then its parameters."""
+    return _refused(arguments, "sender", "5.1.7")
+
+
+def refused_recipient(arguments: Sequence[bytes]) -> Refusal | None:
+    """Likewise for RCPT."""
+    return _refused(arguments, "recipient", "5.1.3")
+
+
+def _refused(arguments: Sequence[bytes], who: str, status: str) -> Refusal | None:
+    odd = _odd(arguments[1:])
+    if odd:
+        return Refusal("501", "5.5.4", f"{odd} holds other octets than RFC 3461 (section 4) has")
+    if not _PATH.fullmatch(arguments[0]) and not (who == "sender" and arguments[0] == b"<>"):
+        return Refusal(
+            "501", status, f"the {who} address is not plain (RFC 5321, 4.1.2): <USER@DOMAIN>, odd names in quotes"
+        )
+    return None
+
+
+def _odd(parameters: Sequence[bytes]) -> str:
+    for parameter in parameters:
+        name, _, value = parameter.partition(b"=")
+        if name.upper() in _ENCODED and not _XTEXT.fullmatch(value.replace(b";", b"")):
+            return name.upper().decode()
+    return ""

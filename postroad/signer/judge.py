@@ -1,0 +1,81 @@
+"""A message's end: the policy's verdict, then the signatures, as the milter's answer."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from postroad.runtime import signing
+from postroad.signer import protocol, sign
+from postroad.signer.keys import PrivateKey
+from postroad.signer.policy import Acceptance, Message, Refusal, decide
+
+Log = Callable[[str, str], None]
+"""Takes a level (``info``, ``err``) and a line."""
+
+
+class Judge:
+    """Answers for messages, with one generation's settings and keys."""
+
+    def __init__(self, settings: signing.Settings, keys: dict[str, PrivateKey], log: Log) -> None:
+        """Prepare.
+
+        Args:
+            settings: what is wanted.
+            keys: the private keys by the names of their files, one for each of ``settings.keys``.
+            log: where signatures and faults are told.
+        """
+        self._settings = settings
+        # a domain's own key before that of one above it, and of these the nearest
+        order = sorted(settings.keys, key=lambda key: -key.domain.count("."))
+        self._keys = [(key, keys[key.file]) for key in order]
+        self._log = log
+
+    @classmethod
+    def load(cls, generation: Path, log: Log) -> "Judge":
+        """Read a generation's settings and keys.
+
+        Raises:
+            OSError, ValueError, TypeError, KeyError: the settings can't be read.
+            SigningError: a key can't.
+        """
+        settings = signing.load(generation / "signer.json")
+        keys = {key.file: PrivateKey((generation / key.file).read_bytes()) for key in settings.keys}
+        return cls(settings, keys, log)
+
+    def __call__(self, envelope: protocol.Envelope) -> protocol.Answer:
+        """The answer; a fault of ours is a temporary refusal, and never lets a message pass."""
+        queue_id = envelope.macros.get(b"i", b"?").decode("ascii", "replace")
+        user = envelope.macros.get(b"{auth_authen}", b"").decode("utf-8", "surrogateescape")
+        try:
+            verdict = decide(Message(tuple(envelope.headers), user), self._settings)
+            if isinstance(verdict, Refusal):
+                return (protocol.refuse(verdict.code, verdict.status, verdict.text),)
+            return self._accept(queue_id, verdict, envelope.body.digest())
+        except Exception as error:  # noqa: BLE001 - fail closed, whatever it is
+            self._log("err", f"{queue_id}: can't be signed now: {error!r}")
+            return (protocol.TRY_AGAIN,)
+
+    def _accept(self, queue_id: str, verdict: Acceptance, body_hash: bytes) -> protocol.Answer:
+        # the last one first: a field that goes is not counted any more
+        answer = [protocol.change(change.name, change.index, change.value) for change in reversed(verdict.changes)]
+        answer += [protocol.add(name, value) for name, value in verdict.added]
+        signed = []
+        for key, private in self._for(verdict.domains):
+            value = sign.signature(private, key.domain, key.selector, verdict.headers, body_hash, time.time())
+            answer.append(protocol.insert(b"DKIM-Signature", value))
+            signed.append(key)
+        for key in signed:
+            self._log("info", f"{queue_id}: DKIM-Signature field added (s={key.selector}, d={key.domain})")
+        return (*answer, protocol.ACCEPT)
+
+    def _for(self, domains: tuple[str, ...]) -> list[tuple[signing.Key, PrivateKey]]:
+        """The keys for these domains, each once; a domain that any may use has none."""
+        wanted = {}
+        for domain in domains:
+            covering = [
+                pair for pair in self._keys if signing.Domain(pair[0].domain, pair[0].subdomains).covers(domain)
+            ]
+            for key, private in covering:
+                if key.domain == covering[0][0].domain:  # one for each algorithm
+                    wanted[key.file] = key, private
+        return list(wanted.values())

@@ -1,0 +1,1 @@
+"""Messages, octet for octet, that were once altered, broken, refused or forged; a generator of more; what arrived, beside what was sent."""

@@ -1,0 +1,79 @@
+"""``postroad reload``: it waits as long as the server may take, and says what changed."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from postroad.cli import reload
+from postroad.install import changes
+from postroad.runtime import plan
+
+
+class Server:
+    """Stands in for PID 1 on a clock of its own: it takes its time, then notes the end of a reload."""
+
+    def __init__(self, folder: Path, takes: float) -> None:
+        self.health, self.current, self.takes = folder / "health", folder / "current", takes
+        self.now, self.due = 0.0, float("inf")
+        self.current.mkdir()
+        self.generation({"log": {"format": "json"}}, {"/run/secrets/a": "1-1"}, ())
+        self.note("0 0 done")
+
+    def generation(self, config: object, watched: dict[str, str], warnings: tuple[str, ...]) -> None:
+        (self.current / "config.json").write_text(json.dumps(config))
+        made = plan.Plan((), 8.0, "json", "none", 1, False, "", "", False, warnings, watched, 0.0, "")
+        (self.current / "plan.json").write_text(plan.dumps(made))
+
+    def note(self, reloads: str) -> None:
+        self.health.write_text(f"ready 1 2\n{reloads}\n")
+
+    def kill(self, *_: object) -> None:
+        self.due = self.now + self.takes
+
+    def sleep(self, seconds: float) -> None:
+        self.now += max(seconds, 1.0)
+        if self.now >= self.due:
+            self.generation(
+                {"log": {"format": "text"}}, {"/run/secrets/a": "1-2", "/run/secrets/b": "1-3"}, ("beware",)
+            )
+            self.note("1 1 done")
+
+
+@pytest.fixture
+def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    server = Server(tmp_path, request.param)
+    monkeypatch.setattr(reload, "HEALTH", server.health)
+    monkeypatch.setattr(reload, "CURRENT", server.current)
+    monkeypatch.setattr(reload, "load", lambda: None)
+    monkeypatch.setattr(os, "kill", server.kill)
+    monkeypatch.setattr(time, "monotonic", lambda: server.now)
+    monkeypatch.setattr(time, "sleep", server.sleep)
+    result = CliRunner().invoke(reload.command)
+    return f"{result.output}{result.exception or ''}"
+
+
+@pytest.mark.parametrize("said", [1.0], indirect=True)
+def test_it_says_what_changed(said: str) -> None:
+    assert said == (
+        'warning: beware\nlog.format: "json" -> "text"\n/run/secrets/a: another file, read anew\nreloaded\n'
+    )
+
+
+@pytest.mark.parametrize("said", [plan.PREPARE_LIMIT - 1], indirect=True)
+def test_it_waits_as_long_as_preparing_may_take_and_says_for_what(said: str) -> None:
+    assert said.startswith("the server prepares the configuration")
+    assert said.endswith("reloaded\n")
+
+
+@pytest.mark.parametrize("said", [1e6], indirect=True)
+def test_it_does_not_wait_for_ever(said: str) -> None:
+    assert said.endswith("not reloaded within 1680 s: the container's log says why")
+
+
+def test_a_first_start_changes_nothing(tmp_path: Path) -> None:
+    assert changes.snapshot(tmp_path) == {}
+    assert changes.between({}, {"log.format": '"json"'}) == []

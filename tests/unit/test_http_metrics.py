@@ -1,0 +1,70 @@
+"""The series of `/metrics`: all are there from the start, and nothing that is counted makes a new one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.core import Metric
+
+from postroad.events.classify import RULES
+from postroad.http import metrics
+from postroad.journal.reader import Batch, Position
+from postroad.recorder import writer
+from postroad.store import database
+
+SETTINGS: dict[str, Any] = {"suppress": None, "webhooks": []}
+EVENTS: list[dict[str, Any]] = [
+    {"event": "accepted"},
+    {"event": "delivered", "relay_host": "mx.google.com", "delay": 3},
+    {"event": "rejected", "ruleset": "check_rcpt", "reply": "550 5.1.1 this address is suppressed (userunknown)"},
+    {"event": "rejected", "ruleset": "check_mail", "reply": "451 x is taken for now, too much of it bounces"},
+    {"event": "rejected", "ruleset": "new"},
+    {"event": "tls", "side": "client", "tls_version": "TLSv1.3"},
+    {"event": "tls", "side": "server", "tls_version": "TLSv1.1"},
+    {"event": "auth", "success": False},
+    {"event": "stopped", "program": "shaper", "status": "ended with exit code 1"},
+    {"event": "gap", "since": 1.0, "lost": 3},
+]  # fmt: skip
+
+
+@pytest.fixture
+def collector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[metrics.Collector]:
+    (tmp_path / "queue").mkdir()
+    monkeypatch.setattr(metrics, "HEALTH", tmp_path / "health")
+    monkeypatch.setattr(metrics, "QUEUE", tmp_path / "queue")
+    engine = database.connect(tmp_path / "events.db")
+    database.upgrade(engine)
+    yield metrics.Collector(engine, ["hook"])
+    engine.dispose()
+
+
+def series(found: list[Metric]) -> dict[tuple[str, ...], float]:
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for metric in found
+        for sample in metric.samples
+        if sample.name.endswith("_total")
+    }
+
+
+def test_all_series_are_there_before_the_first_event(collector: metrics.Collector) -> None:
+    first = series(list(collector.collect()))
+    assert not any(first.values())
+    assert first["postroad_deliveries_total", "bounced", "userunknown", "google"] == 0
+    assert first["postroad_webhook_events_total", "hook", "dead"] == 0
+    failures = [
+        {"event": kind, "class": reason, "relay_host": host}
+        for kind in ("bounced", "deferred")
+        for reason in RULES.reasons
+        for host in ("mx1.mail.ru", "mx.rcpt.example")
+    ]
+    with database.writing(collector._engine) as connection:
+        metrics.add(connection, metrics.count(failures))
+    writer.write(collector._engine, Batch(tuple(EVENTS), Position("j", 1)), SETTINGS)
+    second = series(list(collector.collect()))
+    assert second.keys() == first.keys()
+    assert second["postroad_deliveries_total", "bounced", "userunknown", "mailru"] == 1
+    assert second["postroad_child_restarts_total", "shaper"] == 1
+    assert second["postroad_rejects_total", "suppressed"] == 1
+    assert sum(second.values()) == len(failures) + len(EVENTS) + 3

@@ -1,0 +1,63 @@
+"""The arguments of MAIL and RCPT."""
+
+import pytest
+
+from postroad.signer.envelope import refused_recipient, refused_sender
+
+PLAIN = [
+    "<a@x.example>", "a@x.example", "<a.b+c@x.example>", "<a%b@x.example>", "<b!a@x.example>", '<"a b"@x.example>', '<"a\\"b"@x.example>', '<"a@y"@x.example>',
+    "<a@[192.0.2.1]>", "<a@[IPv6:2001:db8::1]>", "<@r.example,@s.example:a@x.example>", "<root>", "<postmaster>", "<a@x_y.example>", "<a@x>", '<"">',
+    "<" + "l" * 200 + "@x.example>", "<=?utf-8?q?a?=@x.example>",
+]  # fmt: skip
+ODD = [
+    "<jane doe@x.example>", "<a @x.example>", "<a@ x.example>", "< a@x.example>", "<a@x.example >", "<a@x.example.>", "<(c)a@x.example>", "<a(c)@x.example>",
+    "<a;b@x.example>", "<a,b@x.example>", "<a:b@x.example>", "<A <a@x.example>>", "<a..b@x.example>", "<.a@x.example>", "<a.@x.example>", "<a\\ b@x.example>",
+    "<a@x..example>", "<a@-x.example>", "<a@x-.example>", "<a@x.example>b", "b<a@x.example>", "<a@x.ex\xe1mple>", "<a@x\x80.example>", "<\xe9@x.example>", "<a[b@x.example>",
+    "<a@y@x.example>", "<@x.example>", "<a@>", "", "<a@x.example", "a@x.example>", "<a\x00@x.example>", "<a\t@x.example>", '<"a@x.example>', '<"a"b@x.example>', '<"\x80"@x.example>',
+    "<:include:/etc/passwd>", "<a@[x y]>", "<a@x.example,b@x.example>", "<@r.example a@x.example>",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PLAIN)
+def test_a_plain_address_is_taken(path: str) -> None:
+    assert refused_sender([path.encode()]) is None
+    assert refused_recipient([path.encode()]) is None
+
+
+@pytest.mark.parametrize("path", ODD)
+def test_another_one_is_refused(path: str) -> None:
+    for refusal in (refused_sender([path.encode("latin-1")]), refused_recipient([path.encode("latin-1")])):
+        assert refusal is not None
+        assert refusal.code == "501"
+
+
+def test_the_null_sender_sends_and_gets_nothing() -> None:
+    assert refused_sender([b"<>", b"BODY=8BITMIME", b"SIZE=7"]) is None
+    assert refused_recipient([b"<>"]) is not None
+
+
+@pytest.mark.parametrize(
+    "value", ["a+0D+0AX:+20y", "a+0a", "a+00", "a+7F+80", "a\x80", "a+", "a+4", "a b", "a=b", "+ff"]
+)
+def test_parameters_bring_no_lines_into_bounces(value: str) -> None:
+    for name in ("ENVID=", "envid="):
+        assert refused_sender([b"<a@x.example>", name.encode() + value.encode("latin-1")]) is not None
+        assert refused_sender([b"<>", name.encode() + value.encode("latin-1")]) is not None
+    assert refused_recipient([b"<a@x.example>", b"ORCPT=rfc822;" + value.encode("latin-1")]) is not None
+
+
+def test_plain_parameters_are_taken() -> None:
+    assert refused_sender([b"<a@x.example>", b"RET=HDRS", b"ENVID=QQ314159+2B+3D;x", b"AUTH=<>"]) is None
+    assert refused_recipient([b"<a@x.example>", b"NOTIFY=SUCCESS,FAILURE", b"ORCPT=rfc822;Bob+2Bx@x.example"]) is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["<" + "a." * 30_000, "<a@" + "-" * 30_000, "<" + "@a," * 30_000, '<"' + "\\a" * 30_000, "<a@" + "a-" * 30_000],
+)
+def test_no_path_takes_long(path: str) -> None:
+    import time  # noqa: PLC0415
+
+    start = time.process_time()
+    refused_recipient([path.encode()])
+    assert time.process_time() - start < 0.1

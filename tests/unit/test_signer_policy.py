@@ -1,0 +1,231 @@
+"""The policy of messages: what is refused, and what changes."""
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from postroad.runtime.signing import Domain, Rewriting, Settings
+from postroad.signer.policy import Acceptance, Change, Message, Refusal, decide
+
+NO_REWRITING = Rewriting(add_domain="", masquerade_domains=(), masquerade_as="", addresses={}, sender="")
+PLAIN = Settings(
+    hostname="mail.x.example",
+    domains=(Domain("x.example", subdomains=False), Domain("below.example", subdomains=True)),
+    users={"app": (Domain("below.example", subdomains=True),), "any": (Domain("*", subdomains=False),), "u@other": (Domain("x.example", subdomains=False),)},
+    rewriting=NO_REWRITING,
+    keys=(),
+)  # fmt: skip
+
+
+def message(*lines: str, user: str = "") -> Message:
+    fields = [line.encode("latin-1").partition(b":")[::2] for line in lines]
+    return Message(tuple(fields), user)
+
+
+def refused(verdict: Refusal | Acceptance) -> Refusal:
+    assert isinstance(verdict, Refusal), verdict
+    assert verdict.code == "550"
+    assert verdict.text.isascii()
+    assert verdict.text.isprintable()
+    return verdict
+
+
+def accepted(verdict: Refusal | Acceptance) -> Acceptance:
+    assert isinstance(verdict, Acceptance), verdict
+    return verdict
+
+
+def test_a_plain_message_is_left_as_it_is() -> None:
+    verdict = accepted(decide(message("From: App <a@X.Example>", "To: ((((", "x-odd: \xff"), PLAIN))
+    assert verdict == Acceptance(
+        message("From: App <a@X.Example>", "To: ((((", "x-odd: \xff").headers, domains=("x.example",)
+    )
+
+
+@pytest.mark.parametrize(
+    "domain", ["y.example", "sub.x.example", "xx.example", "x.example.evil.example", "notbelow.example"]
+)
+def test_from_is_of_domains(domain: str) -> None:
+    assert domain in refused(decide(message(f"From: a@{domain}"), PLAIN)).text
+    assert "domains" in refused(decide(message(f"From: a@x.example, b@{domain}"), PLAIN)).text
+
+
+def test_subdomains_count_where_they_are_let() -> None:
+    assert accepted(decide(message("From: a@deep.sub.below.example"), PLAIN)).domains == ("deep.sub.below.example",)
+
+
+def test_several_of_ours_may_stand_in_from() -> None:
+    assert accepted(decide(message("From: a@x.example, b@below.example, c@X.example"), PLAIN)).domains == (
+        "x.example",
+        "below.example",
+    )
+
+
+def test_any_domain() -> None:
+    settings = replace(PLAIN, domains=(Domain("*", subdomains=False),))
+    assert accepted(decide(message("From: a@y.example"), settings)).domains == ("y.example",)
+
+
+@pytest.mark.parametrize(
+    ("user", "sender", "may"),
+    [
+        ("app", "a@below.example", True), ("app@mail.x.example", "a@sub.below.example", True), ("app", "a@x.example", False),
+        ("any", "a@x.example", True), ("any", "a@y.example", False), ("u@other", "a@x.example", True), ("u", "a@x.example", False),
+        ("app@other", "a@below.example", False), ("nobody", "a@x.example", False), ("", "a@x.example", True),
+    ],
+)  # fmt: skip
+def test_a_user_s_domains(user: str, sender: str, may: bool) -> None:
+    verdict = decide(message(f"From: {sender}", user=user), PLAIN)
+    assert isinstance(verdict, Acceptance) == may
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["From", "Sender", "Reply-To", "To", "Cc", "Bcc", "Date", "Subject", "Message-ID", "In-Reply-To", "References"],
+)
+def test_what_may_stand_once_stands_once(name: str) -> None:
+    value = "a@x.example"
+    lines = [f"{name}: {value}", f"{name.upper()}: {value}"] + ([] if name == "From" else [f"From: {value}"])
+    assert f"more than one {name}:" in refused(decide(message(*lines), PLAIN)).text
+
+
+def test_there_is_a_from() -> None:
+    assert "no From:" in refused(decide(message("To: a@x.example"), PLAIN)).text
+    assert "no From:" in refused(decide(message("From\t: a@x.example"), PLAIN)).text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Sender: a@y.example, b@y.example",
+        "Sender: g: a@y.example;",
+        "Sender: a",
+        "Resent-From: <a@y.example",
+        "Resent-Sender: a@b@c",
+    ],
+)
+def test_other_fields_of_senders_are_plain_too(line: str) -> None:
+    assert line.partition(":")[0] + ":" in refused(decide(message("From: a@x.example", line), PLAIN)).text
+
+
+def test_more_than_100_servers_are_a_circle() -> None:
+    lines = ["From: a@x.example", *["Received: x"] * 100]
+    accepted(decide(message(*lines), PLAIN))
+    assert refused(decide(message(*lines, "received: x"), PLAIN)).status == "5.4.6"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "X-A: " + "x" * 2000,
+        "X-A: a\n" + "x" * 2001,
+        "X-A:" + "\x80" * 1001,
+        "X" * 101 + ": a",
+        "X-A: a\0b",
+        "X-A: a\rb",
+        "X A: b",
+        "X\xe9: b",
+    ],
+)
+def test_what_sendmail_would_alter_is_refused(line: str) -> None:
+    refused(decide(message("From: a@x.example", line), PLAIN))
+
+
+def test_long_fields_of_short_lines_pass() -> None:
+    accepted(
+        decide(message("From: a@x.example", "X-A:" + "\n ".join(["x" * 1990] * 100), "X-B: " + "\xea" * 1990), PLAIN)
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        " ",
+        "x",
+        "v=1",
+        "v=1; a=rsa-sha256; d=y; s=s; h=from; bh=; b=x",
+        "v=1; a=r; d=y; s=s; h=from; bh=x; b=x; ;",
+        "v=1; a=r; d=y; s=s; h=from; bh=x; b=x; \xe9=1",
+    ],
+)
+def test_what_is_called_a_signature_is_one(value: str) -> None:
+    assert "DKIM-Signature:" in refused(decide(message("From: a@x.example", f"DKIM-Signature: {value}"), PLAIN)).text
+
+
+def test_another_s_signature_may_be_there() -> None:
+    field = "dkim-signature: v=1; a=rsa-sha256; c=relaxed/relaxed;\n\td=y.example; s=s;\n h=from:to; bh=eA==;\n b=eA==;"
+    accepted(decide(message("From: a@x.example", field, field), PLAIN))
+
+
+def test_bcc_goes() -> None:
+    verdict = accepted(
+        decide(message("Bcc: b@y.example", "From: a@x.example", "Resent-Bcc: c", "RESENT-BCC: d"), PLAIN)
+    )
+    assert verdict.changes == (Change(b"Bcc", 1, None), Change(b"Resent-Bcc", 1, None), Change(b"RESENT-BCC", 2, None))
+    assert verdict.headers == message("From: a@x.example").headers
+
+
+REWRITING = replace(
+    PLAIN,
+    rewriting=Rewriting(
+        "x.example", ("web1", "internal.example"), "x.example", {"root@x.example": "Ops.Team@x.example"}, ""
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "left"),
+    [
+        ("From: root", "From: Ops.Team@x.example"),
+        ("From: Web <www@WEB1> (w)", "From: Web <www@x.example> (w)"),
+        ("From: a@deep.internal.example,b@x.example", "From: a@x.example,b@x.example"),
+        ("To: t: root,a@web1;, (x) B <b@web1>", "To: t: Ops.Team@x.example,a@x.example;, (x) B <b@x.example>"),
+        ("To: a@web1.example, a@[192.0.2.1]", "To: a@web1.example, a@[192.0.2.1]"),
+        ("To: a@web1 ((((", "To: a@web1 (((("),
+        ("X-To: a@web1", "X-To: a@web1"),
+        ("Sender: cron@web1", "Sender: cron@x.example"),
+        ("Resent-To: cron@web1", "Resent-To: cron@x.example"),
+    ],
+)
+def test_addresses_leave_as_others(line: str, left: str) -> None:
+    lines = [line] if line.startswith("From") else ["From: a@x.example", line]
+    verdict = accepted(decide(message(*lines), REWRITING))
+    assert message(left).headers[0] == verdict.headers[-1]
+    assert [change.value for change in verdict.changes] == [message(left).headers[0][1]] * (left != line)
+
+
+def test_who_may_send_is_asked_of_the_address_that_leaves() -> None:
+    refused(decide(message("From: a@web1"), PLAIN))
+    refused(decide(message("From: a@web1.evil.example"), REWRITING))
+    settings = replace(REWRITING, users={"app": (Domain("below.example", subdomains=False),)})
+    refused(decide(message("From: a@web1", user="app"), settings))
+
+
+def test_one_sender_keeps_the_name() -> None:
+    settings = replace(PLAIN, rewriting=replace(NO_REWRITING, sender="noreply@below.example"))
+    for value, left in (
+        (" a@x.example (App)", " noreply@below.example (App)"),
+        (' "Doe, J"\n <a@x.example>', ' "Doe, J"\n <noreply@below.example>'),
+    ):
+        verdict = accepted(decide(message(f"From:{value}"), settings))
+        assert verdict.changes == (Change(b"From", 1, left.encode()),)
+        assert verdict.added == ((b"X-Original-From", b" a@x.example"),)
+        assert verdict.domains == ("below.example",)
+    refused(decide(message("From: a@y.example"), settings))
+    refused(decide(message("From: a@x.example, b@x.example"), settings))
+
+
+@pytest.mark.parametrize("settings", [PLAIN, REWRITING], ids=["plain", "rewriting"])
+@pytest.mark.parametrize(
+    "value", ["(" * 30_000, "()" * 15_000, "," * 30_000, "\n (".join(["x"] * 15_000), "<" * 30_000, "a@b," * 8_000]
+)
+def test_no_field_takes_long(value: str, settings: Settings) -> None:
+    text = "\n ".join(value[at : at + 900] for at in range(0, len(value), 900))
+    times = []
+    for _ in range(3):
+        start = time.process_time()
+        decide(message("From: a@x.example", f"To: {text}"), settings)
+        times.append(time.process_time() - start)
+    assert min(times) < (0.01 if "(" in value or settings is PLAIN else 0.15)

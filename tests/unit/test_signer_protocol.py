@@ -1,0 +1,154 @@
+"""The milter protocol, packet by packet, and what a fault becomes."""
+
+import struct
+
+import pytest
+
+from postroad.runtime.signing import Key, Settings
+from postroad.signer import protocol
+from postroad.signer.judge import Judge
+from postroad.signer.keys import PrivateKey
+from postroad.signer.protocol import Answer, Envelope, ProtocolError, Session, packet
+from tests.unit.test_signer_policy import PLAIN
+from tests.unit.test_signer_sign import generate, rsa  # noqa: F401 - a fixture
+
+ALL = struct.pack(">III", 6, 0x1FF, 0x1FFFFF)
+
+
+def told(session: Session, *packets: bytes, step: int | None = None) -> bytes:
+    data = b"".join(packets)
+    out = b""
+    for at in range(0, len(data), step or len(data)):
+        answer = session.feed(data[at : at + (step or len(data))])
+        assert answer is not None
+        out += answer
+    return out
+
+
+@pytest.mark.parametrize("step", [1, 7, None])
+def test_a_message_in_whatever_pieces(step: int | None) -> None:
+    seen: list[Envelope] = []
+
+    def judge(envelope: Envelope) -> Answer:
+        seen.append(envelope)
+        return (protocol.ACCEPT,)
+
+    session = Session(judge)
+    answer = told(
+        session,
+        packet(b"O", ALL),
+        *[
+            packet(b"L", b"From\0 a@x.example\0"),
+            packet(b"L", b"To\0 b\n c\0"),
+            packet(b"B", b"one\r\n"),
+            packet(b"D", b"Ei\0ID1\0{auth_authen}\0app\0"),
+            packet(b"E", b"two\r\n"),
+        ]
+        * 2,
+        step=step,
+    )
+    assert answer[4:17] == b"O" + struct.pack(">III", 6, 0x111, 0x1803C3)
+    assert answer.endswith(protocol.ACCEPT * 2)
+    assert len(seen) == 2
+    for envelope in seen:
+        assert envelope.headers == [(b"From", b" a@x.example"), (b"To", b" b\n c")]
+        assert envelope.macros == {b"i": b"ID1", b"{auth_authen}": b"app"}
+
+
+def test_an_abort_forgets() -> None:
+    seen: list[Envelope] = []
+
+    def judge(envelope: Envelope) -> Answer:
+        seen.append(envelope)
+        return (protocol.ACCEPT,)
+
+    told(Session(judge), packet(b"L", b"From\0 a\0"), packet(b"A"), packet(b"L", b"To\0 b\0"), packet(b"E"))
+    assert seen[0].headers == [(b"To", b" b")]
+
+
+def test_quit_ends() -> None:
+    assert Session(lambda _: (protocol.ACCEPT,)).feed(packet(b"Q")) is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        packet(b"O", struct.pack(">III", 2, 0x1FF, 0x7F)),
+        packet(b"O", struct.pack(">III", 6, 0x1, 0x1FFFFF)),
+        packet(b"X"),
+        b"\0\0\0\0B",
+        b"\xff\xff\xff\xffB",
+    ],
+)
+def test_what_can_t_be_answered_ends_the_session(data: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        Session(lambda _: (protocol.ACCEPT,)).feed(data)
+
+
+def test_a_percent_sign_is_sendmail_s_own() -> None:
+    assert protocol.refuse("550", "5.7.1", "100% s") == packet(b"y", b"550 5.7.1 100%% s\0")
+
+
+def judged(
+    settings: Settings, keys: dict[str, PrivateKey], *headers: tuple[bytes, bytes]
+) -> tuple[Answer, list[tuple[str, str]]]:
+    lines: list[tuple[str, str]] = []
+    envelope = Envelope(headers=list(headers), macros={b"i": b"ID1"})
+    return Judge(settings, keys, lambda level, text: lines.append((level, text)))(envelope), lines
+
+
+FROM = (b"From", b" a@x.example")
+
+
+def test_without_keys_a_message_is_judged_and_not_signed() -> None:
+    assert judged(PLAIN, {}, FROM) == ((protocol.ACCEPT,), [])
+    answer, _ = judged(PLAIN, {}, (b"From", b" a@y.example"))
+    assert answer[0][4:5] == b"y"
+
+
+def with_key(*domains: tuple[str, bool]) -> Settings:
+    from dataclasses import replace  # noqa: PLC0415
+
+    return replace(
+        PLAIN, keys=tuple(Key(domain, below, f"s{at}", f"{at}.pem") for at, (domain, below) in enumerate(domains))
+    )
+
+
+@pytest.mark.parametrize(
+    ("sender", "selectors"),
+    [
+        (b" a@x.example", ["s0"]),
+        (b" a@below.example", ["s1"]),
+        (b" a@sub.below.example", ["s2"]),
+        (b" a@other.below.example", ["s1"]),
+        (b" a@x.example, b@other.below.example, c@below.example", ["s0", "s1"]),
+    ],
+)
+def test_each_domain_is_signed_with_its_key(sender: bytes, selectors: list[str], rsa: bytes) -> None:  # noqa: F811
+    settings = with_key(("x.example", False), ("below.example", True), ("sub.below.example", False))
+    key = PrivateKey(rsa)
+    answer, lines = judged(settings, {f"{at}.pem": key for at in range(3)}, (b"From", sender))
+    assert [text.partition("(s=")[2].partition(",")[0] for _, text in lines] == selectors
+    assert len(answer) == len(selectors) + 1
+    assert answer[-1] == protocol.ACCEPT
+
+
+def test_a_signature_for_each_algorithm(rsa: bytes) -> None:  # noqa: F811
+    settings = with_key(("x.example", False), ("x.example", False))
+    keys = {"0.pem": PrivateKey(rsa), "1.pem": PrivateKey(generate("-algorithm", "ED25519"))}
+    answer, lines = judged(settings, keys, FROM)
+    assert [b"a=rsa-sha256;" in each or b"a=ed25519-sha256;" in each for each in answer] == [True, True, False]
+    assert len(lines) == 2
+
+
+def test_a_fault_refuses_for_now_and_never_lets_a_message_pass() -> None:
+    class Broken(PrivateKey):
+        def __init__(self) -> None:
+            self.algorithm = "rsa-sha256"
+
+        def sign(self, data: bytes) -> bytes:
+            raise RuntimeError("broken")
+
+    answer, lines = judged(with_key(("x.example", False)), {"0.pem": Broken()}, FROM)
+    assert answer == (protocol.TRY_AGAIN,)
+    assert lines[0][0] == "err"

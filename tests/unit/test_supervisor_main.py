@@ -1,0 +1,196 @@
+"""The supervisor step by step: whatever a helper does, or goes wrong in here, the mail goes on or ends in order."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from postroad.errors import InstallError
+from postroad.events import model as events
+from postroad.runtime import plan as plans
+from postroad.supervisor import main
+from postroad.supervisor.main import StopRequested, SupervisionError
+from tests.unit.supervision import World, plan, process
+
+SENDMAIL, OPENDKIM = process("sendmail"), process("opendkim", socket="/sock")
+RECORDER = process("recorder", essential=False)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(tmp_path, monkeypatch)
+
+
+def test_a_helper_that_dies_for_ever_ends_nothing(world: World) -> None:
+    world.begin(SENDMAIL, RECORDER)
+    for _ in range(1500):
+        world.settle()
+        while "recorder" not in world.running.values():
+            world.turn()
+        world.end("recorder", 9)
+    assert world.state == "ready"
+    assert world.health[0].startswith("ready ")
+    assert world.now < 1000 + 1500 * 31
+
+
+def test_mail_s_own_daemon_is_given_up_after_some_deaths(world: World) -> None:
+    world.begin(SENDMAIL)
+    with pytest.raises(SupervisionError, match="sendmail died 6 times"):  # noqa: PT012
+        for _ in range(100):
+            if "sendmail" in world.running.values():
+                world.end("sendmail", 0)
+            world.turn()
+
+
+def test_a_real_time_signal_has_no_name(world: World) -> None:
+    world.begin(SENDMAIL, RECORDER)
+    world.end("recorder", int(signal.SIGRTMIN) + 1)
+    world.settle()
+    (stopped,) = [event for event in world.log.events if isinstance(event, events.Stopped)]
+    assert stopped.status == f"killed by signal {int(signal.SIGRTMIN) + 1}"
+
+
+def test_a_helper_that_can_t_be_started_delays_no_mail(world: World) -> None:
+    world.refused.add("recorder")
+    world.begin(SENDMAIL, RECORDER)
+    assert world.state == "ready"
+    assert any("recorder could not be started" in text for text in world.log.said())
+    world.refused.clear()
+    world.turn(3)
+    assert "recorder" in world.running.values()
+
+
+def test_a_daemon_that_can_t_be_started_ends_it(world: World) -> None:
+    world.silent.add("sendmail")
+    with pytest.raises(SupervisionError, match="sendmail was not ready within 30 s"):
+        world.begin(SENDMAIL)
+
+
+@pytest.mark.parametrize("fault", [OverflowError("too large"), OSError(24, "too many"), InstallError("no space")])
+def test_a_fault_of_its_own_is_told_and_the_mail_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    world.begin(SENDMAIL)
+
+    def fail() -> str:
+        raise fault
+
+    with monkeypatch.context() as broken:
+        broken.setattr(world.supervisor.watch, "reason", fail)
+        before = world.now
+        world.turn(3)
+        assert world.now >= before + 3 * main.FAULT_PAUSE
+    assert sum(type(fault).__name__ in text for text in world.log.said()) == 3
+    world.end("sendmail", 9)
+    world.settle()
+    world.turn()
+    assert "sendmail" in world.running.values()
+    world.signals.append(signal.SIGTERM)
+    with pytest.raises(StopRequested):
+        world.turn()
+
+
+def test_ready_only_when_all_serve_again(world: World) -> None:
+    world.begin(OPENDKIM, SENDMAIL)
+    world.refused |= {"sendmail", "opendkim"}
+    world.end("sendmail", 9)
+    world.end("opendkim", 9)
+    world.settle()
+    assert world.state == "degraded"
+    assert world.health[2:] == ["opendkim does not run", "sendmail does not run"]
+    world.refused = {"opendkim"}
+    while "sendmail" not in world.running.values():
+        world.turn()
+    assert world.state == "degraded"
+    world.refused = set()
+    while "opendkim" not in world.running.values():
+        world.turn()
+    assert world.state == "ready"
+    assert world.health[2:] == []
+
+
+def test_degraded_where_processes_run_short(world: World) -> None:
+    world.begin(SENDMAIL)
+    (world.run / "pids.max").write_text("20\n")
+    (world.run / "pids.current").write_text("20\n")
+    world.turn(2)
+    assert world.state == "degraded"
+    assert world.health[0].startswith("degraded ")
+    assert world.health[2:] == ["the limit of processes (pids) is reached: it is 20"]
+    world.turn(5)
+    assert len(world.log.said()) == 1
+    (world.run / "pids.current").write_text("9\n")
+    (world.run / "pids.events").write_text("max 3\n")  # between two looks
+    world.turn(2)
+    assert world.state == "degraded"
+    world.turn(14)
+    assert world.state == "ready"
+
+
+def configuration(world: World, number: int, text: str) -> Path:
+    folder = world.run / f"gen-{number}"
+    folder.mkdir()
+    (folder / "plan.json").write_text(text)
+    current = world.run / "current"
+    current.unlink(missing_ok=True)
+    current.symlink_to(folder.name)
+    return folder
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"processes": 1}', '{"processes": [{}]}', "[]"])
+def test_a_plan_that_can_t_be_read_changes_nothing(world: World, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    world.begin(SENDMAIL)
+    first = configuration(world, 1, plans.dumps(plan(SENDMAIL)))
+
+    def prepare() -> tuple[int, list[str], str]:
+        configuration(world, 2, text)
+        return 0, [], ""
+
+    monkeypatch.setattr(world.supervisor, "_prepare", prepare)
+    world.signals.append(signal.SIGHUP)
+    world.turn()
+    assert "the configuration in force stays" in world.log.said()[0]
+    assert (world.run / "current").resolve() == first
+    assert not (world.run / "gen-2").exists()
+    assert world.health[:2] == [f"ready {world.health[0].split()[1]} 100", "1 1 failed"]
+
+
+def test_a_plan_that_is_not_served_is_taken_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.begin(SENDMAIL)
+    first = configuration(world, 1, plans.dumps(plan(SENDMAIL)))
+
+    def prepare() -> tuple[int, list[str], str]:
+        configuration(world, 2, plans.dumps(plan(SENDMAIL, process("mta-sts"))))
+        return 0, [], ""
+
+    monkeypatch.setattr(world.supervisor, "_prepare", prepare)
+    world.refused.add("mta-sts")
+    world.signals.append(signal.SIGHUP)
+    world.turn()
+    assert (world.run / "current").resolve() == first
+    assert list(world.running.values()) == ["sendmail"]
+    assert world.state == "ready"
+
+
+def test_a_helper_that_a_reload_can_t_start_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.begin(SENDMAIL)
+    configuration(world, 1, plans.dumps(plan(SENDMAIL, RECORDER)))
+    monkeypatch.setattr(world.supervisor, "_prepare", lambda: (0, [], ""))
+    world.refused.add("recorder")
+    world.signals.append(signal.SIGHUP)
+    world.turn()
+    assert world.health[1] == "1 1 done"
+    world.refused.clear()
+    world.turn(3)
+    assert "recorder" in world.running.values()
+
+
+def test_what_signs_ends_last_and_who_does_not_end_is_killed(world: World) -> None:
+    world.begin(OPENDKIM, SENDMAIL, RECORDER)
+    world.stubborn.add("sendmail")
+    assert world.supervisor._stop() == 0
+    assert world.kills == [
+        ("sendmail", signal.SIGTERM), ("recorder", signal.SIGTERM),
+        ("sendmail", signal.SIGTERM), ("sendmail", signal.SIGKILL), ("opendkim", signal.SIGTERM),
+    ]  # fmt: skip
+    assert world.state == "stopping"
