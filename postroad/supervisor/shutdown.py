@@ -27,7 +27,7 @@ class Shutdown:
 
     grace: float
     spare: frozenset[int]
-    began: float = field(default_factory=time.monotonic)
+    began: float = field(default_factory=lambda: time.monotonic())  # noqa: PLW0108 - a test may have another clock
     left: list[int] = field(default_factory=list)
     _waiting_since: dict[int, float] = field(default_factory=dict)
     _told: set[int] = field(default_factory=set)

@@ -12,7 +12,7 @@ from postroad.supervisor import main
 from postroad.supervisor.main import StopRequested, SupervisionError
 from tests.unit.supervision import World, plan, process
 
-SENDMAIL, OPENDKIM = process("sendmail"), process("opendkim", socket="/sock")
+SENDMAIL, SIGNER = process("sendmail"), process("signer", socket="/sock")
 RECORDER = process("recorder", essential=False)
 
 
@@ -91,19 +91,19 @@ def test_a_fault_of_its_own_is_told_and_the_mail_goes_on(
 
 
 def test_ready_only_when_all_serve_again(world: World) -> None:
-    world.begin(OPENDKIM, SENDMAIL)
-    world.refused |= {"sendmail", "opendkim"}
+    world.begin(SIGNER, SENDMAIL)
+    world.refused |= {"sendmail", "signer"}
     world.end("sendmail", 9)
-    world.end("opendkim", 9)
+    world.end("signer", 9)
     world.settle()
     assert world.state == "degraded"
-    assert world.health[2:] == ["opendkim does not run", "sendmail does not run"]
-    world.refused = {"opendkim"}
+    assert world.health[2:] == ["signer does not run", "sendmail does not run"]
+    world.refused = {"signer"}
     while "sendmail" not in world.running.values():
         world.turn()
     assert world.state == "degraded"
     world.refused = set()
-    while "opendkim" not in world.running.values():
+    while "signer" not in world.running.values():
         world.turn()
     assert world.state == "ready"
     assert world.health[2:] == []
@@ -186,11 +186,11 @@ def test_a_helper_that_a_reload_can_t_start_is_tried_again(world: World, monkeyp
 
 
 def test_what_signs_ends_last_and_who_does_not_end_is_killed(world: World) -> None:
-    world.begin(OPENDKIM, SENDMAIL, RECORDER)
+    world.begin(SIGNER, SENDMAIL, RECORDER)
     world.stubborn.add("sendmail")
     assert world.supervisor._stop() == 0
     assert world.kills == [
         ("sendmail", signal.SIGTERM), ("recorder", signal.SIGTERM),
-        ("sendmail", signal.SIGTERM), ("sendmail", signal.SIGKILL), ("opendkim", signal.SIGTERM),
+        ("sendmail", signal.SIGTERM), ("sendmail", signal.SIGKILL), ("signer", signal.SIGTERM),
     ]  # fmt: skip
     assert world.state == "stopping"

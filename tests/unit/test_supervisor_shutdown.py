@@ -15,7 +15,7 @@ TERM, KILL = signal.SIGTERM, signal.SIGKILL
 
 class Stage:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now, self.running = 0.0, {1: BUSY, 2: WAITING, 3: "opendkim"}
+        self.now, self.running = 0.0, {1: BUSY, 2: WAITING, 3: "signer"}
         self.kills: list[tuple[float, int, signal.Signals]] = []
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
         monkeypatch.setattr(processes, "children", lambda: dict(self.running))
@@ -45,7 +45,7 @@ def test_who_waits_and_works_in_turns_is_at_work(stage: Stage) -> None:
 
 
 def test_asked_in_the_last_quarter_then_killed_and_the_spared_are_neither(stage: Stage) -> None:
-    stage.running = {1: BUSY, 3: "opendkim"}
+    stage.running = {1: BUSY, 3: "signer"}
     assert [stage.step(now) for now in (0.0, 6.0, 6.1, 7.0, 8.0)] == [False] * 5
     assert stage.kills == [(6.1, 1, TERM)]
     assert stage.step(8.1)
@@ -54,6 +54,6 @@ def test_asked_in_the_last_quarter_then_killed_and_the_spared_are_neither(stage:
 
 
 def test_done_when_none_is_left_but_the_spared(stage: Stage) -> None:
-    stage.running = {3: "opendkim"}
+    stage.running = {3: "signer"}
     assert stage.step(0.1)
     assert (stage.end.left, stage.kills) == ([], [])
