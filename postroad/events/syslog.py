@@ -140,7 +140,9 @@ class LogSocket:
 
     def close(self) -> None:
         """Close the socket and remove it from the file system."""
-        os.close(self.fifo)
+        if self.fifo >= 0:
+            os.close(self.fifo)
+            self.fifo = -1
         self._fifo_path.unlink(missing_ok=True)
         self._socket.close()
         self._path.unlink(missing_ok=True)
