@@ -81,6 +81,9 @@ RUN dpkg --purge --force-all debconf apt perl-base \
         /usr/lib/systemd /usr/share/doc /usr/share/man /usr/share/info /usr/share/locale /usr/share/lintian /usr/share/bug \
         /usr/share/zoneinfo /usr/lib/python3.13/{ensurepip,idlelib,pydoc_data,turtledemo,test,tkinter,lib2to3}
 COPY --from=build /out /
+# preload/headers.c leans on the insides of one version of sendmail
+RUN said=$(LD_PRELOAD=/usr/local/lib/postroad/preload.so /usr/sbin/sendmail -C /dev/null -bt </dev/null 2>&1 || true) \
+    && case "$said" in *postroad-preload:*) echo "$said"; exit 1 ;; esac
 
 # --- the same, without the build's own dates: two builds of one commit from the same packages are alike ---
 FROM ${BASE} AS dated

@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup engine image lint format test test-unit faults oracle demo bench down generate audit sbom reproducible clean
+.PHONY: help setup engine image lint format test test-unit mutants faults oracle fidelity demo bench down generate audit sbom reproducible clean
 
 # An image's build trusts what this host trusts: a proxy that inspects TLS signs PyPI with a certificate of its own.
 CA_BUNDLE ?= $(firstword $(wildcard $(SSL_CERT_FILE) $(REQUESTS_CA_BUNDLE) /etc/ssl/certs/ca-certificates.crt) /dev/null)
@@ -75,6 +75,11 @@ test: $(VENV) image ## Run the whole suite against the image; ARGS='-k dkim' cho
 test-unit: $(VENV) ## Run the tests that need no Docker
 	$(BIN)/pytest -m 'not docker' $(ARGS)
 
+mutants: $(VENV) ## Change the rooms without I/O in small ways, and count the changes that the fast tests notice; takes hours
+	$(BIN)/mutmut run $(ARGS)
+	$(BIN)/mutmut export-cicd-stats
+	@$(BIN)/python -c 'import json; s = json.load(open("mutants/mutmut-cicd-stats.json")); print("mutants: {killed} killed, {survived} survived, {timeout} timed out, of {total}".format(**s))'
+
 faults: $(VENV) image ## Inject every fault, account for every message, fill docs/reliability.md; FAULTS='packets dns-gone' chooses
 	$(BIN)/python -m tests.faults --json dist/faults.json --docs docs/reliability.md $(FAULTS) $(ARGS)
 
@@ -117,4 +122,4 @@ reproducible: $(VENV) engine ## Build twice from nothing, and print in what the 
 
 clean: ## Remove what setup and the tools left in this tree, and the image
 	@! docker image inspect postroad:latest >/dev/null 2>&1 || docker image rm postroad:latest
-	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache mutants dist

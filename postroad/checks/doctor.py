@@ -13,7 +13,7 @@ from postroad.errors import PostroadError
 from postroad.runtime.paths import STATE
 from postroad.secrets import keys
 
-LIMIT = 8.0
+LIMIT = 8.5
 """Seconds for all checks together; with the start of the program and its end less than ten."""
 LAST_LOOKUP = 6.5
 """Seconds after which no lookup is waited for: what was learnt until then is told."""

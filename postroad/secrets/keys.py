@@ -115,7 +115,7 @@ def read(key: SigningKey) -> bytes:
     except CommandError as error:
         raise InstallError(f"{where} is not a private key that openssl can read: give a PEM file") from error
     if key.algorithm == "ed25519":
-        if not text.startswith("ED25519 Private-Key:"):
+        if not re.search(r"^ED25519 Private-Key:", text, re.MULTILINE):
             raise InstallError(f"{where} is not an Ed25519 key: remove it, and the next start makes one")
         return pem_bytes
     size = re.search(r"^Private-Key: \(([0-9]+) bit, ", text, re.MULTILINE)

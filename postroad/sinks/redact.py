@@ -18,6 +18,7 @@ SPOKEN = frozenset({"reply", "status", "message"})
 
 _AT = re.compile(r"@|%40|&#64|\uff20")
 _QUOTED_AT = re.compile(r'"(?:@|%40|&#64|\uff20)[^\s<>(),;"]*')
+_REST = re.compile(r"[^\s<>(),;]*")
 _DOMAIN = re.compile(r"\[[\w.]*\]|[\w.-]*\w")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|\\.|[<>]|[\s(),;:]++|[^\s<>(),;:"\\]++|.', re.DOTALL)
 _BETWEEN = frozenset("<>(),;:")
@@ -64,6 +65,8 @@ class Redactor:
             return self._words(text, local_parts)
         # of a mailbox in quotes it can't be told which quote opens it: it begins with the first
         begin, end = text.index('"'), quoted[-1].end()
+        if text.startswith('"', end) and (rest := _REST.match(text, end)):
+            end = rest.end()  # what looked like a domain is still in quotes
         if begin == quoted[0].start():
             begin = 0
         before, after = self._words(text[:begin], local_parts), self._words(text[end:], local_parts)

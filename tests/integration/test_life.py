@@ -408,7 +408,7 @@ def test_stops_in_time_where_nobody_reads_what_it_prints(image: str) -> None:
     name = f"postroad-test-unread-{secrets.token_hex(3)}"
     run = ["docker", "run", "--detach", f"--name={name}", *LABELLED,
            "--env=POSTROAD_HOSTNAME=mail.sender.example", "--env=POSTROAD_DOMAINS=sender.example",
-           "--entrypoint=sh", image, "-c", "mkfifo /tmp/out && exec postroad > /tmp/out"]  # fmt: skip
+           "--entrypoint=sh", image, "-c", "mkfifo /tmp/out && exec postroad run > /tmp/out"]  # fmt: skip
     fill = "import fcntl, os, time; os.set_blocking(f := os.open('/tmp/out', os.O_RDWR), False); fcntl.fcntl(f, 1031, 4096)\ntry:\n  while True: os.write(f, b'x')\nexcept BlockingIOError: time.sleep(600)"
     subprocess.run(run, check=True, capture_output=True)
     try:

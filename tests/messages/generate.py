@@ -54,6 +54,7 @@ LINES = [
 def message(number: int, seed: str) -> bytes:
     """One message, its lines ending with CRLF, with a field ``X-Case`` that holds its number."""
     source = random.Random(f"{seed}/{number}")
+    random.seed(f"{seed}/{number}")  # the email package draws the boundaries
     make: Callable[[random.Random], bytes] = source.choice([awkward, awkward, composed])
     return b"X-Case: %d\r\n" % number + make(source)
 

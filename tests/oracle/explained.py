@@ -7,7 +7,7 @@ TEST_MODE = "verifiers may treat mail signed with a key in test mode as not sign
 REPORTS = "the policy is followed, and no report comes"
 BOUNCES = "Postfix looks at the MX record alone; mail to its host gets nowhere, so bounces are lost"
 ALIAS = "other servers refuse an MX host that is an alias"
-CHANCE = "which of two texts OpenDMARC takes depends on their order"
+CHANCE = "which of two texts OpenDMARC and rspamd take depends on their order"
 
 EXPLAINED: dict[str, str] = {
     **{
@@ -15,6 +15,7 @@ EXPLAINED: dict[str, str] = {
         for name in ("to another name that leads back", "doubled")
         for over in ("", " over IPv6")
     },
+    "spf beside other texts": CHANCE,
     "spf include silent, after the match": OTHERS,
     "spf eleven lookups, after the match": OTHERS,
     "dkim v last": ORDER,

@@ -35,6 +35,9 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     made = database.connect(tmp_path / "events.db")
     database.upgrade(made)
     yield made
+    for thread in threading.enumerate():
+        if thread.name == "scrape":  # it reads what is removed now
+            thread.join(10)
     made.dispose()
 
 

@@ -72,6 +72,12 @@ def test_a_mailbox_s_name_without_its_domain() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("text", ['"@Zebra7"%c.example@x.example', 'no "@Zebra7"@x.example', '"a"@"Zebra7"@x.example'])
+def test_an_at_sign_in_quotes_begins_no_domain(text: str) -> None:
+    for redactor in (DOMAIN, HASH):
+        assert "zebra7" not in redactor.text(text).lower()
+
+
 ATOM = st.text("abc019!#$%&'*+-/=?^_`{|}~.ü", max_size=8)
 QUOTED = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), max_size=8).map(
     lambda text: text.replace("\\", "\\\\").replace('"', '\\"')

@@ -35,6 +35,8 @@ def test_every_folder_at_the_top_is_there() -> None:
     tracked = {
         path.name
         for path in TOP.iterdir()
-        if path.is_dir() and not path.name.startswith(".") and path.name not in {"docs", "dist", "__pycache__"}
+        if path.is_dir()
+        and not path.name.startswith(".")
+        and path.name not in {"docs", "dist", "mutants", "__pycache__"}
     }
     assert named == tracked | {"entrypoint.py"}
