@@ -134,7 +134,7 @@ def listening(pid: int, port: int) -> frozenset[str]:
 def listening_at(pid: int, path: str) -> frozenset[str]:
     """The sockets on which a process listens at a path, asked of the kernel and not by connecting."""
     found = set()
-    with contextlib.suppress(OSError), open("/proc/net/unix") as lines:
+    with contextlib.suppress(OSError), open(PROC / "net/unix") as lines:
         for fields in map(str.split, lines):
             if fields[-1] == path and len(fields) > 7 and int(fields[3], 16) & SO_ACCEPTCON:
                 found.add(f"socket:[{fields[6]}]")

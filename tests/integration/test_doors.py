@@ -671,7 +671,7 @@ def right(relay: PostroadContainer, door: str, user: str = "app", password: str 
 
 def test_a_session_ends_at_its_third_wrong_password(start_relay: Relays, folder: Path) -> None:
     relay = start_relay(publish=False, **configuration(folder))
-    for door in ("submission", "submissions"):
+    for door in DOORS:
         smtp = enter(relay, door)
         assert wrong(smtp, 9, user=door) == 3
     # one that sends all at once has no more answers, and gets no password right
@@ -692,7 +692,7 @@ def test_guessing_is_refused_for_a_while_at_every_door_and_in_sessions_that_are_
     relay = start_relay(publish=False, **configuration(folder))
     began = time.monotonic()
     news = ("news@news.example", SHOP_PASSWORD)
-    opened = [enter(relay, door) for door in ("submission", "submissions") for _ in range(2)]
+    opened = [enter(relay, door) for door in ("smtp", "submission", "submissions", "smtp")]
     assert sum(wrong(smtp, 3, news[0]) for smtp in opened[:2]) == 6
     # the right password, too, in sessions of before and in new ones
     for smtp in opened[2:]:

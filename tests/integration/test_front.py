@@ -73,6 +73,7 @@ BAD_RCPTS = [
 OTHERS = [
     *(b"NOOP", b"RSET", b"noop", b"NOOP x", b"RSET x", b"VRFY user", b"EXPN list", b"HELP", b"HELP MAIL", b"ETRN x"),
     *(b"XYZZY", b"", b" NOOP", b"NOOP\t", b"AUTH PLAIN AHgAeA==", b"STARTTLS x", b"BDAT 5 LAST", b"TURN", b"DATA x"),
+    *(b"STARTTLS", b"starttls"),  # not offered without a certificate
     *(b"VERB", b"QUITX", b"MAILX", b"N" * 1500, b"N" * 2500, b"NOOP \xff\xfe"),
 ]
 BODIES = [
