@@ -8,7 +8,7 @@ import dkim
 import pytest
 
 from postroad.testing import PostroadContainer
-from tests.integration.conftest import HOSTNAME, Relays, letter, send, wait_until
+from tests.integration.conftest import HOSTNAME, letter, send, wait_until
 from tests.internet.internet import Internet
 from tests.messages.compare import differences
 
@@ -212,17 +212,6 @@ def test_what_could_not_be_delivered_as_signed_is_refused_with_the_reason(
         assert refused.value.smtp_code == 550
         assert f"{header.partition(':')[0]}: " in str(refused.value.smtp_error)
         smtp.send_message(letter())
-
-
-def test_a_signature_for_each_algorithm(start_relay: Relays, internet: Internet) -> None:
-    relay = start_relay(dkim={"algorithms": ["rsa", "ed25519"]})
-    received = internet.wait_for_message(send(relay, letter()))
-    assert received.verdict("dkim") == "pass"
-    records = {f"{name}.".encode(): value.encode() for name, value in relay.dkim_records().items()}
-    assert [name.partition(b".")[0] for name in records] == [b"postroad", b"postroad-ed25519"]
-    verifier = dkim.DKIM(received.raw.replace(b"\n", b"\r\n"))
-    for index in (0, 1):
-        assert verifier.verify(index, dnsfunc=lambda name, timeout=5: records.get(name, b""))
 
 
 def test_the_null_sender_is_accepted(relay: PostroadContainer, internet: Internet) -> None:
