@@ -183,7 +183,7 @@ def test_the_own_compose_file_with_settings_of_its_own(reader: Reader, receivers
     network = f"networks: {{default: {{name: {receivers.network}, external: true}}}}\n"
     (reader.folder / "compose.yaml").write_text(snippets("docs/compose.md")[1] + network)
     (reader.folder / "mail").mkdir(mode=0o755)
-    (reader.folder / "mail" / "config.yaml").write_text("listeners: {bulk: 2526}\n")
+    (reader.folder / "mail" / "config.yaml").write_text("listeners: {submission: 2526}\n")
     (reader.clone / "config" / "config.yaml").write_text("hostname: mail.clone.example\ndomains: [clone.example]\n")
     reader.run("docker compose build", reader.clone)
     reader.run("docker compose up -d --wait", reader.folder)
