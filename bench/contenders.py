@@ -67,17 +67,7 @@ _IMAGE = os.environ.get("POSTROAD_IMAGE", "postroad:latest")
 
 CONTENDERS = [
     Contender("postroad", "the normal door, everything at its default", _IMAGE, is_postroad=True),
-    Contender(
-        "postroad-bulk",
-        "the bulk door: the 250 waits for the receiver's",
-        _IMAGE,
-        is_postroad=True,
-        config={"listeners": {"bulk": 2500}},
-        optional=True,
-        waits=True,
-        port=2500,
-    ),
     Contender("popular", "Postfix as popular images have it", PEERS_IMAGE, is_postroad=False, command=("popular",)),
     Contender("best", "Postfix as well as it can be", PEERS_IMAGE, is_postroad=False, command=("best",)),
 ]
-NORMAL, BULK, POPULAR, BEST = (contender.name for contender in CONTENDERS)
+NORMAL, POPULAR, BEST = (contender.name for contender in CONTENDERS)

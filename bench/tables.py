@@ -6,7 +6,7 @@ from itertools import chain
 from statistics import median
 from typing import Any
 
-from bench.contenders import BEST, BULK, NORMAL, POPULAR
+from bench.contenders import BEST, NORMAL, POPULAR
 from bench.figures import Spread, number, ratio, spread
 from bench.scenarios import Scenario
 
@@ -116,7 +116,6 @@ def _verdicts(figures: Figures) -> Iterator[Verdict]:
     loads = [scenario for scenario in figures.scenarios if not scenario.is_paced]
     wanted = [(NORMAL, POPULAR, scenario, 1.7 if scenario.is_fast else 1.0) for scenario in loads]
     wanted += [(NORMAL, BEST, scenario, 1.0) for scenario in loads]
-    wanted += [(BULK, BEST, scenario, 1.5) for scenario in loads if scenario.reuse]
     for ours, theirs, scenario, bound in wanted:
         goal = f"throughput of {ours} over {theirs}"
         seen = figures.ratio(scenario.name, ours, theirs)
@@ -149,9 +148,6 @@ def _effort(figures: Figures, scenario: Scenario, ours: str, theirs: str, bound:
     if not (them and cpu and tools):
         return ""
     needed = bound * them.median
-    if ours == BULK and scenario.delay_ms:
-        most = number(scenario.sessions * 1000 / scenario.delay_ms)
-        return f"{number(needed)}/s; {scenario.sessions} clients that wait {scenario.delay_ms} ms send {most}/s at most"
     said = (
         f"{number(needed)}/s leave {number(figures.cores * 1000 / needed)} ms of CPU for a message;"
         f" it takes {number(cpu.median)}, generator and receiver {number(tools.median)}"
@@ -224,7 +220,7 @@ def tables(result: Result) -> list[Table]:
 
 
 def _throughput(figures: Figures) -> Table:
-    pairs = [(ours, theirs) for ours in (NORMAL, BULK) for theirs in (POPULAR, BEST)]
+    pairs = [(ours, theirs) for ours in (NORMAL,) for theirs in (POPULAR, BEST)]
     pairs = [pair for pair in pairs if {*pair} <= {*figures.contenders}]
     rows = [
         [

@@ -101,7 +101,7 @@ class PostroadContainer(DockerContainer):
         return self.port_of("smtp")
 
     def port_of(self, listener: str) -> int:
-        """The port that is published for a listener: ``smtp``, ``submission``, ``submissions`` or ``bulk``."""
+        """The port that is published for a listener: ``smtp``, ``submission`` or ``submissions``."""
         return int(self.get_exposed_port(self.listeners[listener]))
 
     @property

@@ -3,8 +3,8 @@
  * daemon that someone else has to provide, and serves a whole chain:
  *
  *   gethostname()  answers POSTROAD_FQDN (sendmail sleeps for 60 s at start where the host's name has no dot);
- *   syslog()       and its relatives send one datagram a message, "<priority>ident[pid]: text", to the unix socket
- *                  POSTROAD_LOG_SOCKET (they can't make /dev/log);
+ *   syslog()       and its relatives send a line a message, "<priority>ident[pid]: text", to the FIFO beside the unix socket
+ *                  POSTROAD_LOG_SOCKET, or as a datagram to that (they can't make /dev/log);
  *   getpwuid(), getpwnam(), getgrnam()  answer for a user that /etc/passwd does not have, such as OpenShift gives a
  *                  container: it is the one user that the image's files mean, smmta;
  *   SSL_CTX_load_verify_locations(), SSL_load_client_CA_file()  read the trusted authorities once, in the daemon: each
@@ -18,6 +18,8 @@
  *   fork(), wait() make the delivery of a message in the background one fork and not two;
  *   exit()         in a forked child leaves out what libraries do at the end: a child a connection and one a message would
  *                  each free, one by one, what the kernel frees at once;
+ *   connect(), read(), write()  also end each session with a receiver within a time (attempts.c);
+ *   bind(), accept(), getpeername(), getsockname()  also know inner doors (doors.c);
  *   fsync(), unlink()  also save the names of new files in the queue, and delete a message in the order that leaves
  *                  none without its body, whenever the power fails.
  *
@@ -25,7 +27,7 @@
  * after that lines are dropped and counted until one gets through. No locks and no malloc(): sendmail logs from signal
  * handlers, some of which siglongjmp() away. errno is left as it was found.
  *
- * gcc -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -o preload.so postroad.c
+ * gcc -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -o preload.so postroad.c auth.c headers.c doors.c attempts.c
  */
 
 #define _GNU_SOURCE
@@ -35,9 +37,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <pwd.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -58,7 +62,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define EXPORT __attribute__((visibility("default")))
+#include "doors.h"
 
 enum {
 	USUAL_LENGTH = 2048,     /* sendmail cuts its own lines at 1 KB */
@@ -305,6 +309,7 @@ connect(int descriptor, const struct sockaddr *peer, socklen_t length)
 		return -1;
 	}
 	send_at_once(descriptor, peer);
+	attempt_begin(descriptor, peer);
 	return next(descriptor, peer, length);
 }
 
@@ -321,6 +326,8 @@ accept(int descriptor, struct sockaddr *peer, socklen_t *length)
 		errno = ENOSYS;
 		return -1;
 	}
+	if (door_accept(descriptor, peer, length, &accepted))
+		return accepted;
 	accepted = next(descriptor, peer, length);
 	if (accepted >= 0)
 		send_at_once(accepted, peer);
@@ -344,6 +351,12 @@ write(int descriptor, const void *data, size_t size)
 
 	if (next == NULL)
 		*(void **)&next = dlsym(RTLD_NEXT, "write");
+	if (next == NULL) {
+		errno = ENOSYS;
+		return -1;
+	}
+	if (attempt_write(descriptor, data, size, &written))
+		return written;
 	if (length == 0 || size != sizeof said - 1 || memcmp(data, said, size) != 0)
 		return next(descriptor, data, size);
 	while (done < length) {
@@ -574,7 +587,14 @@ fsync(int descriptor)
 	if (length <= 0)
 		return 0;
 	path[length] = '\0';
-	return is_queue_file(path, 'q') ? sync_folder(path, next) : 0;
+	if (!is_queue_file(path, 'q'))
+		return 0;
+	attempts_begin_anew();
+	if (sync_folder(path, next) != 0)
+		return -1;
+	if (role == SERVER) /* what serves a client; a delivery that is forked has nobody to tell */
+		door_tell_saved(strrchr(path, '/') + 1);
+	return 0;
 }
 
 /*
@@ -593,6 +613,8 @@ unlink(const char *path)
 		*(void **)&next = dlsym(RTLD_NEXT, "unlink");
 	if (sync == NULL)
 		*(void **)&sync = dlsym(RTLD_NEXT, "fsync");
+	if (is_queue_file(path, 'q') || is_queue_file(path, 'd'))
+		attempts_begin_anew();
 	if (is_queue_file(path, 'd') && strlen(path) < sizeof control) {
 		name = strrchr(path, '/');
 		strcpy(control, path);
@@ -660,6 +682,43 @@ log_descriptor(void)
 	return descriptor;
 }
 
+/*
+ * Beside the socket there is a FIFO, where there is room for a thousand lines and more: its reader need not wake up for each.
+ * A line of up to PIPE_BUF octets gets in whole or not at all (pipe(7)); it ends with a NUL. Longer ones take the socket.
+ */
+static _Atomic uint64_t log_fifo; /* as log_socket */
+
+static int
+fifo_descriptor(void)
+{
+	uint64_t known = log_fifo, fresh;
+	char path[sizeof log_address.sun_path + sizeof ".fifo"];
+	struct stat made;
+	int low, descriptor;
+
+	if (known != 0 && fstat((int)(uint32_t)known, &made) == 0 && S_ISFIFO(made.st_mode)
+	    && (uint32_t)made.st_ino == known >> 32)
+		return (int)(uint32_t)known;
+	snprintf(path, sizeof path, "%s.fifo", log_address.sun_path);
+	if (log_address.sun_path[0] == '\0' || (low = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC)) < 0)
+		return -1; /* there is none, or nobody reads it */
+	descriptor = fcntl(low, F_DUPFD_CLOEXEC, LOWEST_DESCRIPTOR);
+	if (descriptor < 0)
+		descriptor = low;
+	else
+		close(low);
+	if (fstat(descriptor, &made) != 0 || !S_ISFIFO(made.st_mode)) {
+		close(descriptor);
+		return -1;
+	}
+	fresh = (uint64_t)(uint32_t)made.st_ino << 32 | (uint32_t)descriptor;
+	if (!atomic_compare_exchange_strong(&log_fifo, &known, fresh)) {
+		close(descriptor); /* another thread was first */
+		return (int)(uint32_t)known;
+	}
+	return descriptor;
+}
+
 static double
 seconds(void)
 {
@@ -669,7 +728,41 @@ seconds(void)
 	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-/* Send one datagram; false if that can't be done, or not within about WAIT_SECONDS. */
+static bool send_datagram(const char *line, size_t length);
+
+/* Send one line; false if that can't be done, or not within about WAIT_SECONDS. */
+static bool
+send_whole(const char *line, size_t length)
+{
+	int descriptor = length < PIPE_BUF ? fifo_descriptor() : -1;
+	char room[PIPE_BUF];
+	double end;
+
+	if (descriptor < 0)
+		return send_datagram(line, length);
+	memcpy(room, line, length);
+	room[length] = '\0';
+	for (end = seconds() + WAIT_SECONDS;;) {
+		struct pollfd wait = { .fd = descriptor, .events = POLLOUT };
+		double left = end - seconds();
+
+		if (write(descriptor, room, length + 1) >= 0) {
+			reader_is_stuck = false;
+			return true;
+		}
+		if (errno == EINTR)
+			continue;
+		if (errno != EAGAIN)
+			return send_datagram(line, length);
+		if (reader_is_stuck || left <= 0)
+			break;
+		(void)poll(&wait, 1, (int)(left * 1000) + 1);
+	}
+	reader_is_stuck = true;
+	return false;
+}
+
+/* The same by the socket. */
 static bool
 send_datagram(const char *line, size_t length)
 {
@@ -722,12 +815,12 @@ send_line(const char *line, size_t length)
 		int size = snprintf(notice, sizeof notice, "<%d>%s[%d]: postroad-preload: %u lines lost",
 		    LOG_MAIL | LOG_WARNING, ident, pid, lost);
 
-		if (!send_datagram(notice, (size_t)size)) {
+		if (!send_whole(notice, (size_t)size)) {
 			lines_lost += lost + 1;
 			return;
 		}
 	}
-	if (!send_datagram(line, length))
+	if (!send_whole(line, length))
 		lines_lost += 1;
 }
 

@@ -10,6 +10,11 @@ from postroad.config.section import Section
 
 PREFIX = "POSTROAD_"
 
+REMOVED = {
+    "listeners.bulk": "take the key out and let its clients connect to listeners.smtp, which is faster than bulk was",
+}
+"""Keys of former versions, and what to do now."""
+
 
 @dataclass(frozen=True)
 class Key:

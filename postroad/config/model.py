@@ -147,12 +147,6 @@ class Listeners(Section):
     )
     submission: Port | None = Field(587, description="Port for `clients.users` alone, after STARTTLS.")
     submissions: Port | None = Field(465, description="Port for `clients.users` alone, encrypted from the start.")
-    bulk: Port | None = Field(
-        None,
-        description="Port for whom `smtp` is for, whose messages are delivered before they are answered: for programs"
-        " that send many over few connections.",
-        examples=[2526],
-    )
 
     @model_validator(mode="after")
     def _open(self) -> Self:
@@ -161,8 +155,8 @@ class Listeners(Section):
             if (port := getattr(self, name)) in ports:
                 refuse("each port once", at=(name,), found=str(port))
             ports += [port] if port else []
-        if not any((self.smtp, self.submission, self.submissions)):
-            refuse("at least one port besides bulk", found="null for each")
+        if not ports:
+            refuse("at least one port", found="null for each")
         return self
 
 
@@ -177,7 +171,7 @@ class Tls(Section):
     key_file: AbsolutePath | None = Field(None, description="Private key (PEM) of the certificate.")
     smtp_starttls: Literal["auto", "always", "never"] = Field(
         "auto",
-        description="Whether `listeners.smtp` and `bulk` offer STARTTLS. Many client libraries take an offer and then"
+        description="Whether `listeners.smtp` offers STARTTLS. Many client libraries take an offer and then"
         " refuse a certificate that they can't verify. `auto`: only with a `certificate_file`.",
     )
 
@@ -270,6 +264,11 @@ class Delivery(Section):
     )
     tls: OutboundTls = Field(default_factory=OutboundTls)
     queue: Queue = Field(default_factory=Queue)
+    attempt_timeout: Duration = Field(
+        timedelta(minutes=10),
+        description="How long one attempt may take with one receiving server, from the connection to its last answer;"
+        " one second more for each 10 KB that it takes. The message stays in the queue then.",
+    )
     shutdown_grace: Duration = Field(
         timedelta(seconds=8),
         description="How long deliveries under way may go on at a stop. Docker kills the container after 10s,"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pydantic import SecretBytes, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from postroad.config.keys import Key, keys
+from postroad.config.keys import REMOVED, Key, keys
 from postroad.config.model import Config
 from postroad.config.section import Section
 
@@ -170,6 +170,8 @@ def _missing(key: Key) -> str:
 
 
 def _unknown(path: Sequence[Part], known: Mapping[str, Key]) -> str:
+    if removed := REMOVED.get(_generic(path)):
+        return f"removed; {removed}"
     *above, last = path
     word, inside = str(last).lower()[:200], _generic(above)
     prefix = f"{inside}." if inside else ""

@@ -16,13 +16,13 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 from pydantic_settings.sources.utils import parse_env_vars
 
-from postroad.config.keys import PREFIX, keys
+from postroad.config.keys import PREFIX, REMOVED, keys
 from postroad.config.section import Section
 
 CONFIG_PATH = f"{PREFIX}CONFIG"
 """Names the YAML file. Not ``..._FILE``: that would be the file to read a key's value from."""
 
-RESERVED = frozenset({CONFIG_PATH, f"{PREFIX}FQDN", f"{PREFIX}LOG_SOCKET"})
+RESERVED = frozenset({CONFIG_PATH, f"{PREFIX}FQDN", f"{PREFIX}LOG_SOCKET", f"{PREFIX}ATTEMPT_TIMEOUT"})
 """Variables that are not keys: the YAML file's path, and what the supervisor tells its children."""
 
 # no service's name gives two underscores in a row, which our own keys have
@@ -160,6 +160,9 @@ def shown(path: Path) -> str:
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
+    key = name.upper().removesuffix("_FILE").removeprefix(PREFIX).replace("__", ".").lower()
+    if removed := REMOVED.get(key):
+        return f"At {name[:100]!r}: removed; {removed}"
     # without the prefix, which would make them all look alike
     words = [variable.removeprefix(PREFIX) for variable in (*known, *RESERVED)]
     near = difflib.get_close_matches(name.upper().removeprefix(PREFIX)[:100], words, n=1)

@@ -1,5 +1,7 @@
-"""The socket that sendmail, through the preloaded library (``preload/postroad.c``), and our own processes log to."""
+"""Where sendmail, by the preloaded library (``preload/postroad.c``), and our own processes log to: a FIFO, a socket."""
 
+import contextlib
+import fcntl
 import os
 import re
 import select
@@ -13,6 +15,9 @@ MAIL = 2  # the facility (likewise)
 
 _DATAGRAM = re.compile(rb"<(\d{1,3})>([^\s\[\]:]{1,64})(?:\[(\d{1,10})\])?: ?(.*)", re.DOTALL)
 _LARGEST = 1 << 17  # the library sends 64 KiB at most
+_WAITING = 1 << 20  # octets in the FIFO
+_PART = 1 << 16  # likewise, a read: what becomes of them has to fit into the buffers of the feed's clients
+F_SETPIPE_SZ = 1031  # linux/fcntl.h
 _BATCH = 1000  # lines a read: the caller gets to do other things under a flood, too
 
 
@@ -52,18 +57,18 @@ def parse_datagram(data: bytes, time: float) -> LogLine:
     )
 
 
-def format_datagram(level: str, text: str) -> bytes:
+def format_datagram(level: str, text: str, program: str = "postroad") -> bytes:
     """A line of Postroad's own, from this process, as ``parse_datagram`` reads it: facility mail, a level's name."""
-    return f"<{MAIL << 3 | LEVELS.index(level)}>postroad[{os.getpid()}]: {text}".encode()
+    return f"<{MAIL << 3 | LEVELS.index(level)}>{program}[{os.getpid()}]: {text}".encode()
 
 
-def tell(path: Path, level: str, message: str, patience: float = 0.0) -> None:
+def tell(path: Path, level: str, message: str, patience: float = 0.0, program: str = "postroad") -> None:
     """Give the log socket at ``path`` such a line; it may be lost: a full one is waited for so many seconds."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
             log.settimeout(patience)
             log.connect(str(path))
-            log.send(format_datagram(level, message.replace("\n", " "))[:2000])
+            log.send(format_datagram(level, message.replace("\n", " "), program)[:2000])
     except OSError:
         return
 
@@ -90,6 +95,15 @@ class LogSocket:
         except OSError:
             self._socket.close()
             raise
+        self._fifo_path = path.with_name(f"{path.name}.fifo")
+        self._fifo_path.unlink(missing_ok=True)
+        os.mkfifo(self._fifo_path, 0o600)
+        # for writing, too: it never ends then
+        self.fifo = os.open(self._fifo_path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        """The descriptor of the FIFO beside it, where lines wait until somebody has time for them."""
+        with contextlib.suppress(OSError):  # not all that this user may have (fs.pipe-user-pages-soft)
+            fcntl.fcntl(self.fifo, F_SETPIPE_SZ, _WAITING)
+        self._begun = b""
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
         self._buffer = memoryview(bytearray(_LARGEST))
@@ -114,7 +128,21 @@ class LogSocket:
             lines.append(parse_datagram(bytes(self._buffer[:size]), time.time()))
         return lines
 
+    def read_fifo(self) -> list[LogLine]:
+        """The lines that wait in the FIFO, oldest first; some of them, where there are many."""
+        try:
+            data = self._begun + os.read(self.fifo, _PART)
+        except BlockingIOError:
+            return []
+        *whole, self._begun = data.split(b"\0")
+        now = time.time()
+        return [parse_datagram(line, now) for line in whole]
+
     def close(self) -> None:
         """Close the socket and remove it from the file system."""
+        if self.fifo >= 0:
+            os.close(self.fifo)
+            self.fifo = -1
+        self._fifo_path.unlink(missing_ok=True)
         self._socket.close()
         self._path.unlink(missing_ok=True)

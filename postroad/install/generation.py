@@ -22,11 +22,12 @@ from postroad.config.values import format_duration
 from postroad.errors import CommandError, InstallError
 from postroad.install import changes, neighbours
 from postroad.install.material import Material, gather
-from postroad.runtime import attached, plan
+from postroad.runtime import attached, front, plan
 from postroad.runtime.paths import (
     BRAKED,
     CURRENT,
     EVENTS,
+    FRONT,
     LOG_SOCKET,
     MTA_STS,
     QUEUE,
@@ -35,6 +36,7 @@ from postroad.runtime.paths import (
     SIGNER,
     STATE,
     SUPPRESSED,
+    door,
 )
 from postroad.secrets import files as named_files
 from postroad.secrets import users
@@ -162,6 +164,7 @@ def _build(generation: Path, loaded: Loaded, material: Material) -> None:
     system.write(generation / "config.json", config.model_dump_json(indent=1))
     system.write(generation / "recorder.json", json.dumps(recorder(config, material)))
     system.write(generation / "shaping.json", json.dumps(shaping(config)))
+    system.write(generation / "front.json", front.dumps(front_settings(config, around)))
     system.write(generation / "plan.json", plan.dumps(make_plan(loaded, material, around, tables.fingerprint)))
 
 
@@ -210,7 +213,6 @@ def _others_may_write() -> bool:
 def make_plan(loaded: Loaded, material: Material, around: networks.Surroundings, fingerprint: str) -> plan.Plan:
     """The daemons for a configuration, and ``Tables.fingerprint`` of the networks that it was made for."""
     config = loaded.config
-    env = _environment(config)
     processes = []
     processes.append(
         plan.Process(
@@ -244,21 +246,24 @@ def make_plan(loaded: Loaded, material: Material, around: networks.Surroundings,
                 "-bD",
                 f"-q{format_duration(config.delivery.queue.retry)}",
             ),
-            env=env,
+            env=sendmail_environment(config),
             socket="",
-            ports=tuple(port for name, port in config.listeners if port and name != "bulk"),
+            ports=tuple(port for name, port in config.listeners if port and name != "smtp"),
             reload="SIGHUP",
+            doors=tuple(map(str, map(door, front.DOORS))) if config.listeners.smtp else (),
         )
     )
-    if options := listeners.bulk(config, around):
+    if config.listeners.smtp:
         processes.append(
             plan.Process(
-                name="sendmail-bulk",
-                argv=(SENDMAIL, "-C", str(CURRENT / "sendmail.cf"), "-bD", *options),
-                env=env,
+                name="front",
+                argv=(sys.executable, "-m", "postroad.front"),
+                env=_python_environment(),
                 socket="",
-                ports=(config.listeners.bulk or 0,),
+                ports=(config.listeners.smtp,),
                 reload="SIGHUP",
+                doors=(str(FRONT),),
+                listens=("inet6" if around.has_ipv6 else "inet", config.listeners.smtp),
             )
         )
     # also where routes are no more: what waits in their directories is taken from there
@@ -327,6 +332,12 @@ def _environment(config: Config) -> dict[str, str]:
     }
 
 
+def sendmail_environment(config: Config) -> dict[str, str]:
+    """The same for sendmail, which delivers: preload/attempts.c."""
+    seconds = max(1, round(config.delivery.attempt_timeout.total_seconds()))
+    return _environment(config) | {"POSTROAD_ATTEMPT_TIMEOUT": str(seconds)}
+
+
 def _python_environment() -> dict[str, str]:
     return {"PATH": "/usr/bin", "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -337,6 +348,22 @@ def _authorities(material: Material) -> dict[str, str]:
         return {}
     digest = hashlib.sha256(material.authorities.encode()).hexdigest()
     return {"SSL_CERT_FILE": str(CURRENT / "ca.pem"), "POSTROAD_AUTHORITIES": digest}
+
+
+def front_settings(config: Config, around: networks.Surroundings) -> front.Settings:
+    """What the front needs to know."""
+    return front.Settings(
+        hostname=config.hostname,
+        inet6=around.has_ipv6,
+        # a route with limits has a queue of its own, and a message for two routes is two messages
+        early=not outbound.shaped(config.delivery),
+        transparent=bool(config.sendmail.features or config.sendmail.local_config.strip()),
+        connections_per_client=config.limits.connections_per_client,
+        connections_per_minute=config.limits.connections_per_minute,
+        starttls=config.tls.on_smtp,
+        sendmail=SENDMAIL,
+        env=sendmail_environment(config),
+    )
 
 
 def shaping(config: Config) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """Events kept on the state volume until they are in the store: JSON lines in numbered segments.
 
-A line is written whole before the next event is taken, so what was written is there after a ``kill -9``. What can't be
+Lines are written whole before more events are taken, so what was written is there after a ``kill -9``. What can't be
 written is counted, and the next line that can be says how many were lost: the mail never waits for this file.
 Standard library only: PID 1 writes it.
 """
@@ -8,12 +8,12 @@ Standard library only: PID 1 writes it.
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from postroad.events.model import Event, Raw
+from postroad.events.model import Raw
 from postroad.sinks.probes import Probes
-from postroad.sinks.stdout import as_json
+from postroad.sinks.told import Told
 
 SEGMENT = 8 << 20
 """Bytes after which a new segment begins."""
@@ -49,26 +49,29 @@ class JournalSink:
         self._probes = Probes()
         self.enabled = False
 
-    def handle(self, event: Event) -> None:
-        """Write an event. Never raises for a file that can't be written."""
-        if not self.enabled or isinstance(event, Raw) or self._probes.made(event):
+    def handle(self, told: Sequence[Told]) -> None:
+        """Write events, at once. Never raises for a file that can't be written."""
+        if not self.enabled:
+            return
+        kept = [each for each in told if not isinstance(each.event, Raw) and not self._probes.made(each.event)]
+        if not kept:
             return
         now = time.monotonic()
         if self._lost and now < self._again:
-            self._lost += 1
+            self._lost += len(kept)
             return
         try:
             self._open()
             if self._lost:
                 self._append(self._gap())
-            self._append(as_json(event))
+            self._append("\n".join(each.text for each in kept))
         except OSError as error:
             if not self._lost:
-                self._since = event.time
+                self._since = kept[0].event.time
                 self._tell(
                     "error", f"events are lost, the journal in {self._folder} can't be written: {error.strerror}"
                 )
-            self._lost += 1
+            self._lost += len(kept)
             self._again = now + 1
             return
         if self._lost:

@@ -60,3 +60,11 @@ MTA_STS_POLICIES = STATE / "mta-sts.db"
 
 HEALTH = RUN / "health"
 """The supervisor's state and its daemons' process ids, for the image's health check."""
+
+FRONT = RUN / "front"
+"""Where the front says what it has in hand, to whoever connects."""
+
+
+def door(number: int) -> Path:
+    """The socket of an inner door of sendmail's daemon, as preload/doors.c makes it."""
+    return RUN / f"door-{number}"

@@ -1,58 +1,36 @@
-"""The doors as sendmail's options: those of the daemon, and that of a second one for ``listeners.bulk``."""
+"""The doors as sendmail's options."""
 
 import errno
 import socket
 
 from postroad.config.model import Config
 from postroad.config.names import host_and_port
-from postroad.runtime.paths import RUN
+from postroad.runtime.front import BACKGROUND, NOW, QUEUE
 from postroad.sendmail import m4, networks
-
-IN_HAND = (
-    # a message is answered when its receiver has it, or else the disk: the queue's files are written only in the second
-    # case, and not synced in the first. Never without interactive delivery: a message that waits for its turn, answered
-    # already, would be in memory alone.
-    "DeliveryMode=interactive",
-    "SuperSafe=interactive",
-    # a message up to this size needs no file before it has to wait
-    f"DataFileBufferSize={2**20}",
-    # the app waits meanwhile: a server that is not there, or greets nobody, leaves the message in the queue, where it
-    # is tried again with the usual patience. Nothing is cut short once it is under way: it would arrive twice.
-    "Timeout.iconnect=5s",
-    "Timeout.aconnect=10s",
-    "Timeout.initial=10s",
-    "Timeout.helo=10s",
-    # connections that are kept open from message to message
-    "ConnectionCacheSize=10",
-    # the first daemon has the others
-    f"PidFile={RUN}/sendmail-bulk.pid",
-    "ControlSocketName=",
-)
-"""How ``listeners.bulk`` differs from the other doors, in words for sendmail's ``-O``."""
 
 
 def doors(config: Config, around: networks.Surroundings) -> list[str]:
-    """Values of ``DaemonPortOptions`` for all listeners but ``bulk``."""
+    """Values of ``DaemonPortOptions`` for all listeners; for ``smtp`` those that the front knocks at."""
     listeners = config.listeners
     ports = (
-        ("smtp", listeners.smtp, _open_to_networks(config)),
         ("submission", listeners.submission, "a"),
         ("submissions", listeners.submissions, "as"),
     )
-    return [_door(name, port, flags, around) for name, port, flags in ports if port]
+    inner = _inner(config, around) if listeners.smtp else []
+    return [*inner, *(_door(name, port, flags, around) for name, port, flags in ports if port)]
 
 
-def bulk(config: Config, around: networks.Surroundings) -> tuple[str, ...]:
-    """The options of a daemon that has the configuration of the first, and so its rules, and listens on ``bulk``."""
-    if not config.listeners.bulk:
-        return ()
-    door = _door("bulk", config.listeners.bulk, _open_to_networks(config), around)
-    in_hand: tuple[str, ...] = IN_HAND
-    if any(route.shaped for route in config.delivery.routes):
-        # sendmail does not sync what it queues without a try
-        in_hand = tuple(option.replace("SuperSafe=interactive", "SuperSafe=True") for option in IN_HAND)
-    # what the command line says of an option is all that counts: no other door is opened
-    return tuple(word for option in (f"DaemonPortOptions={door}", *in_hand) for word in ("-O", option))
+def _inner(config: Config, around: networks.Surroundings) -> list[str]:
+    """The doors behind ``listeners.smtp``, at which the front alone knocks (preload/doors.c).
+
+    All have the one name: rules and events know the door that the client came in by.
+    """
+    ways = {NOW: ", DeliveryMode=interactive", BACKGROUND: "", QUEUE: ", DeliveryMode=queueonly"}
+    address = "IPv6:::ffff:240.0.0.1" if around.has_ipv6 else "240.0.0.1"
+    return [
+        _door("smtp", number, _open_to_networks(config), around) + f", Addr={address}{mode}"
+        for number, mode in ways.items()
+    ]
 
 
 def unopenable(config: Config) -> list[str]:

@@ -7,17 +7,18 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from postroad.events.model import Event
+from postroad.sinks.told import Told
 
 
 class Sink(Protocol):
-    """Takes events, one after the other, in one thread."""
+    """Takes events, in one thread."""
 
-    def handle(self, event: Event) -> None:
-        """Take an event; whatever it raises stays without consequence for mail and other sinks."""
+    def handle(self, told: Sequence[Told]) -> None:
+        """Take events, in their order; whatever it raises stays without consequence for mail and other sinks."""
 
 
 class Dispatcher:
-    """Hands each event to every sink. One that fails is told of on standard error once, and counted after that."""
+    """Hands all events to every sink. One that fails is told of on standard error once, and counted after that."""
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         """Begin with these sinks, in this order."""
@@ -25,18 +26,21 @@ class Dispatcher:
         self.failures: Counter[str] = Counter()
         """How many events each sink failed on, by the name of its class."""
 
-    def handle(self, event: Event) -> None:
-        """Hand on an event. Never raises."""
+    def handle(self, events: Sequence[Event]) -> None:
+        """Hand on events. Never raises."""
+        told = [Told(event) for event in events]
         for sink in self._sinks:
             try:
-                sink.handle(event)
+                sink.handle(told)
             except Exception:  # noqa: BLE001 - a sink must stop neither the others nor the log
-                self._failed(type(sink).__name__, event)
+                self._failed(type(sink).__name__, events)
 
-    def _failed(self, name: str, event: Event) -> None:
-        self.failures[name] += 1
-        if self.failures[name] > 1:
+    def _failed(self, name: str, events: Sequence[Event]) -> None:
+        known = self.failures[name]
+        self.failures[name] += len(events)
+        if known:
             return
+        event = events[0]
         # standard error and not an event: the sink that failed may be the one that would tell
         try:
             sys.stderr.write(f"{name} failed on an event ({event.kind}); its further failures are only counted\n")

@@ -6,10 +6,10 @@ may not hold that thread up: one that does not keep reading is cut off.
 
 import contextlib
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
-from postroad.events.model import Event
-from postroad.sinks.stdout import as_json
+from postroad.sinks.told import Told
 
 MOST_CLIENTS = 16
 BUFFER = 1 << 20
@@ -52,12 +52,12 @@ class FeedSink:
                 if len(self._clients) > MOST_CLIENTS:
                     self._clients.pop(0).close()
 
-    def handle(self, event: Event) -> None:
-        """Send the event to all clients."""
+    def handle(self, told: Sequence[Told]) -> None:
+        """Send the events to all clients, at once."""
         self.accept()
         if not self._clients:
             return
-        line = as_json(event).encode() + b"\n"
+        line = "".join(f"{each.text}\n" for each in told).encode()
         for client in tuple(self._clients):
             try:
                 whole = client.send(line) == len(line)

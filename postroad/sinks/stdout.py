@@ -1,10 +1,12 @@
 """Events on standard output, for people and log collectors: one line each, whatever is in them."""
 
 import json
+from collections.abc import Sequence
 from typing import TextIO
 
 from postroad.events.model import Event
 from postroad.sinks.redact import Fields, Redactor
+from postroad.sinks.told import Told
 
 
 class StdoutSink:
@@ -16,18 +18,22 @@ class StdoutSink:
         self.redactor: Redactor | None = None
         self._stream = stream
 
-    def handle(self, event: Event) -> None:
-        """Write the event.
+    def handle(self, told: Sequence[Told]) -> None:
+        """Write the events, at once.
 
         Raises:
             OSError: the stream can't be written.
         """
-        fields = event.to_dict()
+        self._stream.write("".join(f"{self._line(each)}\n" for each in told))
+        self._stream.flush()
+
+    def _line(self, told: Told) -> str:
+        if not self.redactor and self.format == "json":
+            return told.text
+        fields = told.event.to_dict()
         if self.redactor:
             fields = self.redactor.fields(fields)
-        line = json.dumps(fields) if self.format == "json" else _as_text(fields)
-        self._stream.write(line + "\n")
-        self._stream.flush()
+        return json.dumps(fields) if self.format == "json" else _as_text(fields)
 
 
 def as_json(event: Event) -> str:

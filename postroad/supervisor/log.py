@@ -27,6 +27,11 @@ from postroad.sinks.redact import Redactor
 from postroad.sinks.stdout import StdoutSink
 from postroad.supervisor.output import Output
 
+GATHER = 0.02
+"""Seconds for which lines are left to gather, so that they are read, and what they say is written, at once."""
+MANY = 100
+"""Lines at once after which the next are read without waiting."""
+
 
 class LogThread:
     """Binds its sockets (``path``: lines in, ``feed``: events out) when made, reads from ``start`` to ``stop``."""
@@ -44,6 +49,7 @@ class LogThread:
         self._outputs: list[Output] = []
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._ending = False
+        self._full = False  # so many lines came at once that more are likely to wait
         self._thread = threading.Thread(target=self._loop, name="log", daemon=True)
 
     def start(self, wanted: Plan) -> None:
@@ -101,6 +107,7 @@ class LogThread:
         poll.register(self._socket.fileno(), select.POLLIN)
         poll.register(self._wake, select.POLLIN)
         poll.register(self._feed.fileno(), select.POLLIN)
+        poll.register(self._socket.fifo, select.POLLIN)
         while True:
             ending = self._ending  # read before the socket: what came until then is written
             try:
@@ -119,14 +126,18 @@ class LogThread:
                 return
             if not ending:
                 # not until a deadline: the clock may be set back meanwhile
-                poll.poll(SETTLE * 1000 if self._parser.deadline is not None else None)
+                ready = poll.poll(SETTLE * 1000 if self._parser.deadline is not None else None)
+                if ready and all(descriptor == self._socket.fifo for descriptor, _ in ready) and not self._full:
+                    time.sleep(GATHER)  # more lines come with one: a message has five, its session's and the signer's
 
     def _carry(self, ending: bool) -> bool:
         """Write what has arrived and what is settled by now; return whether anything arrived."""
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._wake)
         self._feed.accept()
-        lines = self._socket.read()
+        lines = self._socket.read_fifo()
+        self._full = len(lines) > MANY
+        lines += self._socket.read()
         found = [event for line in lines for event in self._parser.feed(line)]
         found += self._parser.expire(time.time())
         if ending and not lines:
@@ -135,8 +146,8 @@ class LogThread:
             found += [_printed(output.name, text) for text in output.read()]
         while self._own:
             found.append(self._own.popleft())
-        for event in found:
-            self._dispatcher.handle(event)
+        if found:
+            self._dispatcher.handle(found)
         return bool(lines) or any(output.arrived for output in self._outputs)
 
 

@@ -386,6 +386,7 @@ class Supervisor:
                 if child.process.essential:
                     self._await_ready(child)
         for child in gone:
+            child.close()
             self._end(child)
         self.children = new
         self._enter(State.READY if all(child.pid for child in self._essential()) else State.DEGRADED)
@@ -415,6 +416,7 @@ class Supervisor:
         for child in self.children:
             if child not in last:
                 child.signal(signal.SIGTERM)
+                child.close()
         shutdown = Shutdown(grace, frozenset(child.pid for child in last))
         while not shutdown.done():
             self._drain(0.05)

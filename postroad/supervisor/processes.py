@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from postroad import system
+from postroad.errors import CommandError
 from postroad.runtime.plan import Process
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+SO_ACCEPTCON = 1 << 16  # include/uapi/linux/net.h, as /proc/net/unix prints it
+BACKLOG = 1024
 TCP_LISTEN = "0A"  # include/net/tcp_states.h, as /proc/net/tcp prints it
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
 STEADY = 60.0
@@ -33,6 +36,8 @@ class Child:
     due: float = field(default=0.0, repr=False)
     stale: frozenset[str] = frozenset()
     """The listening sockets that a reload replaces."""
+    listener: socket.socket | None = field(default=None, repr=False)
+    """What it inherits; connections wait in there while it is started anew."""
 
     def start(self, output: int | None = None) -> None:
         """Start it; it prints to the descriptor ``output``.
@@ -43,12 +48,34 @@ class Child:
         self.due = 0.0
         self.stale = frozenset()
         self.started = time.monotonic()  # of the attempt, too: one that fails is a death soon after a start
-        self.pid = system.spawn(self.process.argv, self.process.env, output=output)
+        self._listen()
+        stdin = self.listener.fileno() if self.listener else None
+        self.pid = system.spawn(self.process.argv, self.process.env, stdin=stdin, output=output)
+
+    def _listen(self) -> None:
+        wanted = self.process.listens
+        if not wanted or (self.listener and self.listener.getsockname()[1] == wanted[1]):
+            return
+        self.close()
+        try:
+            self.listener = listen(*wanted)
+        except OSError as error:
+            raise CommandError(f"{self.process.name} can't listen on port {wanted[1]}: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Refuse the connections that it would have taken."""
+        if self.listener:
+            self.listener.close()
+            self.listener = None
 
     def reload(self) -> None:
         """Let it read its files anew."""
         # a reload of the signer's leaves its socket; sendmail starts itself anew and is ready when it listens again
-        self.stale = frozenset().union(*(listening(self.pid, port) for port in self.process.ports))
+        process = self.process
+        ports = (listening(self.pid, port) for port in process.ports)
+        doors = (listening_at(self.pid, door) for door in process.doors)
+        # one that inherits its socket has the same one afterwards
+        self.stale = frozenset() if process.listens else frozenset().union(*ports, *doors)
         self.signal(signal.Signals[self.process.reload])
 
     def signal(self, number: signal.Signals) -> None:
@@ -77,6 +104,8 @@ class Child:
             return False
         if self.process.socket:
             return accepts(self.process.socket)
+        if not all(listening_at(self.pid, door) - self.stale for door in self.process.doors):
+            return False
         return all(listening(self.pid, port) - self.stale for port in self.process.ports)
 
 
@@ -99,12 +128,47 @@ def listening(pid: int, port: int) -> frozenset[str]:
             for fields in map(str.split, lines):
                 if fields[1].endswith(wanted) and fields[3] == TCP_LISTEN:
                     found.add(f"socket:[{fields[9]}]")
+    return frozenset(found & _held(pid))
+
+
+def listening_at(pid: int, path: str) -> frozenset[str]:
+    """The sockets on which a process listens at a path, asked of the kernel and not by connecting."""
+    found = set()
+    with contextlib.suppress(OSError), open(PROC / "net/unix") as lines:
+        for fields in map(str.split, lines):
+            if fields[-1] == path and len(fields) > 7 and int(fields[3], 16) & SO_ACCEPTCON:
+                found.add(f"socket:[{fields[6]}]")
+    return frozenset(found & _held(pid))
+
+
+def listen(family: str, port: int) -> socket.socket:
+    """Listen on a TCP port of all addresses; ``inet6`` takes IPv4 as well.
+
+    Raises:
+        OSError: it can't be had.
+    """
+    six = family == "inet6"
+    made = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if six:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        made.bind(("::" if six else "0.0.0.0", port))  # noqa: S104 - clients.networks says who may
+        made.listen(BACKLOG)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _held(pid: int) -> set[str]:
+    """What the descriptors of a process lead to."""
     held = set()
     with contextlib.suppress(OSError):  # it has ended
         for descriptor in (PROC / str(pid) / "fd").iterdir():
             with contextlib.suppress(OSError):  # closed meanwhile
                 held.add(str(descriptor.readlink()))
-    return frozenset(found & held)
+    return held
 
 
 def adopt_orphans() -> None:

@@ -76,11 +76,17 @@ def cut_power(bench: Bench, row: Row, tell: Callable[[str], None], short: bool) 
         row.faults.append("nothing was forgotten: this shows nothing")
 
 
+SAID = re.compile(r'write\(.*"250 2\.0\.0 (\w{14,}) Message accepted|sendto\(.*"\\001(\w{14,})\\n"')
+
+
 def unsaved(trace: str) -> list[str]:
-    """What was not on the disk when sendmail began to write a 250 to a client, by strace's -f -y: one entry a message."""
+    """What was not on the disk when sendmail began to say that it is, by strace's -f -y: one entry a message.
+
+    It tells a client by a 250, or the front, which answers with one then, by a line of its own.
+    """
     saved: dict[str, list[str]] = {}
     pending: dict[str, str] = {}
-    found = []
+    found: dict[str, str] = {}
     for line in trace.splitlines():
         pid, _, call = line.partition(" ")
         call = call.strip()
@@ -91,13 +97,13 @@ def unsaved(trace: str) -> list[str]:
             done.append(pending.pop(pid).rpartition("/")[2])
         elif whole := re.match(r"fsync\(\d+<(.*)>\) += 0$", call):
             done.append(whole[1].rpartition("/")[2])
-        elif answer := re.match(r'write\(.*"250 2\.0\.0 (\w{14,}) Message accepted', call):
-            names = [f"df{answer[1]}", f"qf{answer[1]}"]
+        elif (answer := SAID.match(call)) and (queue_id := answer[1] or answer[2]) not in found:
+            names = [f"df{queue_id}", f"qf{queue_id}"]
             missing = [name for name in names if name not in done]
             if not missing and QUEUE.rpartition("/")[2] not in done[done.index(names[1]) :]:
                 missing = ["the folder"]
-            found.append(", ".join(missing))
-    return found
+            found[queue_id] = ", ".join(missing)
+    return list(found.values())
 
 
 def _attached(tracer: str) -> bool:
@@ -113,7 +119,7 @@ def watch_fsync(bench: Bench, row: Row, tell: Callable[[str], None], short: bool
         docker(
             "run", "--detach", f"--name={tracer}", f"--label={LABEL}={bench.internet.network}",
             f"--pid=container:{relay.name}", "--cap-add=SYS_PTRACE", "--security-opt=seccomp=unconfined", TOOLS,
-            "strace", "-f", "-y", "-s", "100", "-e", "trace=fsync,write", "-o", "/trace", "-p", str(relay.pids()[2]),
+            "strace", "-f", "-y", "-s", "100", "-e", "trace=fsync,write,sendto", "-o", "/trace", "-p", str(relay.pids()[2]),
         )  # fmt: skip
         wait_until(partial(_attached, tracer), 30, "strace")
         load = Load(bench, ["relay"], count=count, workers=1, rate=0)

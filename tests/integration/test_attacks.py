@@ -14,7 +14,7 @@ from tests.integration.conftest import Relays, letter, send, wait_until
 from tests.internet.host import Host
 from tests.internet.internet import Internet
 
-LISTENERS = {"smtp": 25, "bulk": 2526}
+LISTENERS = {"smtp": 25}
 
 
 class Wire:

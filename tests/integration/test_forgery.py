@@ -89,12 +89,11 @@ def password(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-LISTENERS = {"smtp": 25, "submission": 587, "submissions": 465, "bulk": 2526}
+LISTENERS = {"smtp": 25, "submission": 587, "submissions": 465}
 WAYS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "neighbour": ("smtp", "", {}),
     "user": ("submission", "app", {}),
     "user-tls": ("submissions", "app", {}),
-    "bulk": ("bulk", "", {}),
     "no-dkim": ("smtp", "", {"dkim": {"enabled": False}}),
     "one-sender": ("smtp", "", {"rewrite": {"sender": "noreply@sender.example"}}),
     "rewriting": ("smtp", "", {"rewrite": {"masquerade_domains": ["web1"], "masquerade_as": "sender.example"}}),

@@ -33,7 +33,7 @@ def attributes(relay: PostroadContainer) -> dict[str, Any]:
 
 
 def pids(relay: PostroadContainer) -> list[int]:
-    """The supervisor's, the signer's, sendmail's."""
+    """The supervisor's, the signer's, sendmail's, the front's."""
     return [int(pid) for pid in relay.shell("head -n 1 /run/postroad/health")[1].split()[1:]]
 
 
@@ -95,7 +95,7 @@ def test_health_notices_a_dead_sendmail_and_a_dead_signer(start_relay: Relays) -
         wait_until(lambda: relay.shell(HEALTHCHECK)[0] == 0)
 
 
-@pytest.mark.parametrize("position", [1, 2])
+@pytest.mark.parametrize("position", [1, 2, 3])
 def test_a_killed_daemon_is_started_again(position: int, start_relay: Relays, internet: Internet) -> None:
     relay = start_relay()
     old = pids(relay)
@@ -224,7 +224,7 @@ def test_reload_puts_a_change_in_force_and_names_it(start_relay: Relays, tmp_pat
 
 def test_a_reload_is_through_when_sendmail_listens_anew(start_relay: Relays) -> None:
     relay = start_relay(publish=False)
-    sendmail = pids(relay)[-1]
+    sendmail = pids(relay)[-2]
     relay.shell(f"kill -STOP {sendmail}")
     relay.get_wrapped_container().kill(signal.SIGHUP)
     wait_until(lambda: relay.shell("readlink /run/postroad/current")[1].strip() == "gen-2")
@@ -276,7 +276,7 @@ def test_reloads_that_come_during_a_reload_leave_one_of_each_daemon(
     while "reloaded (" not in notices(relay):
         relay.get_wrapped_container().kill(signal.SIGHUP)
     relay.command("reload")
-    assert sorted(daemons(relay)) == [PYTHON, PYTHON, "sendmail:"]
+    assert sorted(daemons(relay)) == [PYTHON, PYTHON, PYTHON, "sendmail:"]
     assert "Address already in use" not in relay.log()
     internet.publish_sender(HOSTNAME, relay.address, dkim=relay.dkim_records())
     assert internet.wait_for_message(send(relay, letter())).verdict("dkim") == "pass"
@@ -284,7 +284,7 @@ def test_reloads_that_come_during_a_reload_leave_one_of_each_daemon(
 
 def test_the_reload_command_answers_for_its_own_reload_and_not_for_one_under_way(start_relay: Relays) -> None:
     relay = start_relay(publish=False, dkim={"enabled": False})
-    supervisor, _, sendmail = pids(relay)
+    supervisor, _, sendmail, _ = pids(relay)
     current = relay.shell("readlink /run/postroad/current")[1]
     relay.shell(f"kill -STOP {sendmail}")  # the first reload has to wait for it
     relay.shell(f"kill -HUP {supervisor}")
@@ -308,7 +308,7 @@ def test_the_reload_command_returns_when_the_configuration_is_in_force(start_rel
         'hostname: "mail.sender.example" -> "new.sender.example"',
         "reloaded",
     ]
-    assert sorted(daemons(relay)) == sorted([PYTHON, PYTHON, "sendmail:"])
+    assert sorted(daemons(relay)) == [PYTHON, PYTHON, PYTHON, "sendmail:"]
     with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
         assert smtp.ehlo()[1].startswith(b"new.sender.example ")
     path.write_text("limits: {recipient_per_message: 2}\n")

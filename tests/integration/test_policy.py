@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from postroad.testing import PostroadContainer
-from tests.integration.conftest import Relays, letter, send
+from tests.integration.conftest import Relays, letter, send, wait_until
 from tests.internet.host import Host
 from tests.internet.internet import Internet
 
@@ -31,7 +31,8 @@ def test_a_neighbour_may_send_and_the_gateway_may_not(start_relay: Relays, app: 
             assert code == 550
             assert b"clients.trust_gateway" in text
             assert b"AUTH" in text
-    (rejected,) = [event for event in relay.events() if event["event"] == "rejected"][:1]
+    # events are written in batches, a moment after the answer
+    (rejected, *_) = wait_until(lambda: [event for event in relay.events() if event["event"] == "rejected"])
     assert rejected["recipient"] == "user@rcpt.example"
 
 

@@ -366,6 +366,49 @@ got = [finish(writer), len(before), [each.split(": ", 1)[1] for each in received
     assert after == ["postroad-preload: 50 lines lost", "back"]
 
 
+FIFO = r"""
+reader = bind()
+os.mkfifo(LOG + ".fifo")
+fifo = os.open(LOG + ".fifo", os.O_RDWR | os.O_NONBLOCK)
+def lines():
+    try: return [line.decode() for line in os.read(fifo, 1 << 20).split(b"\0")[:-1]]
+    except BlockingIOError: return []
+"""
+
+
+def test_lines_wait_in_the_fifo_where_there_is_one_and_long_ones_take_the_socket(inside: Inside) -> None:
+    code = r"""
+child('log("one"); log("two" + chr(10) + "lines"); log("x" * 5000)')
+got = [lines(), [len(line) for line in received(reader)]]
+"""
+    waiting, sent = inside(FIFO + code)
+    assert [line.partition(": ")[2] for line in waiting] == ["one", "two\nlines"]
+    assert len(sent) == 1
+    assert sent[0] > 5000
+
+
+def test_a_fifo_that_is_full_costs_a_second_once_and_its_reader_hears_of_the_loss(inside: Inside) -> None:
+    code = r"""
+for size in (4096, 1):
+    try:
+        while True: os.write(fifo, b"x" * size)
+    except BlockingIOError: pass
+kid = start('''
+def timed(text): begin = time.monotonic(); log(text); return time.monotonic() - begin
+result = [timed("lost"), timed("lost, too")]
+step(); log("heard")
+''')
+until_step(kid)
+lines()
+go_on(kid)
+got = [finish(kid), [line.partition(": ")[2] for line in lines()]]
+"""
+    (first, second), heard = inside(FIFO + code)
+    assert 0.9 < first < 3
+    assert second < 0.5
+    assert heard == ["postroad-preload: 2 lines lost", "heard"]
+
+
 def test_a_child_neither_waits_for_a_stuck_reader_nor_tells_of_its_parents_losses(inside: Inside) -> None:
     code = """
 reader = bind()
@@ -514,3 +557,40 @@ result = libc.gethostbyaddr(bytes([127, 0, 0, 1]), 4, socket.AF_INET)
 ''')
 """
     assert inside(code) is None
+
+
+def test_a_file_with_the_number_of_a_connection_that_was_closed_is_written_as_ever(inside: Inside) -> None:
+    code = """
+got = child(r'''
+listener = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(listener.getsockname())
+number = client.fileno()
+libc.close(number)
+client.detach()
+made = os.open("/run/postroad/file", os.O_RDWR | os.O_CREAT)
+assert made == number
+result = [libc.write(made, b"text", 4), os.lseek(made, 0, 0), os.read(made, 10).decode()]
+''', POSTROAD_ATTEMPT_TIMEOUT="60")
+"""
+    assert inside(code) == [4, 0, "text"]
+
+
+def test_a_connection_that_goes_on_for_too_long_times_out_however_much_comes(inside: Inside) -> None:
+    code = """
+got = child(r'''
+listener = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(listener.getsockname())
+server = listener.accept()[0]
+begin, seen = time.monotonic(), 0
+while True:
+    server.send(b"220-wait")
+    try: os.read(client.fileno(), 100)
+    except TimeoutError: break
+    seen += 1
+    time.sleep(0.1)
+result = [time.monotonic() - begin, seen]
+''', POSTROAD_ATTEMPT_TIMEOUT="1")
+"""
+    took, seen = inside(code)
+    assert 1 <= took < 3
+    assert seen > 2

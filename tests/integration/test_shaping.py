@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import smtplib
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -141,7 +140,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def relay(relays: Relays, settings: Settings, sink: Sink) -> PostroadContainer:
-    started = relays(mounts={str(settings.path): "/etc/postroad/config.yaml"}, listeners={"smtp": 25, "bulk": 2526})
+    started = relays(mounts={str(settings.path): "/etc/postroad/config.yaml"})
     # a minute is long: what is to show it is under way while the other tests run
     for number in range(8):
         send(started, letter(To=f"u{number}@paced.example"))
@@ -191,13 +190,6 @@ def test_one_message_for_several_ways(relay: PostroadContainer, sink: Sink, inte
     until(lambda: wanted <= {each["rcpt"] for each in [*sink.seen("free.example"), *sink.seen("narrow.example")]})
     assert [event["recipients"] for event in story(relay, message_id) if event["event"] == "accepted"] == [3]
     until(lambda: sum(event["event"] == "delivered" for event in story(relay, message_id)) == 3)
-
-
-def test_the_bulk_door_queues_it(relay: PostroadContainer, sink: Sink) -> None:
-    message = letter(To="bulk@narrow.example")
-    with smtplib.SMTP(relay.host, relay.port_of("bulk"), timeout=60) as smtp:
-        smtp.send_message(message)
-    assert "queued" in {event["event"] for event in relay.follow(str(message["Message-ID"]))}
 
 
 def is_bounce(message_id: str, received: ReceivedMessage) -> bool:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from bench import figures, report, tables
-from bench.contenders import BEST, BULK, CONTENDERS, NORMAL, POPULAR
+from bench.contenders import BEST, CONTENDERS, NORMAL, POPULAR
 from bench.scenarios import SCENARIOS
 
 MS = 1_000_000
@@ -160,7 +160,6 @@ def test_verdicts_come_from_the_figures() -> None:
     run = result({NORMAL: [160.0, 170.0, 180.0], POPULAR: [100.0] * 3, BEST: [200.0] * 3})
     assert verdict(run, f"over {POPULAR}", "base") == "met"  # 1.7, the median, is enough
     assert verdict(run, f"over {BEST}", "base") == "not met"
-    assert verdict(run, f"of {BULK}", "reused") == "not measured"  # no bulk door
     assert verdict(run, "p50", "paced-slow") == verdict(run, "p99", "paced-slow") == "met"
     assert verdict(run, "peak memory", "50-sessions") == "not met"  # as much as the other
 
@@ -172,7 +171,7 @@ def test_verdicts_come_from_the_figures() -> None:
 
 
 def test_a_goal_that_is_not_met_says_what_it_would_take() -> None:
-    rates = {NORMAL: [100.0] * 3, BULK: [25.0] * 3, POPULAR: [100.0] * 3, BEST: [150.0] * 3}
+    rates = {NORMAL: [100.0] * 3, POPULAR: [100.0] * 3, BEST: [150.0] * 3}
     run = result(rates, memory=2**27)
     run["rest"] = [{"contender": NORMAL, "memory": 28 * 2**20, "ready": 1.5}]
     said = {(row[0], row[1]): row[-1] for row in tables.goals(run).rows}
@@ -181,8 +180,6 @@ def test_a_goal_that_is_not_met_says_what_it_would_take() -> None:
     )
     assert said[f"throughput of {NORMAL} over {BEST}", "base"].startswith("150/s leave 13.3 ms")
     assert said[f"throughput of {NORMAL} over {POPULAR}", "slow"] == ""  # met
-    slow = said[f"throughput of {BULK} over {BEST}", "slow-reused"]
-    assert slow == "225/s; 8 clients that wait 300 ms send 26.7/s at most"
     assert said[f"peak memory of {NORMAL} over {BEST}", "50-sessions"] == (
         "51.2 MiB would do; 28.0 are used at rest, and 2.00 more for each session"
     )

@@ -126,3 +126,20 @@ def test_a_line_of_our_own_is_read_as_it_was_meant() -> None:
     line = parse_datagram(format_datagram("warning", "doctor: [1] <a>"), 1.0)
     assert (line.facility, line.level, line.program, line.pid) == (2, "warning", "postroad", os.getpid())
     assert line.text == "doctor: [1] <a>"
+
+
+def test_the_fifo_gives_lines_whole_however_they_are_read(log: LogSocket, path: Path) -> None:
+    with path.with_name("log.fifo").open("wb", buffering=0) as fifo:
+        fifo.write(b"<22>sendmail[7]: one\0<22>sendm")
+        assert [line.text for line in log.read_fifo()] == ["one"]
+        fifo.write(b"ail[7]: two\nlines\0")
+        assert [line.text for line in log.read_fifo()] == ["two\nlines"]
+    assert log.read_fifo() == []
+
+
+def test_the_fifo_is_for_this_user_only_and_goes_with_it(path: Path) -> None:
+    log = LogSocket(path)
+    fifo = path.with_name("log.fifo")
+    assert fifo.stat().st_mode & 0o777 == 0o600
+    log.close()
+    assert not fifo.exists()

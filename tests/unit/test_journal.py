@@ -8,6 +8,7 @@ from postroad.events import model
 from postroad.journal import writer as journal
 from postroad.journal.reader import Position, read
 from postroad.journal.writer import JournalSink, segments
+from postroad.sinks.told import Told
 
 
 def sink(folder: Path) -> tuple[JournalSink, list[str]]:
@@ -28,7 +29,7 @@ def lines(folder: Path) -> list[str]:
 def test_each_event_is_a_line_and_raw_ones_are_left_out(tmp_path: Path) -> None:
     made, told = sink(tmp_path / "events")
     for each in (event(1), model.Raw(time=2, message="x"), event(3)):
-        made.handle(each)
+        made.handle([Told(each)])
     assert [json.loads(line)["queue_id"] for line in lines(tmp_path / "events")] == ["q1", "q3"]
     made.close()
     assert [batch.events[1]["queue_id"] for batch in read(tmp_path / "events", Position(), 10)] == ["q3"]
@@ -38,7 +39,7 @@ def test_each_event_is_a_line_and_raw_ones_are_left_out(tmp_path: Path) -> None:
 def test_nothing_is_kept_while_it_is_off(tmp_path: Path) -> None:
     made, _ = sink(tmp_path / "events")
     made.enabled = False
-    made.handle(event(1))
+    made.handle([Told(event(1))])
     assert not (tmp_path / "events").exists()
 
 
@@ -47,12 +48,12 @@ def test_what_is_lost_is_counted_and_told(tmp_path: Path) -> None:
     folder.write_text("in the way")
     made, told = sink(folder)
     for number in range(3):
-        made.handle(event(number))
+        made.handle([Told(event(number))])
     assert len(told) == 1
     assert "can't be written" in told[0]
     folder.unlink()
     made._again = 0
-    made.handle(event(9))
+    made.handle([Told(event(9))])
     assert [json.loads(line)["event"] for line in lines(folder)] == ["gap", "delivered"]
     assert json.loads(lines(folder)[0])["lost"] == 3
     assert "3 events were lost" in told[1]
@@ -60,7 +61,7 @@ def test_what_is_lost_is_counted_and_told(tmp_path: Path) -> None:
 
 def test_a_full_disk_leaves_whole_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made, told = sink(tmp_path)
-    made.handle(event(1))
+    made.handle([Told(event(1))])
     whole = lines(tmp_path)
     (path,) = segments(tmp_path)
     real, half = os.write, list[int]()
@@ -72,7 +73,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path, monkeypatch: pytest.Monk
         return real(descriptor, data[:10])
 
     monkeypatch.setattr(os, "write", write)
-    made.handle(event(2))
+    made.handle([Told(event(2))])
     monkeypatch.undo()
     assert path.read_text().splitlines() == whole
     assert "No space left" in told[0]
@@ -83,7 +84,7 @@ def test_segments_follow_one_another_and_have_a_bound(tmp_path: Path, monkeypatc
     monkeypatch.setattr(journal, "MOST", 2000)
     made, told = sink(tmp_path)
     for number in range(40):
-        made.handle(event(number))
+        made.handle([Told(event(number))])
     assert len(segments(tmp_path)) > 2
     assert sum(path.stat().st_size for path in segments(tmp_path)) < 3000
     assert "wait there for the event store" in told[0]

@@ -8,34 +8,31 @@ from typing import Any
 import pytest
 
 from postroad.config.model import Config
-from postroad.sendmail.listeners import bulk, doors, no_auth, unopenable
+from postroad.sendmail.listeners import doors, no_auth, unopenable
 from postroad.sendmail.networks import Surroundings
 
 NOWHERE = Surroundings()
+IPV6 = Surroundings(subnets=(ip_network("fd00:1::/64"),))
 
 
 def config(**keys: Any) -> Config:
     return Config.model_validate({"hostname": "mail.example.com", "domains": ["example.com"], **keys})
 
 
-def test_bulk_is_closed_unless_it_has_a_port() -> None:
-    assert bulk(config(), NOWHERE) == ()
-    assert "bulk" not in " ".join(doors(config(listeners={"bulk": 2526}), NOWHERE))
+def test_behind_smtp_there_are_inner_doors_only() -> None:
+    inner = doors(config(listeners={"submission": None, "submissions": None}), NOWHERE)
+    assert [door.partition("Port=")[2][:2] for door in inner] == ["1,", "2,", "3,"]
+    assert all("Name=smtp, Family=inet," in door and "Addr=240.0.0.1" in door for door in inner)
+    assert [door.partition("DeliveryMode=")[2] for door in inner] == ["interactive", "", "queueonly"]
 
 
-def test_bulk_differs_from_smtp_in_its_port_and_name_only() -> None:
-    users = [{"name": "app", "password_file": "/run/secrets/app"}]
-    for keys in ({}, {"clients": {"users": users}}):
-        for around in (NOWHERE, Surroundings(subnets=(ip_network("fd00:1::/64"),))):
-            given = config(listeners={"bulk": 2526}, **keys)
-            (_, door, *_) = bulk(given, around)
-            smtp = doors(given, around)[0]
-            assert door == "DaemonPortOptions=" + smtp.replace("smtp", "bulk").replace("Port=25,", "Port=2526,")
+def test_with_ipv6_the_inner_doors_are_of_the_family_that_the_others_are() -> None:
+    assert all("Family=inet6," in door for door in doors(config(), IPV6))
+    assert all("Addr=IPv6:::ffff:240.0.0.1" in door for door in doors(config(), IPV6)[:3])
 
 
-def test_a_message_in_memory_alone_is_delivered_before_it_is_answered() -> None:
-    options = bulk(config(listeners={"bulk": 2526}), NOWHERE)
-    assert {"SuperSafe=interactive", "DeliveryMode=interactive"} <= set(options)
+def test_a_door_that_is_null_is_none() -> None:
+    assert not any("Name=smtp" in door for door in doors(config(listeners={"smtp": None}), NOWHERE))
 
 
 def test_a_port_that_is_not_ours_to_open_is_named_with_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,11 +67,11 @@ PAIR = {"certificate_file": "/run/secrets/tls.crt", "key_file": "/run/secrets/tl
         ({**PAIR, "smtp_starttls": "never"}, False),
     ],
 )
-def test_auth_is_possible_on_smtp_and_bulk_where_starttls_is(tls: dict[str, str], offered: bool) -> None:
-    given = config(clients=USERS, tls=tls, listeners={"bulk": 2526})
+def test_auth_is_possible_on_smtp_where_starttls_is(tls: dict[str, str], offered: bool) -> None:
+    given = config(clients=USERS, tls=tls)
     assert given.tls.on_smtp is offered
-    for door in (doors(given, NOWHERE)[0], bulk(given, NOWHERE)[1]):
-        assert door.endswith("M=E" if offered else "M=EA")
+    inner = doors(given, NOWHERE)[:3]
+    assert all("Name=smtp," in door and f", M={'E' if offered else 'EA'}, Addr=" in door for door in inner)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 import io
 import sys
+from collections.abc import Sequence
 
 import pytest
 
 from postroad.events import model
 from postroad.events.model import Event
 from postroad.sinks import Dispatcher
+from postroad.sinks.told import Told
 
 EVENT = model.Notice(time=0, message="x")
 
@@ -14,12 +16,12 @@ class Keeps:
     def __init__(self) -> None:
         self.events: list[Event] = []
 
-    def handle(self, event: Event) -> None:
-        self.events.append(event)
+    def handle(self, told: Sequence[Told]) -> None:
+        self.events += [each.event for each in told]
 
 
 class Fails:
-    def handle(self, event: Event) -> None:
+    def handle(self, told: Sequence[Told]) -> None:
         raise OSError("no space left")
 
 
@@ -28,7 +30,7 @@ def test_every_sink_gets_every_event_in_order() -> None:
     dispatcher = Dispatcher([first, second])
     events = [EVENT, model.Notice(time=1, message="y")]
     for event in events:
-        dispatcher.handle(event)
+        dispatcher.handle([event])
     assert first.events == second.events == events
     assert not dispatcher.failures
 
@@ -37,7 +39,7 @@ def test_a_sink_that_fails_stops_no_other(capsys: pytest.CaptureFixture[str]) ->
     before, after = Keeps(), Keeps()
     dispatcher = Dispatcher([before, Fails(), after])
     for _ in range(3):
-        dispatcher.handle(EVENT)
+        dispatcher.handle([EVENT])
     assert len(before.events) == len(after.events) == 3
     assert dispatcher.failures == {"Fails": 3}
     told = capsys.readouterr().err
@@ -55,5 +57,5 @@ def test_telling_of_it_may_fail_as_well(monkeypatch: pytest.MonkeyPatch) -> None
     keeps = Keeps()
     for stream in (Full(), closed):
         monkeypatch.setattr(sys, "stderr", stream)
-        Dispatcher([Fails(), keeps]).handle(EVENT)
+        Dispatcher([Fails(), keeps]).handle([EVENT])
     assert len(keeps.events) == 2

@@ -7,6 +7,7 @@ import pytest
 
 from postroad.events import model
 from postroad.sinks.feed import MOST_CLIENTS, FeedSink
+from postroad.sinks.told import Told
 
 EVENT = model.Notice(time=1.5, message="a\nb")
 
@@ -32,11 +33,11 @@ def connect(path: Path) -> socket.socket:
 
 
 def test_each_client_gets_what_happens_from_its_connection_on(feed: FeedSink, path: Path) -> None:
-    feed.handle(EVENT)
+    feed.handle([Told(EVENT)])
     with connect(path) as early:
-        feed.handle(EVENT)
+        feed.handle([Told(EVENT)])
         with connect(path) as late:
-            feed.handle(model.Started(time=2, version="8.18.1"))
+            feed.handle([Told(model.Started(time=2, version="8.18.1"))])
             assert [json.loads(line)["event"] for line in early.recv(1 << 16).splitlines()] == ["notice", "started"]
             assert json.loads(late.recv(1 << 16)) == {
                 "event": "started",
@@ -50,7 +51,7 @@ def test_who_does_not_read_or_goes_away_holds_nobody_up(feed: FeedSink, path: Pa
         connect(path).close()
         seen = 0
         for _ in range(3000):
-            feed.handle(model.Notice(time=0, message="x" * 1000))
+            feed.handle([Told(model.Notice(time=0, message="x" * 1000))])
             data = reader.recv(1 << 20)
             while not data.endswith(b"\n"):
                 data += reader.recv(1 << 20)
@@ -64,7 +65,7 @@ def test_the_oldest_of_too_many_clients_goes(feed: FeedSink, path: Path) -> None
     clients = [connect(path) for _ in range(MOST_CLIENTS)]
     feed.accept()
     with connect(path) as last:
-        feed.handle(EVENT)
+        feed.handle([Told(EVENT)])
         assert clients[0].recv(100) == b""
         assert last.recv(1000)
         assert clients[1].recv(1000)
@@ -79,6 +80,6 @@ def test_others_can_not_connect(feed: FeedSink, path: Path) -> None:
 def test_a_stale_socket_is_replaced(feed: FeedSink, path: Path) -> None:
     again = FeedSink(path)
     with connect(path) as client:
-        again.handle(EVENT)
+        again.handle([Told(EVENT)])
         assert client.recv(1000)
     again.close()

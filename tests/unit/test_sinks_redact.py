@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from postroad.events import model
 from postroad.sinks.redact import Redactor
 from postroad.sinks.stdout import StdoutSink
+from postroad.sinks.told import Told
 
 DOMAIN, HASH = Redactor("domain"), Redactor("hash", b"key")
 MARK = "Zebra7"
@@ -110,7 +111,7 @@ def test_no_address_is_printed(text: str, address: str, format_: str, redactor: 
         model.Bounced(time=0, sender=address, recipient=address, reply=text, status=text),
         model.Rejected(time=0, recipient=address, reply=f"550 {MARK} unknown, {text}"),
     ):
-        sink.handle(each)
+        sink.handle([Told(each)])
     said = stream.getvalue()
     if MARK.lower() in said.lower():
         # a name that is no whole word, after words that only look like it
@@ -128,7 +129,7 @@ def test_the_time_is_in_proportion_to_the_text(unit: str) -> None:
 
 def test_without_it_all_stays() -> None:
     stream = io.StringIO()
-    StdoutSink("json", stream).handle(model.Raw(time=0, message="<a@x.example>"))
+    StdoutSink("json", stream).handle([Told(model.Raw(time=0, message="<a@x.example>"))])
     assert json.loads(stream.getvalue())["message"] == "<a@x.example>"
 
 

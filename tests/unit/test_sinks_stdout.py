@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from postroad.events import model
 from postroad.sinks.stdout import StdoutSink, as_json, as_text
+from postroad.sinks.told import Told
 
 EVENT = model.Bounced(
     time=1795496643.4567,
@@ -79,8 +80,8 @@ class Stream(io.StringIO):
 def test_the_sink_writes_a_line_an_event_and_flushes_it(format_: str, write: type) -> None:
     stream = Stream()
     sink = StdoutSink(format_, stream)
-    sink.handle(EVENT)
-    sink.handle(EVENT)
+    sink.handle([Told(EVENT)])
+    sink.handle([Told(EVENT)])
     assert stream.getvalue() == f"{write(EVENT)}\n" * 2
     assert stream.flushed == 2
 
@@ -89,5 +90,5 @@ def test_the_format_may_change() -> None:
     stream = Stream()
     sink = StdoutSink("json", stream)
     sink.format = "text"
-    sink.handle(EVENT)
+    sink.handle([Told(EVENT)])
     assert stream.getvalue() == as_text(EVENT) + "\n"

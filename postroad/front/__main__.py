@@ -1,0 +1,240 @@
+"""The front's process. Its standard input is the listening socket, which PID 1 keeps open over its restarts."""
+
+import errno
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import traceback
+
+from postroad import system
+from postroad.errors import CommandError
+from postroad.front import addresses, bounds
+from postroad.front.client import Client, Stage
+from postroad.front.greeting import Greeting
+from postroad.front.limits import Counts
+from postroad.front.loop import Loop, process_ended
+from postroad.front.pool import Pool
+from postroad.front.runs import Run, Runs
+from postroad.runtime import front as told
+from postroad.runtime.acceptance import accepting
+from postroad.runtime.log import tell, tell_as_sendmail
+from postroad.runtime.paths import CURRENT, FRONT
+
+SILENT = 300.0
+"""Seconds after which a client that says nothing is sent away (RFC 5321, 4.5.3.2.7: five minutes)."""
+AT_ONCE = 64
+"""Connections that are accepted in a row."""
+SCARCE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+DRAINED = "421 4.3.2 this server is being drained and takes no messages now: try again later"
+
+
+class Front:
+    """Clients on one side, sendmail's sessions on the other."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        """Read the settings, and begin to learn what sendmail greets with.
+
+        Raises:
+            OSError: the settings can't be read, or the socket that tells of the front can't be made.
+        """
+        self.loop = Loop()
+        self.loop.failed = _report
+        self.settings = told.load(CURRENT / "front.json")
+        self.pool = Pool(self.loop, self.settings, bounds.here())
+        self._listener = listener
+        self._listening = False
+        self._stopping = False
+        self._counts = Counts()
+        self._clients: set[Client] = set()
+        self._runs = Runs(self.pool.bounds.runs, self._start_run)
+        self.pool.room = self._fill
+        self.pool.delivered, self.pool.delivering_for = self._runs.took, self._runs.so_far
+        self.pool.is_quick = self._runs.is_quick
+        self._greeting = Greeting(self.loop, self.pool, self._listen)
+        self._signals()
+        self._tell_who_asks()
+        self._greeting.ask()
+        self.loop.at(self.loop.now + 1, self._every_second)
+
+    # --- clients
+
+    def _listen(self) -> None:
+        if not self._listening and not self._stopping:
+            self._listening = True
+            self._listener.setblocking(False)
+            self.loop.watch(self._listener.fileno(), select.EPOLLIN, self._accept)
+
+    def _accept(self, _: int) -> None:
+        for _number in range(AT_ONCE):
+            try:
+                connected, name = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in SCARCE:
+                    self._pause()
+                return
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            try:
+                local = addresses.peer(connected.getsockname())
+            except OSError:
+                connected.close()
+                continue
+            self._welcome(connected, addresses.peer(name), local)
+
+    def _pause(self) -> None:
+        """Let connections wait in the kernel for a moment: there are no descriptors for them, or no memory."""
+        self._listening = False
+        self.loop.forget(self._listener.fileno())
+        self.loop.at(self.loop.now + 0.2, self._listen)
+
+    def _welcome(self, connected: socket.socket, peer: tuple[str, int], local: tuple[str, int]) -> None:
+        addr = peer[0]
+        client = Client(self.loop, connected, self.pool, peer, local, gone=self._gone, put_off=self._put_off)
+        self._clients.add(client)
+        refusal = self._refusal(addr, *self._counts.begin(addr, self.loop.now))
+        greeting = self._greeting.text()
+        if refusal:
+            self._tell_of(addr, refusal)
+            client.turn_away(refusal.encode() + b"\r\n")
+        elif self.settings.transparent or greeting is None:
+            client.hand_over()
+        else:
+            client.greet(greeting)
+
+    def _refusal(self, addr: str, now: int, lately: int) -> str:
+        """Why the client can't come in, in the words of sendmail's own doors; empty: it can."""
+        most, most_lately = self.settings.connections_per_client, self.settings.connections_per_minute
+        shown = addresses.as_sendmail(addr)
+        if not accepting():
+            return DRAINED
+        if most is not None and now > most:
+            return f"421 4.7.0 too many connections at once from {shown}: limits.connections_per_client is {most}"
+        if most_lately is not None and lately > most_lately:
+            key = "limits.connections_per_minute"
+            return f"421 4.7.0 too many connections in a minute from {shown}: {key} is {most_lately}"
+        return ""
+
+    def _tell_of(self, addr: str, refusal: str) -> None:
+        shown = addresses.as_sendmail(addr)
+        tell_as_sendmail(f"ruleset=check_relay, arg1=[{shown}], arg2={shown}, relay=[{shown}], reject={refusal}")
+
+    def _gone(self, client: Client) -> None:
+        self._clients.discard(client)
+        self._counts.end(client.addr)
+
+    def _every_second(self) -> None:
+        self.loop.at(self.loop.now + 1, self._every_second)
+        self.pool.sweep()
+        self._counts.forget(self.loop.now)
+        for client in tuple(self._clients):
+            if self.loop.now - client.active > SILENT:
+                client.cut()
+        self._runs.fill(self.loop.now)
+        if self._stopping:
+            self._may_stop()
+
+    # --- what there was no room for
+
+    def _put_off(self, queue_id: str, domains: list[str]) -> None:
+        self._runs.add(queue_id, domains, self.loop.now)
+
+    def _fill(self) -> None:
+        if self._runs.waiting:
+            self._runs.fill(self.loop.now)
+
+    def _start_run(self, run: Run) -> bool:
+        """Have sendmail try these messages once; it leaves those that another process has."""
+        argv = [self.settings.sendmail, "-C", str(CURRENT / "sendmail.cf"), "-qf", *(f"-qI{each}" for each in run.ids)]
+        try:
+            pid = system.spawn(argv, self.settings.env, quiet=True)
+        except CommandError:
+            return False  # the next regular run of the queue takes them
+        process_ended(self.loop, pid, lambda: self._runs.ended(run, self.loop.now))
+        return True
+
+    # --- signals, and who asks
+
+    def _signals(self) -> None:
+        reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(writer)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: None)
+
+        def came(_: int) -> None:
+            for number in os.read(reader, 64):
+                if number == signal.SIGHUP:
+                    self._reload()
+                else:
+                    self._stop()
+
+        self.loop.watch(reader, select.EPOLLIN, came)
+
+    def _reload(self) -> None:
+        self.settings = self.pool.settings = told.load(CURRENT / "front.json")
+        self.pool.flush()
+        self._greeting.ask()
+
+    def _stop(self) -> None:
+        """Take no more clients, let those in the middle of a transaction finish it."""
+        self._stopping = True
+        if self._listening:
+            self._listening = False
+            self.loop.forget(self._listener.fileno())
+        self.pool.flush()
+        self._may_stop()
+
+    def _may_stop(self) -> None:
+        for client in tuple(self._clients):
+            if client.stage is Stage.IDLE:
+                client.finish()  # without a word, as sendmail does it
+        if not self._clients:
+            self.loop.running = False
+
+    def _tell_who_asks(self) -> None:
+        FRONT.unlink(missing_ok=True)
+        asked = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        asked.bind(str(FRONT))
+        FRONT.chmod(0o600)
+        asked.listen()
+
+        def tell(_: int) -> None:
+            try:
+                who, _name = asked.accept()
+            except OSError:
+                return
+            with who:
+                who.setblocking(False)
+                text = json.dumps(self._figures()) + "\n"
+                try:
+                    who.send(text.encode())
+                except OSError:
+                    return
+
+        self.loop.watch(asked.fileno(), select.EPOLLIN, tell)
+
+    def _figures(self) -> dict[str, int]:
+        runs = {"runs": len(self._runs.running), "put_off": self._runs.waiting}
+        return {"clients": len(self._clients)} | self.pool.counts | runs
+
+
+def _report(error: Exception) -> None:
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    tell("error", f"front: {type(error).__name__}: {error} ({where.filename.rpartition('/')[2]}:{where.lineno})")
+
+
+def main() -> int:
+    """Serve until told to stop."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    front = Front(socket.socket(fileno=0))
+    front.loop.run()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

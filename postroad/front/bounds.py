@@ -1,0 +1,73 @@
+"""How much may be under way at once, by what this container may use."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+MOST = 150
+LEAST = 10
+OTHERS = 40
+"""Processes that are no sessions: the daemons, runs of the queue, a person's commands."""
+EACH = 2
+"""A session is a process, and one that delivers in the background is two."""
+SIZE = 2_000_000
+"""Octets that a session takes while it waits for its receiver: 1.3 MB of its own (PSS), and its sockets."""
+REST = 100 << 20
+"""Octets of memory that all else takes: the daemons, of which the recorder and the signer are the largest, and runs."""
+
+_MEMORY = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+_PROCESSES = ("/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max")
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Most of each at once.
+
+    Attributes:
+        sessions: sessions of sendmail's, all together.
+        delivering: those that deliver, and those that are their clients' own, before more mail goes into the queue.
+        domain: those that deliver to one domain.
+        own: those that are their clients' own.
+        busy: those in which a transaction is under way.
+        runs: runs of the queue for what went there.
+    """
+
+    sessions: int
+    delivering: int
+    domain: int
+    own: int
+    busy: int
+    runs: int
+
+
+def bounds(memory: int | None, processes: int | None) -> Bounds:
+    """The bounds for so much memory, in octets, and so many processes; None: no limit."""
+    sessions = MOST
+    if processes is not None:
+        sessions = min(sessions, (processes - OTHERS) // EACH)
+    if memory is not None:
+        sessions = min(sessions, (memory - REST) // SIZE)
+    sessions = max(sessions, LEAST)
+    return Bounds(
+        sessions=sessions,
+        delivering=sessions * 2 // 3,
+        domain=max(2, sessions // 5),
+        own=sessions // 2,
+        busy=sessions // 2,
+        runs=max(3, min(sessions // 8, 16)),
+    )
+
+
+def here() -> Bounds:
+    """The bounds for this container."""
+    return bounds(_limit(_MEMORY), _limit(_PROCESSES))
+
+
+def _limit(files: tuple[str, ...]) -> int | None:
+    for name in files:
+        try:
+            text = Path(name).read_text().strip()
+        except OSError:
+            continue
+        # version 1 says "no limit" by a number that no machine has
+        return int(text) if text.isdigit() and int(text) < 1 << 60 else None
+    return None

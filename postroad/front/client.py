@@ -1,0 +1,497 @@
+"""A client of ``listeners.smtp``.
+
+What it says before a transaction is answered here, in sendmail's words; each transaction passes through a session of
+sendmail's. Whatever is not quite usual is left to a session of the client's own, which nobody has used before and
+nobody will use again: there sendmail alone decides what it means, how it is answered, and how often it may happen.
+"""
+
+import socket
+from collections.abc import Callable
+from enum import Enum, auto
+
+from postroad.front import lines
+from postroad.front.lines import Answer, EndOfData
+from postroad.front.loop import Loop, Stream
+from postroad.front.pool import Pool, Wants
+from postroad.front.session import Session, State
+from postroad.runtime.front import NOW, QUEUE
+
+HELOS = 3
+"""HELO or EHLO that a connection may say before it is left to sendmail, which counts them (MAXHELOCOMMANDS)."""
+NOOPS = 1000
+"""Likewise NOOP and RSET (MaxNOOPCommands); pools of connections send one before each message."""
+BAD = 3
+"""Likewise commands that are refused, but for those that speak of an address (MaxBadCommands)."""
+TRIES = 5
+"""Sessions that end before they are ready, before a client is told."""
+AHEAD = 1 << 16
+"""Octets that a client may send ahead before it is not read any more."""
+
+
+class Stage(Enum):
+    """Where a client is."""
+
+    IDLE = auto()  # between transactions
+    WAITING = auto()  # for a session
+    COMMANDS = auto()  # in a transaction
+    DATA = auto()
+    END = auto()  # the message is whole, and not answered yet
+    OWN = auto()  # all passes unread
+
+
+class Client(Stream):
+    """One such connection."""
+
+    __slots__ = (
+        *("_asked", "_bad", "_buffer", "_command", "_domains", "_end", "_first", "_gone", "_greeted", "_helos"),
+        *("_mail", "_noops", "_over", "_pool", "_put_off", "_recipient", "_tries", "active", "addr", "crowded"),
+        *("fresh", "helo", "local", "peer", "session", "stage", "wants"),
+    )
+
+    def __init__(
+        self,
+        loop: Loop,
+        connected: socket.socket,
+        pool: Pool,
+        peer: tuple[str, int],
+        local: tuple[str, int],
+        *,
+        gone: Callable[["Client"], None],
+        put_off: Callable[[str, list[str]], None],
+    ) -> None:
+        """Take over a connection; say nothing yet.
+
+        Args:
+            loop: who calls.
+            connected: its socket.
+            pool: sendmail's sessions.
+            peer: the client's address and port.
+            local: what it connected to.
+            gone: called at the end.
+            put_off: called with the queue id of a message that only went into the queue, and its recipients' domains.
+        """
+        super().__init__(loop, connected)
+        self.addr, self.peer, self.local = peer[0], peer, local
+        self.helo = b""
+        """Its last HELO or EHLO line that sendmail liked."""
+        self.wants: Wants | None = None
+        self.fresh = False
+        self.crowded = False
+        self.active = loop.now
+        self.stage = Stage.IDLE
+        self.session: Session | None = None
+        self._pool = pool
+        self._gone = gone
+        self._put_off = put_off
+        self._buffer = bytearray()
+        self._command = b""  # that waits for a session, or was asked last
+        self._mail = b""  # that began the transaction
+        self._recipient = b""  # that comes after it, when it is said again to another session
+        self._asked = False  # an answer to a command is awaited
+        self._over = False  # the client will say nothing more
+        self._greeted = False
+        self._end = EndOfData()
+        self._first = False  # the command that was asked begins the transaction
+        self._tries = 0
+        self._helos = self._noops = self._bad = 0
+        self._domains: list[str] = []
+
+    # --- the beginning
+
+    def greet(self, text: bytes) -> None:
+        """Greet it."""
+        self._greeted = True
+        self.write(text)
+
+    def turn_away(self, text: bytes) -> None:
+        """Say why it can't come in, and close."""
+        self.write(text)
+        self.stage = Stage.OWN
+        self.finish()
+
+    def hand_over(self) -> None:
+        """Let a session of its own serve it from here on."""
+        self._want(Wants.OWN)
+
+    # --- what the client says
+
+    def received(self, data: bytes) -> None:
+        """More from the client."""
+        self.active = self._loop.now
+        if self.stage is Stage.OWN and self.session is not None:
+            self._pass(data)
+            return
+        self._buffer += data
+        self._run()
+
+    def _run(self) -> None:
+        """Do what can be done with what the client has said."""
+        while self._buffer and not self.closed and not self._asked:
+            if self.stage is Stage.DATA:
+                if not self._data():
+                    return
+            elif self.stage is Stage.IDLE or self.stage is Stage.COMMANDS:
+                command = lines.command(self._buffer)
+                if command is None:
+                    break
+                if self.stage is Stage.IDLE:
+                    self._between(command)
+                else:
+                    self._within(command)
+            else:
+                break
+        if len(self._buffer) > AHEAD:
+            self.reading(False)
+        elif self.session is None or not self.session.full:
+            self.reading(True)
+        if self._over:
+            self._after_the_end()
+
+    def _between(self, command: lines.Command) -> None:
+        verb = command.verb
+        if verb in {b"EHLO", b"HELO"} and not self._buffer and self._helos < HELOS:
+            self._helos += 1
+            known = self._pool.name(self.addr, command.line)
+            if known is not None:
+                self.helo = command.line
+                self.write(known)
+            else:
+                self._command = command.line
+                self._want(Wants.HELO)
+        elif verb == b"MAIL" and self.helo and self._bad < BAD:
+            self._command = command.line
+            self._want(Wants.MAIL)
+        elif verb in {b"RSET", b"NOOP"} and not command.rest and self._noops < NOOPS:
+            self._noops += 1
+            self.write(b"250 2.0.0 Reset state\r\n" if verb == b"RSET" else b"250 2.0.0 OK\r\n")
+        elif verb == b"QUIT" and not command.rest:
+            self.write(b"221 2.0.0 %b closing connection\r\n" % self._pool.settings.hostname.encode())
+            self.stage = Stage.OWN
+            self.finish()
+        else:
+            self._buffer[:0] = command.line
+            self._want(Wants.OWN)
+
+    def _within(self, command: lines.Command) -> None:
+        session = self.session
+        if session is None:
+            return
+        if command.verb == b"STARTTLS" and not command.rest and self._pool.settings.starttls:
+            # it begins anew (RFC 3207, 4.2); a session that says what is on the disk must not be encrypted
+            self.session = session.user = None
+            session.close()
+            self._buffer[:0] = command.line
+            self._want(Wants.OWN)
+            return
+        if not command.line.endswith(b"\n") or (command.verb == b"DATA" and self._buffer):
+            # too long to be a command; or text before the answer to DATA: sendmail sees that it came with it
+            self._buffer[:0] = command.line
+            self._have_own(session)
+            return
+        if command.verb == b"RCPT" and not self._domains and session.key[2] == NOW:
+            domain = _domain(command.line)
+            if domain != session.domain and self._pool.is_crowded(domain):
+                self._go_round(session, command.line)
+                return
+            session.domain = domain
+        self._command = command.line
+        self._asked = True
+        session.write(command.line)
+
+    def _go_round(self, session: Session, recipient: bytes) -> None:
+        """Have another session take the message, which only puts it into the queue."""
+        self._recipient, self._command = recipient, self._mail
+        self.session, self.crowded = None, True
+        session.give_back()
+        self._want(Wants.MAIL)
+
+    def _data(self) -> bool:
+        """Pass text on; False: the session takes no more now."""
+        session = self.session
+        if session is None:
+            return False
+        piece = bytes(self._buffer)
+        size = self._end.find(piece)
+        if size < 0:
+            self._buffer.clear()
+            session.write(piece)
+        else:
+            del self._buffer[:size]
+            self.stage = Stage.END
+            self._asked = True
+            session.write(piece[:size])
+        if session.full:
+            session.hold_back(self)
+            return False
+        return True
+
+    def _pass(self, data: bytes) -> None:
+        session = self.session
+        if session is None or session.closed:
+            return
+        session.write(data)
+        session.hold_back(self)
+
+    def ended(self) -> None:
+        """The client will say nothing more, and may yet read."""
+        self._over = True
+        if self.stage is Stage.OWN:
+            if self.session is not None:
+                self.session.finish_writing()
+            return
+        self._run()
+
+    def _after_the_end(self) -> None:
+        session = self.session
+        if self._asked or self.stage is Stage.WAITING or self.closed:
+            return
+        if session is None:
+            self.stage = Stage.OWN
+            self.finish()
+        elif self.stage is not Stage.OWN:
+            # in the middle of it: sendmail sees that the client has gone
+            self._have_own(session)
+            session.finish_writing()
+
+    def lost(self) -> None:
+        """The connection is closed."""
+        session, self.session = self.session, None
+        self.wants = None
+        if session is not None:
+            session.user = None
+            if self.stage is Stage.END and session.state is State.BUSY and not session.raw:
+                session.deliver()  # the message stands, and is answered to nobody
+            elif session.state is not State.QUITTING:
+                session.close()
+        self._gone(self)
+
+    # --- sessions
+
+    def _want(self, wants: Wants) -> None:
+        self.stage = Stage.WAITING
+        self.wants = wants
+        self._pool.want(self)
+
+    def lease(self, session: Session, *, opened: bool) -> None:
+        """A session for what is wanted."""
+        self.session = session
+        if self.wants is Wants.HELO:
+            return
+        if opened:
+            self._begin(session)
+
+    def _begin(self, session: Session) -> None:
+        self.wants = None
+        self.stage = Stage.COMMANDS
+        self.active = self._loop.now
+        self._asked = self._first = True
+        self._mail = self._command
+        self._domains = []
+        self._tries = 0
+        session.write(self._command)
+
+    @property
+    def helo_wanted(self) -> bytes:
+        """The line that a session has to begin with."""
+        return self._command if self.wants is Wants.HELO else self.helo
+
+    def opened(self, greeting: bytes, helo: bytes) -> None:
+        """The session is ready."""
+        session, wants = self.session, self.wants
+        if session is None:
+            return
+        if wants is Wants.HELO:
+            self.wants, self.session = None, None
+            self.helo = self._command
+            self.stage = Stage.IDLE
+            session.release()
+            self.write(helo)
+            self._run()
+        elif wants is Wants.MAIL:
+            self._begin(session)
+        else:
+            self.wants = None
+            self.stage = Stage.OWN
+            if not self._greeted:
+                self._greeted = True
+                self.write(greeting)
+            self._pass_all(session)
+
+    def refused(self, answer: Answer, state: State) -> None:
+        """The session is not to be had."""
+        wants, self.wants, self.session = self.wants, None, None
+        if answer.code == 421 or state is State.GREETING:
+            self.write(answer.text)
+            self.stage = Stage.OWN
+            self.finish()
+            return
+        self.write(answer.text)
+        self.stage = Stage.IDLE
+        if wants is Wants.HELO:
+            self._bad += 1
+        self._run()
+
+    def _have_own(self, session: Session) -> None:
+        """Keep the session that there is, and read nothing of what passes any more."""
+        self.stage = Stage.OWN
+        self._asked = False
+        self._pool.own_now(session)
+        self._pass_all(session)
+
+    def _pass_all(self, session: Session) -> None:
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        if data:
+            self._pass(data)
+        if self._over:
+            session.finish_writing()
+
+    # --- what sendmail says
+
+    def answered(self, answer: Answer) -> None:
+        """An answer of the session's, or that the message is on the disk."""
+        session, stage = self.session, self.stage
+        if session is None:
+            return
+        if answer.code == 0:
+            if stage is Stage.END:
+                self.write(b"250 2.0.0 %b Message accepted for delivery\r\n" % answer.text)
+                self._message_over(session, answer.text.decode("ascii", "replace"), answered=False)
+        elif stage is Stage.OWN:
+            self.write(answer.text)
+            self.hold_back(session)
+        elif not self._asked:  # in the middle of the text, or between commands: this is no usual session
+            self.write(answer.text)
+            self._have_own(session)
+        else:
+            self._asked = False
+            self._hear(session, answer)
+
+    def _hear(self, session: Session, answer: Answer) -> None:
+        """The answer to what was asked."""
+        good = 200 <= answer.code < 400
+        session.spoilt |= not good
+        verb, first = _verb(self._command), self._first
+        if first and 400 <= answer.code < 500 and self._try_anew(session):
+            return
+        self._first = False
+        if first and good and self._recipient:
+            # it has been told that of the session before
+            self._command, self._recipient, self._asked = self._recipient, b"", True
+            session.write(self._command)
+            return
+        if answer.code == 354 and self._buffer:
+            # text that came later, and still before this answer
+            self.session = session.user = None
+            session.close()
+            self.turn_away(b"554 5.5.0 SMTP protocol error\r\n")
+            return
+        self.write(answer.text)
+        if answer.code == 421 or answer.code < 0 or verb == b"QUIT":
+            self._have_own(session)  # sendmail says when it closes
+        elif self.stage is Stage.END and good:
+            self._message_over(session, _queue_id(answer.text), answered=True)
+        elif self.stage is Stage.END:
+            # it stays with this session, which may close the connection next, as it does after a bare line feed
+            self.stage = Stage.COMMANDS
+            self._run()
+        elif (first and not good) or (verb == b"RSET" and good):
+            self._leave(session)
+            self._run()
+        else:
+            self._note(verb, answer, good=good)
+            self._run()
+
+    @property
+    def _domain(self) -> str:
+        return self._domains[0] if self._domains else ""
+
+    def _note(self, verb: bytes, answer: Answer, *, good: bool) -> None:
+        if not good and verb not in {b"MAIL", b"RCPT"}:
+            self._bad += 1
+        if verb in {b"EHLO", b"HELO"} and good:
+            self.helo = self._command
+            if self.session is not None:
+                self.session.spoilt = True  # it is for another name now
+        if verb == b"RCPT" and good:
+            self._domains.append(_domain(self._command))
+        elif verb == b"DATA" and answer.code == 354:
+            self.stage = Stage.DATA
+            self._end = EndOfData()
+
+    def _try_anew(self, session: Session | None) -> bool:
+        """Ask a new session instead, where this one has served others: it may have caught something from them."""
+        if self.fresh or (session is not None and session.uses < 2):
+            return False
+        self.session, self._asked, self.fresh = None, False, True
+        if session is not None:
+            session.quit()
+        self._want(Wants.MAIL)
+        return True
+
+    def _leave(self, session: Session) -> None:
+        self.session, self.fresh, self.crowded, self._recipient = None, False, False, b""
+        self.stage = Stage.IDLE
+        session.release()
+
+    def _message_over(self, session: Session, queue_id: str, *, answered: bool) -> None:
+        """The client has its answer to the message; ``answered``: by the session, which is free then."""
+        # the next one is likely to be for the same
+        self.crowded = self.crowded and self._pool.is_crowded(self._domain)
+        self.session, self.fresh, self._asked = None, False, False
+        self.stage = Stage.IDLE
+        if queue_id and session.key[2] == QUEUE:
+            self._put_off(queue_id, self._domains)
+        if answered:
+            session.release()
+        else:
+            session.deliver()
+        self._run()
+
+    def abandoned(self) -> None:
+        """The session has ended by itself."""
+        session, self.session = self.session, None
+        if self.wants is not None:
+            # the daemon has just been started anew, say
+            self._tries += 1
+            if self._tries < TRIES:
+                self._pool.want(self)
+                return
+            self.wants = None
+            self.write(b"421 4.3.2 %b closing connection\r\n" % self._pool.settings.hostname.encode())
+        elif self._first and self._asked and session is not None and session.uses > 1 and self._try_anew(None):
+            return
+        # without a word, as sendmail has done it
+        self.stage = Stage.OWN
+        self.finish()
+
+    def cut(self) -> None:
+        """End it: it has said nothing for too long."""
+        session = self.session
+        if self.stage is Stage.END or self.stage is Stage.WAITING:
+            return
+        if self.stage is Stage.OWN:
+            if session is not None:
+                session.finish_writing()
+            self.finish()
+            return
+        host, addr = self._pool.settings.hostname.encode(), self.addr.encode()
+        self.write(b"421 4.4.2 %b timeout waiting for input from [%b]\r\n" % (host, addr))
+        self.stage = Stage.OWN
+        self.finish()
+
+
+def _verb(line: bytes) -> bytes:
+    words = line.split(None, 1)
+    return words[0].upper() if words else b""
+
+
+def _queue_id(text: bytes) -> str:
+    """The queue id in sendmail's answer to a message: ``250 2.0.0 ID Message accepted for delivery``."""
+    words = text.split()
+    return words[2].decode("ascii", "replace") if len(words) > 3 and words[3] == b"Message" else ""
+
+
+def _domain(line: bytes) -> str:
+    """The domain in a RCPT command, for a guess at who receives it."""
+    return line.rpartition(b"@")[2].partition(b">")[0].strip().lower().decode("ascii", "replace")

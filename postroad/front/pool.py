@@ -1,0 +1,294 @@
+"""Sendmail's sessions: who gets one, how many there are, and when one goes."""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Any, Protocol
+
+from postroad.front.bounds import Bounds
+from postroad.front.loop import Loop
+from postroad.front.session import Key, Session, State, User, connect, header
+from postroad.runtime.front import BACKGROUND, NOW, QUEUE, Settings
+
+IDLE = 20.0
+"""Seconds that a session waits for its next transaction, and with it the connections to receivers that it holds."""
+AGE = 300.0
+"""Seconds that a session is used again: longer, it would remember receivers that failed, and an old certificate."""
+USES = 200
+AT_ONCE = 12
+"""Clients that are served at once while others wait: more would only take longer, each of them."""
+BRISK = 0.5
+"""Seconds without an octet after which a client does not count towards them."""
+SLUGGISH = 30.0
+"""Seconds likewise after which a client gives up its session, where all are taken and others wait."""
+RETRY = 0.05
+"""Seconds after which an inner door that was closed is tried again: sendmail's daemon starts anew at each reload."""
+NAMES = 1000
+"""Answers to HELO that are remembered."""
+
+
+class Wants(Enum):
+    """What a client needs a session for."""
+
+    HELO = auto()
+    MAIL = auto()
+    OWN = auto()
+
+
+class Waiting(User, Protocol):
+    """A client, as the pool sees it."""
+
+    wants: Wants | None
+    """None: nothing any more."""
+    fresh: bool
+    """Whether only a new session will do."""
+    addr: str
+    peer: tuple[str, int]
+    local: tuple[str, int]
+    active: float
+    crowded: bool
+    """Whether its message is to go into the queue: its receiver has its share of the sessions."""
+
+    @property
+    def helo_wanted(self) -> bytes:
+        """The line that its session has to begin with; empty: none."""
+
+    def lease(self, session: Session, *, opened: bool) -> None:
+        """Take a session; one that is not ``opened`` yet tells when it is."""
+
+    def cut(self) -> None:
+        """Give up the session: it is for somebody else."""
+
+
+class Pool:
+    """All sessions, and the clients that wait for one."""
+
+    def __init__(self, loop: Loop, settings: Settings, bounds: Bounds) -> None:
+        """Begin without any."""
+        self.settings = settings
+        self.bounds = bounds
+        self.generation = 0
+        self._loop = loop
+        self._idle: dict[Key, list[Session]] = {}
+        self._all: set[Session] = set()
+        self._busy: set[Session] = set()
+        self._waiting: deque[Waiting] = deque()
+        self._down = False
+        self.delivering = 0
+        self.own = 0
+        self.started = 0
+        self._names: OrderedDict[tuple[str, bytes], bytes] = OrderedDict()
+        self.delivered: Callable[[str, float], None] = lambda *_: None
+        """Called with the domain and the seconds of a delivery that has ended."""
+        self.delivering_for: Callable[[str, float], None] = lambda *_: None
+        """Called likewise, every second, for each delivery that has not ended."""
+        self.is_quick: Callable[[str], bool] = lambda _: False
+        """Whether a domain has lately taken mail quickly."""
+        self.room: Callable[[], None] = lambda: None
+        """Called when a delivery has ended."""
+
+    # --- clients
+
+    def want(self, client: Waiting) -> None:
+        """Give the client a session, in its turn."""
+        self._waiting.append(client)
+        if len(self._waiting) == 1:
+            self.serve()
+
+    def serve(self) -> None:
+        """Give sessions to whoever waits, as far as there are any."""
+        while self._waiting:
+            client = self._waiting[0]
+            if client.wants is not None and not self._give(client):
+                return
+            self._waiting.popleft()
+
+    def name(self, addr: str, helo: bytes) -> bytes | None:
+        """What sendmail has answered to this line from this address, if that is known."""
+        return self._names.get((addr, helo))
+
+    def _give(self, client: Waiting) -> bool:
+        own = client.wants is Wants.OWN
+        if not (self.own < self.bounds.own if own else self._may_begin()):
+            return False
+        number = BACKGROUND if own else QUEUE if client.crowded else self._door()
+        key = (client.addr, client.helo_wanted, number)
+        free = self._idle.get(key)
+        if free and client.wants is Wants.MAIL and not client.fresh:
+            session = free.pop()
+            if not free:
+                del self._idle[key]
+            session.user = client
+            session.uses += 1
+            session.enter(State.BUSY)
+            client.lease(session, opened=True)
+            return True
+        if len(self._all) >= self.bounds.sessions and not self._evict():
+            return False
+        made = self.open(key, client, client.peer, client.local)
+        if made is None:
+            return False
+        made.uses = 1
+        if own:
+            made.raw = True
+            self.own += 1
+        client.lease(made, opened=False)
+        return True
+
+    def open(self, key: Key, user: User | None, peer: tuple[str, int], local: tuple[str, int]) -> Session | None:
+        """Open a session; None: sendmail does not listen now, which is tried again before long."""
+        number = key[2]
+        begin = header(peer, local, inet6=self.settings.inet6, tell=number in {NOW, QUEUE})
+        try:
+            connected = connect(number)
+        except OSError:
+            if not self._down:
+                self._down = True
+                self._loop.at(self._loop.now + RETRY, self._try_again)
+            return None
+        session = Session(self._loop, connected, key, begin, user, self._changed)
+        self._all.add(session)
+        self._busy.add(session)
+        self.started += 1
+        return session
+
+    def _try_again(self) -> None:
+        self._down = False
+        self.serve()
+
+    def is_crowded(self, domain: str) -> bool:
+        """Whether a domain has its share of the sessions that deliver, or are about to; a quick one has all."""
+        if self.is_quick(domain):
+            return False
+        now = [session for session in self._all if session.domain == domain and session.key[2] == NOW]
+        return len(now) >= self.bounds.domain
+
+    def _door(self) -> int:
+        if not self.settings.early:
+            return BACKGROUND
+        return NOW if self.delivering + self.own < self.bounds.delivering else QUEUE
+
+    def _may_begin(self) -> bool:
+        busy = len(self._busy) - self.own
+        if busy < AT_ONCE:
+            return True
+        if busy >= self.bounds.busy:
+            return False
+        brisk = self._loop.now - BRISK
+        return sum(_active(session, brisk) for session in self._busy) < AT_ONCE
+
+    def _evict(self) -> bool:
+        """End the session that has been idle for longest; False: there is none."""
+        idle = [session for sessions in self._idle.values() for session in sessions]
+        if not idle:
+            return False
+        self._leave(oldest := min(idle, key=lambda session: session.since))
+        oldest.close()
+        return True
+
+    # --- sessions
+
+    def _leave(self, session: Session) -> None:
+        """No more among the idle ones."""
+        sessions = self._idle.get(session.key, [])
+        if session in sessions:
+            sessions.remove(session)
+            if not sessions:
+                del self._idle[session.key]
+
+    def _changed(self, session: Session, former: State) -> None:
+        self._uncount(session, former)
+        state = session.state
+        if session.closed:
+            self._all.discard(session)
+        elif state is State.BUSY:
+            self._busy.add(session)
+        elif state is State.DELIVERING:
+            self.delivering += 1
+        elif state is State.IDLE:
+            if session.uses >= USES or self._loop.now - session.born > AGE:
+                session.quit()
+            else:
+                self._idle.setdefault(session.key, []).append(session)
+        self._loop.soon(self.serve)
+
+    def _uncount(self, session: Session, former: State) -> None:
+        state = session.state
+        if former is State.DELIVERING:
+            self.delivering -= 1
+            self.delivered(session.domain, self._loop.now - session.since)
+            self._loop.soon(self.room)
+        elif former is State.IDLE:
+            self._leave(session)
+        if state is State.BUSY and former is State.HELO:
+            self._remember(session)
+        if state in {State.IDLE, State.DELIVERING, State.QUITTING}:
+            self._busy.discard(session)
+            if session.raw:
+                session.raw = False
+                self.own -= 1
+
+    def _remember(self, session: Session) -> None:
+        if session.helo_answer and not session.spoilt:
+            self._names[session.key[:2]] = session.helo_answer
+            if len(self._names) > NAMES:
+                self._names.popitem(last=False)
+
+    def own_now(self, session: Session) -> None:
+        """A session is its client's own from now on, and whatever passes through it is not read."""
+        session.spoilt = True
+        if not session.raw:
+            session.raw = True
+            self.own += 1
+
+    def flush(self) -> None:
+        """Use no session again that was opened before."""
+        self.generation += 1
+        self._names.clear()
+        for session in tuple(self._all):
+            session.spoilt = True
+            if session.state is State.IDLE:
+                session.quit()
+
+    def sweep(self) -> None:
+        """End what has taken too long; called every second."""
+        now = self._loop.now
+        for session in tuple(self._all):
+            old = now - session.since
+            if session.state is State.DELIVERING:
+                self.delivering_for(session.domain, old)
+            if session.state is State.IDLE and old > IDLE:
+                session.quit()
+            elif (session.state is State.QUITTING and old > 5) or (
+                session.state in {State.GREETING, State.HELO} and old > 60
+            ):
+                session.close()
+        if self._waiting:
+            self._cut_one()
+            self.serve()
+
+    def _cut_one(self) -> None:
+        clients: list[Any] = [session.user for session in self._busy if session.user is not None]
+        if len(self._busy) < self.bounds.busy or not clients:
+            return
+        slowest = min(clients, key=lambda client: client.active)
+        if self._loop.now - slowest.active > SLUGGISH:
+            slowest.cut()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many sessions do what, and how many clients wait."""
+        return {
+            "sessions": len(self._all),
+            "busy": len(self._busy),
+            "own": self.own,
+            "delivering": self.delivering,
+            "idle": sum(map(len, self._idle.values())),
+            "waiting": len(self._waiting),
+            "opened": self.started,
+        }
+
+
+def _active(session: Session, since: float) -> bool:
+    user: Any = session.user
+    return not session.raw and (user is None or user.active > since)

@@ -1,0 +1,50 @@
+"""What the front is told: written by an installation, read by the front. Standard library only."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+NOW, BACKGROUND, QUEUE = 1, 2, 3
+"""The inner doors of sendmail's daemon (preload/doors.c), and how mail that comes in there leaves: in the session
+itself, in a process of its own, or when a run of the queue takes it."""
+
+DOORS = (NOW, BACKGROUND, QUEUE)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a configuration says to the front.
+
+    Attributes:
+        hostname: who it says it is.
+        inet6: whether the doors are of the family inet6, and IPv4 addresses mapped.
+        early: whether a message may be answered when it is on the disk and before it is delivered: not where sendmail
+            may split it, since the rest of it would not be on the disk yet.
+        transparent: whether each client is sendmail's from its first octet: where the configuration has rules or
+            features of the user's own, which may say something else to each client.
+        connections_per_client: most connections at once from one address; None: any number.
+        connections_per_minute: most new ones in a minute; None: any number.
+        starttls: whether STARTTLS is offered.
+        sendmail: sendmail's program.
+        env: the environment of its processes.
+    """
+
+    hostname: str
+    inet6: bool
+    early: bool
+    transparent: bool
+    connections_per_client: int | None
+    connections_per_minute: int | None
+    starttls: bool
+    sendmail: str
+    env: dict[str, str]
+
+
+def dumps(settings: Settings) -> str:
+    """Settings as JSON."""
+    return json.dumps(asdict(settings), indent=1) + "\n"
+
+
+def load(path: Path) -> Settings:
+    """Read settings that ``dumps`` made."""
+    return Settings(**json.loads(path.read_text()))

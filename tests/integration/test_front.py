@@ -1,0 +1,436 @@
+"""The front: what a client sees of it is what sendmail alone would have shown, and nothing it has answered is lost."""
+
+import json
+import os
+import random
+import re
+import smtplib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from postroad.testing import PostroadContainer
+from tests.integration.conftest import RELAYS, Relays, letter, wait_until
+from tests.internet.internet import Internet
+
+SEED = 20261126
+SESSIONS = int(os.environ.get("POSTROAD_FRONT_SESSIONS", "300"))
+"""Generated sessions; 4,000 take some minutes."""
+ALONE = 2526
+"""The port at which sendmail itself listens, in the relay that the front is compared with."""
+
+
+# --- sessions, as they might come
+
+
+@dataclass
+class Step:
+    """What a client sends at once, and how many answers it then waits for."""
+
+    data: bytes
+    answers: int
+
+
+@dataclass
+class Script:
+    """A session: its steps, how it ends, and the subject of the messages in it."""
+
+    subject: str
+    steps: list[Step] = field(default_factory=list)
+    end: str = "quit"
+
+
+HELOS = [b"EHLO app.example", b"ehlo app.example", b"HELO app.example", b"EHLO [192.0.2.1]", b"EHLO x"]
+BAD_HELOS = [b"EHLO", b"HELO", b"EHLO a b", b"HELO a@b", b"EHLO  app.example"]
+MAILS = [
+    *(b"MAIL FROM:<app@sender.example>", b"mail from:<app@sender.example>", b"MAIL FROM: <app@sender.example>"),
+    *(b"MAIL FROM:<app@sender.example> SIZE=1000", b"MAIL FROM:<app@sender.example> BODY=8BITMIME", b"MAIL FROM:<>"),
+    b"MAIL FROM:<app@sender.example> RET=HDRS ENVID=x",
+]
+BAD_MAILS = [
+    *(b"MAIL", b"MAIL FROM", b"MAIL FROM:", b"MAIL FROM:<app@elsewhere.example>", b"MAIL FROM:<app@sender.example"),
+    *(b"MAIL FROM:<app@sender.example> SIZE=99999999999", b"MAIL FROM:<app@sender.example> X=Y", b"MAIL TO:<a@b.c>"),
+    b"MAIL FROM:<\xc3\xbc@sender.example>",
+]
+BAD_RCPTS = [
+    *(
+        b"RCPT",
+        b"RCPT TO:",
+        b"RCPT TO:<>",
+        b"RCPT TO:<nobody>",
+        b"RCPT TO:<x@mail.sender.example>",
+        b"RCPT TO:<a@b@c.example>",
+    ),
+    *(b"RCPT TO:<user@rcpt.example> X=Y", b"RCPT FROM:<user@rcpt.example>", b"RCPT TO:<\xc3\xbc@rcpt.example>"),
+]
+OTHERS = [
+    *(b"NOOP", b"RSET", b"noop", b"NOOP x", b"RSET x", b"VRFY user", b"EXPN list", b"HELP", b"HELP MAIL", b"ETRN x"),
+    *(b"XYZZY", b"", b" NOOP", b"NOOP\t", b"AUTH PLAIN AHgAeA==", b"STARTTLS x", b"BDAT 5 LAST", b"TURN", b"DATA x"),
+    *(b"STARTTLS", b"starttls"),  # not offered without a certificate
+    *(b"VERB", b"QUITX", b"MAILX", b"N" * 1500, b"N" * 2500, b"NOOP \xff\xfe"),
+]
+BODIES = [
+    *(
+        b"Hello.\r\n",
+        b"",
+        b"..\r\n...\r\n",
+        b"x" * 990 + b"\r\n",
+        b"x" * 5000 + b"\r\n",
+        b"a\r\n\r\n..b\r\n",
+        b"\xc3\xbc\r\n",
+    ),
+    b"line of text\r\n" * 5000,
+]
+BAD_BODIES = [
+    b"a\n.\nb\r\n",
+    b"a\rb\r\n",
+    b"a\r\n.\nMAIL FROM:<x@sender.example>\r\n",
+    b"a\n.\r\nb\r\n",
+    b"a\r.\r\nb\r\n",
+]
+ENDS = ["quit", "quit", "quit", "close", "half", "vanish"]
+
+
+class Generator:
+    """Sessions from a seed: the same ones each time."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+
+    def script(self, number: int) -> Script:
+        chance = self._random
+        made = Script(f"front-{number}")
+        if chance.random() < 0.95:
+            if chance.random() < 0.1:
+                self._say(made, chance.choice(BAD_HELOS))
+            self._say(made, chance.choice(HELOS))
+        for _ in range(chance.choice((0, 1, 1, 1, 2, 3))):
+            if chance.random() < 0.25:
+                self._say(made, chance.choice(OTHERS))
+            self._transaction(made)
+        if chance.random() < 0.2:
+            self._say(made, chance.choice(OTHERS))
+        made.end = chance.choice(ENDS)
+        return made
+
+    def _say(self, made: Script, line: bytes) -> None:
+        made.steps.append(Step(line + b"\r\n", 1))
+
+    def _transaction(self, made: Script) -> None:
+        chance = self._random
+        if chance.random() < 0.1:
+            self._say(made, chance.choice((b"RCPT TO:<user@rcpt.example>", b"DATA")))
+        if chance.random() < 0.15:
+            self._say(made, chance.choice(BAD_MAILS))
+        lines = [chance.choice(MAILS)]
+        if chance.random() < 0.1:
+            lines.append(chance.choice(MAILS))
+        for _ in range(chance.choice((1, 1, 1, 2, 4))):
+            bad = chance.random() < 0.15
+            lines.append(chance.choice(BAD_RCPTS) if bad else b"RCPT TO:<user@rcpt.example>")
+        if chance.random() < 0.15:
+            lines.insert(chance.randrange(1, len(lines) + 1), chance.choice(OTHERS))
+        if chance.random() < 0.1:
+            lines.append(b"RSET")
+        if chance.random() < 0.4:
+            made.steps.append(Step(b"".join(line + b"\r\n" for line in (*lines, b"DATA")), len(lines) + 1))
+        else:
+            for line in (*lines, b"DATA"):
+                self._say(made, line)
+        made.steps.append(Step(self._message(made), 1))
+
+    def _message(self, made: Script) -> bytes:
+        chance = self._random
+        text = b"" if chance.random() < 0.05 else b"From: app@sender.example\r\n"
+        if chance.random() < 0.05:
+            text += b"From: other@sender.example\r\n"
+        text += (
+            b"To: user@rcpt.example\r\nSubject: %b\r\nDate: Thu, 26 Nov 2026 00:00:00 +0000\r\n" % made.subject.encode()
+        )
+        text += b"Message-ID: <%b@sender.example>\r\n\r\n" % made.subject.encode()
+        text += chance.choice(BAD_BODIES if chance.random() < 0.1 else BODIES)
+        return text + b".\r\n"
+
+
+class Wire:
+    """A client that says what a script says."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.socket = socket.create_connection(address, timeout=60)
+        self.file = self.socket.makefile("rb")
+
+    def answer(self) -> bytes:
+        """The next answer, all its lines; empty at the end."""
+        text = b""
+        with suppress(ConnectionError):
+            while line := self.file.readline():
+                text += line
+                if line[3:4] != b"-":
+                    break
+        return text
+
+
+def play(script: Script, address: tuple[str, int]) -> list[bytes]:
+    """What a client is told that keeps to a script; a step that needs 354 is left out where there is none."""
+    wire = Wire(address)
+    told = [wire.answer()]
+    with wire.socket:
+        for step in script.steps:
+            if step.data.endswith(b"\r\n.\r\n") != told[-1].startswith(b"354"):
+                continue  # no message where none is awaited, and nothing else where one is
+            with suppress(ConnectionError):
+                if script.end == "vanish" and step is script.steps[-1]:
+                    wire.socket.sendall(step.data[: len(step.data) // 2])
+                    return told
+                wire.socket.sendall(step.data)
+            for _ in range(step.answers):
+                told.append(wire.answer())
+                if not told[-1]:
+                    return told
+                # what was sent for text is no command
+                if told[-1].startswith(b"354"):
+                    break
+        if script.end == "quit":
+            wire.socket.sendall(b"QUIT\r\n")
+            told.append(wire.answer())
+        elif script.end == "half":
+            with suppress(OSError):
+                wire.socket.shutdown(socket.SHUT_WR)
+        if script.end not in {"close", "vanish"}:
+            told.append(wire.answer())
+    return told
+
+
+_QUEUE_ID = re.compile(rb"\b[0-9A-Za-z]{8}[0-9]{6}\b")
+_TIME = re.compile(rb"\w{3}, \d{1,2} \w{3} \d{4} \d\d:\d\d:\d\d \S+")
+
+
+def plain(told: list[bytes]) -> list[bytes]:
+    """Without what differs each time, and without a hint that the library gives where nothing else is said at once."""
+    hint = b": clients.users names nobody"
+    return [_TIME.sub(b"TIME", _QUEUE_ID.sub(b"ID", text)).replace(hint, b"") for text in told]
+
+
+@pytest.fixture(scope="module")
+def pair(image: str, internet: Internet, request: pytest.FixtureRequest) -> Iterator[dict[str, PostroadContainer]]:
+    """Two relays: behind the front, and sendmail alone."""
+    relays = Relays(image, internet)
+    limits = {"connections_per_client": None}
+    door = f"O DaemonPortOptions=Name=smtp, Family=inet, Port={ALONE}, Listen=1024, M=EA"
+    with relays.stack:
+        request.node.stash[RELAYS] = relays.started
+        yield {
+            "front": relays(publish=False, limits=limits),
+            "alone": relays(publish=False, limits=limits, sendmail={"local_config": door}),
+        }
+
+
+def sent(relay: PostroadContainer) -> dict[str, list[tuple[Any, ...]]]:
+    """What was accepted, by Message-ID: sender, size and recipients of each."""
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    for event in relay.events():
+        if event["event"] == "accepted" and str(event.get("message_id", "")).startswith("<front-"):
+            what = (event["sender"], event["size"], event["recipients"], event.get("protocol"), event["client_address"])
+            found.setdefault(event["message_id"], []).append(what)
+    return {name: sorted(each) for name, each in found.items()}
+
+
+def test_clients_see_what_sendmail_alone_would_show(pair: dict[str, PostroadContainer]) -> None:
+    """Generated sessions, the same ones to both: same answers, same mail."""
+    generator = Generator(SEED)
+    scripts = [generator.script(number) for number in range(SESSIONS)]
+    ports = {"front": 25, "alone": ALONE}
+
+    def both(script: Script) -> dict[str, list[bytes]]:
+        return {name: plain(play(script, (relay.address, ports[name]))) for name, relay in pair.items()}
+
+    with ThreadPoolExecutor(12) as pool:
+        told = list(pool.map(both, scripts))
+    for script, each in zip(scripts, told, strict=True):
+        assert each["front"] == each["alone"], (script, each)
+    accepted = [text for each in told for text in each["front"] if b"Message accepted" in text]
+    assert len(accepted) > SESSIONS // 3
+    wait_until(lambda: sum(map(len, sent(pair["front"]).values())) >= len(accepted), 60)
+    wait_until(lambda: sum(map(len, sent(pair["alone"]).values())) >= len(accepted), 60)
+    assert sent(pair["front"]) == sent(pair["alone"])
+
+
+# --- nothing that was answered is lost
+
+
+def inside(relay: PostroadContainer, name: str) -> list[int]:
+    """The process ids of a kind: ``daemon``, ``front``, ``sessions`` or ``signer``."""
+    listed = relay.shell(
+        "for each in /proc/[0-9]*; do"
+        ' echo "${each#/proc/} $(cut -d" " -f4 $each/stat) $(tr "\\0" " " <$each/cmdline)"; done 2>/dev/null'
+    )[1]
+    rows = [(int(pid), int(parent), title) for pid, parent, title in re.findall(r"(?m)^(\d+) (\d+) (.*)$", listed)]
+    daemon = [pid for pid, parent, title in rows if "sendmail" in title and parent == 1 and "accepting" in title]
+    return {
+        "daemon": daemon,
+        "sessions": [pid for pid, parent, _ in rows if parent in daemon],
+        "front": [pid for pid, _, title in rows if "postroad.front" in title],
+        "signer": [pid for pid, _, title in rows if "postroad.signer" in title],
+    }[name]
+
+
+@pytest.mark.parametrize("victim", ["front", "daemon", "sessions", "signer"])
+def test_what_was_answered_is_there_whoever_is_killed(victim: str, start_relay: Relays, internet: Internet) -> None:
+    relay = start_relay(delivery={"queue": {"retry": "1h"}}, listeners={"submission": None, "submissions": None})
+    answered: dict[str, str] = {}
+    ended = threading.Event()
+
+    def work(recipient: str) -> None:
+        while not ended.is_set():
+            with suppress(OSError, smtplib.SMTPException), smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
+                while not ended.is_set():
+                    message = letter(To=recipient)
+                    smtp.send_message(message)
+                    answered[str(message["Message-ID"])] = recipient
+
+    recipients = (f"{victim}@rcpt.example", f"tempfail-{victim}@rcpt.example")
+    threads = [threading.Thread(target=work, args=[recipients[i % 2]]) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(3):
+            before = len(answered)
+            wait_until(lambda: len(answered) > before + 10, timeout=60)  # noqa: B023 - called here
+            pids = wait_until(lambda: inside(relay, victim))
+            relay.shell(f"kill -9 {' '.join(map(str, pids))}")
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    delivered = {message_id for message_id, to in answered.items() if to == recipients[0]}
+    queued = set(answered) - delivered
+    assert delivered
+    assert queued
+    wait_until(lambda: relay.shell("exec postroad queue flush --all")[0] in {0, 3}, 60)
+    for message_id in delivered:
+        internet.wait_for_message(message_id, 60)
+    names = relay.shell("grep -ho '<[^ ]*@sender.example>' /var/spool/mqueue/*")[1].split()
+    assert queued <= set(names)
+    if victim in {"front", "signer"}:  # what ends in the middle of a delivery can't know how far it came
+        arrived = [str(each.message["Message-ID"]) for each in internet.messages(recipients[0])]
+        assert [each for each in delivered if arrived.count(each) != 1] == []
+
+
+def test_a_restart_of_the_front_refuses_no_connection(start_relay: Relays) -> None:
+    relay = start_relay(publish=False)
+    refused: list[OSError] = []
+    greeted = 0
+    ended = threading.Event()
+
+    def knock() -> None:
+        nonlocal greeted
+        while not ended.is_set():
+            try:
+                sock = socket.create_connection((relay.address, 25), timeout=20)
+            except OSError as error:
+                refused.append(error)
+                return
+            # one that was accepted and then killed with the front has been let in
+            with sock, suppress(ConnectionResetError):
+                greeted += sock.recv(100).startswith(b"220")
+
+    thread = threading.Thread(target=knock)
+    thread.start()
+    try:
+        for _ in range(3):
+            before = greeted
+            wait_until(lambda: greeted > before + 20)  # noqa: B023 - called here
+            (pid,) = wait_until(lambda: inside(relay, "front"))
+            relay.shell(f"kill -9 {pid}")
+            wait_until(lambda: inside(relay, "front") not in ([], [pid]))  # noqa: B023 - likewise
+    finally:
+        ended.set()
+        thread.join()
+    assert refused == []
+
+
+def test_an_answer_does_not_wait_for_the_receiver(start_relay: Relays, internet: Internet) -> None:
+    internet.add_watch("mx.slow.example", behaviour="holds")
+    internet.publish("slow.example", "MX", "10 mx.slow.example.")
+    relay = start_relay(publish=False)
+    with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
+        for _ in range(5):
+            began = time.monotonic()
+            smtp.send_message(letter(To="user@slow.example"))
+            assert time.monotonic() - began < 2
+        figures = front(relay)
+    assert figures["delivering"] == 5
+
+
+def front(relay: PostroadContainer) -> dict[str, int]:
+    """What the front says of itself."""
+    ask = "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/postroad/front'); print(s.recv(999).decode())"
+    figures: dict[str, int] = json.loads(relay.shell(f'python3 -c "{ask}"')[1])
+    return figures
+
+
+def test_received_names_the_client(start_relay: Relays, internet: Internet) -> None:
+    relay = start_relay()
+    with smtplib.SMTP(relay.host, relay.port, "app.example", timeout=20) as smtp:
+        message = letter()
+        smtp.send_message(message)
+    client = relay.wait_for(str(message["Message-ID"]), "accepted")["client_address"]
+    fields = internet.wait_for_message(str(message["Message-ID"])).message.get_all("Received", [])
+    assert any(f"from app.example ([{client}])" in str(each) for each in fields)
+
+
+def test_nobody_else_reaches_the_inner_doors(start_relay: Relays) -> None:
+    relay = start_relay(publish=False)
+    modes = relay.shell("stat -c '%a %F' /run/postroad/door-1 /run/postroad/door-2 /run/postroad/door-3")[1]
+    assert modes.splitlines() == ["600 socket"] * 3
+    # without the header, or with another one, there is no session, and the daemon goes on
+    for begin in ("b''", "b'EHLO x\\r\\n'", "b'x' * 272"):
+        knock = (
+            "import socket; s = socket.socket(socket.AF_UNIX); s.settimeout(5); s.connect('/run/postroad/door-2');"
+            f" s.sendall({begin}); print(s.recv(99))"
+        )
+        assert relay.shell(f'python3 -c "{knock}"')[1].strip() in {"b''", ""} or "reset" in relay.shell("true")[1]
+    with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
+        assert smtp.ehlo()[0] == 250
+
+
+# --- slow receivers
+
+
+def test_an_attempt_ends_however_slowly_the_receiver_goes_on(start_relay: Relays, internet: Internet) -> None:
+    internet.add_watch("mx.drips.example", behaviour="drips")
+    internet.publish("drips.example", "MX", "10 mx.drips.example.")
+    relay = start_relay(publish=False, delivery={"attempt_timeout": "3s"})
+    message = letter(To="user@drips.example")
+    with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
+        smtp.send_message(message)
+    event = relay.wait_for(str(message["Message-ID"]), "deferred", 30)
+    assert "timed out" in event["status"]
+    wait_until(lambda: front(relay)["delivering"] == 0)
+
+
+def test_mail_for_which_there_is_no_room_leaves_when_there_is(start_relay: Relays, internet: Internet) -> None:
+    """More messages to a receiver that drips than may be under way at once, under the least that is promised."""
+    internet.add_watch("mx.hangs.example", behaviour="drips")
+    internet.publish("hangs.example", "MX", "10 mx.hangs.example.")
+    relay = start_relay(kwargs={"mem_limit": "128m", "pids_limit": 100}, delivery={"attempt_timeout": "1h"})
+    with smtplib.SMTP(relay.host, relay.port, timeout=60) as smtp:
+        for _ in range(150):
+            smtp.send_message(letter(To="user@hangs.example"))
+        figures = front(relay)
+        assert figures["delivering"] < 50
+        assert figures["put_off"] > 0
+        message = letter()
+        smtp.send_message(message)
+    internet.wait_for_message(str(message["Message-ID"]), 20)
+    pids = int(relay.shell("ls -d /proc/[0-9]* | wc -l")[1])
+    assert pids < 100
+    relay.get_wrapped_container().reload()
+    assert relay.get_wrapped_container().attrs["State"]["OOMKilled"] is False

@@ -1,0 +1,94 @@
+"""What the front counts: connections, sessions, runs of the queue."""
+
+from postroad.front.bounds import LEAST, MOST, bounds
+from postroad.front.limits import WINDOW, Counts
+from postroad.front.runs import BATCH, PER_DOMAIN, SLOW, Run, Runs
+
+
+def test_connections_are_counted_by_address() -> None:
+    counts = Counts()
+    assert [counts.begin("a", at) for at in (0.0, 1.0)] == [(1, 1), (2, 2)]
+    assert counts.begin("b", 1.0) == (1, 1)
+    counts.end("a")
+    assert counts.begin("a", WINDOW + 0.5) == (2, 2)  # the first is out of the window
+    counts.end("a")
+    counts.end("a")
+    counts.end("b")
+    counts.forget(3 * WINDOW)
+    assert counts.open == {}
+    assert counts._began == {}
+
+
+def test_bounds_follow_what_the_container_may_use() -> None:
+    assert bounds(None, None).sessions == MOST
+    assert bounds(None, 100).sessions == 30
+    assert LEAST < bounds(128 << 20, None).sessions < 20
+    assert bounds(1 << 20, 10).sessions == LEAST
+    for each in (bounds(None, None), bounds(128 << 20, 100), bounds(1 << 20, 10)):
+        assert each.delivering < each.sessions  # there is always room to accept
+        assert each.runs + each.sessions <= 170
+
+
+class Started:
+    """Runs that were started, in order."""
+
+    def __init__(self, most: int) -> None:
+        self.runs: list[Run] = []
+        self.under_way = Runs(most, self._start)
+
+    def _start(self, run: Run) -> bool:
+        self.runs.append(run)
+        return True
+
+    @property
+    def domains(self) -> list[str]:
+        return [run.domain for run in self.runs]
+
+
+def test_a_message_leaves_at_once_where_there_is_room() -> None:
+    started = Started(8)
+    started.under_way.add("A1", ["rcpt.example", "other.example"], 0.0)
+    assert [run.ids for run in started.runs] == [["A1"]]
+    assert started.under_way.waiting == 0
+
+
+def test_messages_of_a_domain_share_runs() -> None:
+    started = Started(8)
+    started.under_way.took("rcpt.example", 0.1)
+    for number in range(PER_DOMAIN + 3 * BATCH):
+        started.under_way.add(f"A{number}", ["rcpt.example"], 0.0)
+    assert len(started.runs) == PER_DOMAIN
+    assert started.under_way.waiting == 3 * BATCH
+    started.under_way.ended(started.runs[0], 1.0)
+    assert len(started.runs[-1].ids) == BATCH
+
+
+def test_slow_and_unknown_domains_leave_room_for_those_that_are_quick() -> None:
+    started = Started(6)
+    started.under_way.took("quick.example", 1.0)
+    for number in range(100):
+        for _ in range(3):
+            started.under_way.add(f"S{number}", [f"slow{number}.example"], 2.0)
+    assert len(started.under_way.running) == 4  # one each
+    started.under_way.fill(2.0 + 2 * SLOW)
+    assert len(started.under_way.running) == 4
+    started.under_way.add("Q1", ["quick.example"], 30.0)
+    assert started.under_way.running[-1].ids == ["Q1"]
+
+
+def test_a_domain_that_is_slow_leaves_room_for_those_that_are_not_known() -> None:
+    started = Started(6)
+    for number in range(50):
+        started.under_way.took(f"slow{number}.example", 2 * SLOW)
+        started.under_way.add(f"S{number}", [f"slow{number}.example"], 2.0)
+    assert len(started.under_way.running) == 2
+    started.under_way.add("N1", ["new.example"], 30.0)
+    assert started.under_way.running[-1].ids == ["N1"]
+
+
+def test_a_run_that_can_not_be_started_takes_no_room() -> None:
+    runs = Runs(4, lambda _: False)
+    for number in range(10):
+        runs.add(f"A{number}", [f"{number}.example"], 0.0)
+    assert runs.running == []
+    assert runs.waiting == 0
