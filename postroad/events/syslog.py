@@ -18,6 +18,7 @@ _LARGEST = 1 << 17  # the library sends 64 KiB at most
 _WAITING = 1 << 20  # octets in the FIFO
 _PART = 1 << 16  # likewise, a read: what becomes of them has to fit into the buffers of the feed's clients
 F_SETPIPE_SZ = 1031  # linux/fcntl.h
+_OWN = 2000  # of a line of ours: less than PIPE_BUF, so that it is written whole
 _BATCH = 1000  # lines a read: the caller gets to do other things under a flood, too
 
 
@@ -62,15 +63,51 @@ def format_datagram(level: str, text: str, program: str = "postroad") -> bytes:
     return f"<{MAIL << 3 | LEVELS.index(level)}>{program}[{os.getpid()}]: {text}".encode()
 
 
-def tell(path: Path, level: str, message: str, patience: float = 0.0, program: str = "postroad") -> None:
-    """Give the log socket at ``path`` such a line; it may be lost: a full one is waited for so many seconds."""
+def tell(path: Path, level: str, message: str, patience: float = 0.0, program: str = "postroad") -> bool:
+    """Give the log at ``path`` such a line; it may be lost (False): a full one is waited for so many seconds.
+
+    It goes into the FIFO, among those of sendmail's: in the socket it could overtake them.
+    """
+    line = format_datagram(level, message.replace("\n", " "), program)[:_OWN]
+    try:
+        fifo = os.open(fifo_of(path), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # there is none, or nobody reads it
+        return _send(path, line, patience)
+    try:
+        if _put(fifo, line):
+            return True
+        if not patience:
+            return False
+        poll = select.poll()
+        poll.register(fifo, select.POLLOUT)
+        poll.poll(patience * 1000)
+        return _put(fifo, line)
+    finally:
+        os.close(fifo)
+
+
+def fifo_of(path: Path) -> Path:
+    """The FIFO beside a log socket; preload/postroad.c has the same rule."""
+    return path.with_name(f"{path.name}.fifo")
+
+
+def _put(fifo: int, line: bytes) -> bool:
+    try:
+        os.write(fifo, line + b"\0")
+    except OSError:
+        return False
+    return True
+
+
+def _send(path: Path, line: bytes, patience: float) -> bool:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
             log.settimeout(patience)
             log.connect(str(path))
-            log.send(format_datagram(level, message.replace("\n", " "), program)[:2000])
+            log.send(line)
     except OSError:
-        return
+        return False
+    return True
 
 
 class LogSocket:
@@ -95,7 +132,7 @@ class LogSocket:
         except OSError:
             self._socket.close()
             raise
-        self._fifo_path = path.with_name(f"{path.name}.fifo")
+        self._fifo_path = fifo_of(path)
         self._fifo_path.unlink(missing_ok=True)
         os.mkfifo(self._fifo_path, 0o600)
         # for writing, too: it never ends then

@@ -17,7 +17,6 @@ from postroad.signer.protocol import Answer, Envelope, Session
 
 _READ = 1 << 18
 _PATIENCE = 1.0
-_LEVELS = {"err": 19, "warning": 20, "info": 22}  # facility mail (RFC 3164)
 
 
 class Signer:
@@ -29,7 +28,6 @@ class Signer:
         Raises:
             OSError: the socket can't be made.
         """
-        self._log_socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._patience = _PATIENCE
         self._judge = Judge.load(CURRENT, self.log)
         SIGNER.unlink(missing_ok=True)
@@ -50,14 +48,9 @@ class Signer:
         self._epoll.register(self._wake, select.EPOLLIN)
 
     def log(self, level: str, text: str) -> None:
-        """Tell the supervisor. Mail waits for a full socket once; then lines are lost until one gets through."""
-        self._log_socket.settimeout(self._patience)
-        try:
-            self._log_socket.sendto(f"<{_LEVELS[level]}>signer[{os.getpid()}]: {text}".encode(), str(LOG_SOCKET))
-        except OSError:
-            self._patience = 0.0
-        else:
-            self._patience = _PATIENCE
+        """Tell the supervisor. Mail waits for a full log once; then lines are lost until one gets through."""
+        told = tell(LOG_SOCKET, level, text, self._patience, program="signer")
+        self._patience = _PATIENCE if told else 0.0
 
     def reload(self, _number: int, _frame: FrameType | None) -> None:
         """Have the settings read anew, between two packets."""

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import socket
 import stat
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postroad.events import syslog
-from postroad.events.syslog import LogLine, LogSocket, format_datagram, parse_datagram
+from postroad.events.syslog import LogLine, LogSocket, format_datagram, parse_datagram, tell
 
 
 def test_parse_datagram() -> None:
@@ -143,3 +144,25 @@ def test_the_fifo_is_for_this_user_only_and_goes_with_it(path: Path) -> None:
     assert fifo.stat().st_mode & 0o777 == 0o600
     log.close()
     assert not fifo.exists()
+
+
+def test_what_our_own_processes_say_keeps_its_place_among_sendmails_lines(log: LogSocket, path: Path) -> None:
+    with path.with_name("log.fifo").open("wb", buffering=0) as fifo:
+        fifo.write(b"<22>sendmail[7]: one\0")
+        tell(path, "info", "two\nlines")
+        fifo.write(b"<22>sendmail[7]: three\0")
+    assert [(line.program, line.text) for line in log.read_fifo()] == [
+        ("sendmail", "one"),
+        ("postroad", "two lines"),
+        ("sendmail", "three"),
+    ]
+    assert log.read() == []
+
+
+def test_a_full_fifo_is_waited_for_no_longer_than_may_be(log: LogSocket, path: Path) -> None:
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(log.fifo, b"x")
+    began = time.monotonic()
+    tell(path, "info", "lost", patience=0.05)
+    assert 0.04 < time.monotonic() - began < 2
