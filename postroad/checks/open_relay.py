@@ -177,7 +177,7 @@ def ask_rules(
     """
     asked = [(client_addr(client), sender, recipient) for client, sender, recipient in product(clients, who, to)]
     asked.append((ITSELF, who[0], VICTIM))
-    daemon = next(each for each in plan.load(CURRENT / "plan.json").processes if each.name == "sendmail")
+    daemon = next(each for each in plan.load(CURRENT / plan.FILE).processes if each.name == "sendmail")
     try:
         code, out, err = system.capture(
             [daemon.argv[0], "-C", str(CURRENT / "sendmail.cf"), "-bt"],

@@ -22,7 +22,7 @@ from postroad.config.load import load
 from postroad.config.values import format_duration
 from postroad.errors import PostroadError
 from postroad.events.syslog import format_datagram
-from postroad.runtime import acceptance, plan
+from postroad.runtime import acceptance, flushing, plan
 from postroad.runtime.paths import CURRENT, HEALTH, LOG_SOCKET, QUEUE, SHAPER
 from postroad.sendmail import outbound, queue
 from postroad.sendmail.queue import Message
@@ -232,7 +232,7 @@ def daemon() -> plan.Process:
     """
     try:
         os.kill(int(HEALTH.read_text().split()[1]), 0)
-        return next(process for process in plan.load(CURRENT / "plan.json").processes if process.name == "sendmail")
+        return next(process for process in plan.load(CURRENT / plan.FILE).processes if process.name == "sendmail")
     except (OSError, ValueError, IndexError, StopIteration) as error:
         raise PostroadError("no server runs here: run this in the container that runs it") from error
 
@@ -276,7 +276,7 @@ class Wish:
         try:
             self._shaper.settimeout(5)
             self._shaper.connect(str(SHAPER))
-            self._shaper.sendall(json.dumps({"ids": None if ids is None else list(ids)}).encode())
+            self._shaper.sendall(flushing.request(ids))
             self._shaper.shutdown(socket.SHUT_WR)
         except OSError as error:
             self._shaper.close()
@@ -413,7 +413,7 @@ def _drained(process: plan.Process, deadline: float, tell: Callable[[str], None]
     run: QueueRun | None = None
     wish: Wish | None = None
     due, pause, quiet = 0.0, FIRST_PAUSE, None
-    shaped = any(each.name == "shaper" for each in plan.load(CURRENT / "plan.json").processes)
+    shaped = any(each.name == "shaper" for each in plan.load(CURRENT / plan.FILE).processes)
     while True:
         now, left = time.monotonic(), queue.waiting(QUEUE)
         if left:

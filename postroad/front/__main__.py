@@ -42,7 +42,7 @@ class Front:
         """
         self.loop = Loop()
         self.loop.failed = _report
-        self.settings = told.load(CURRENT / "front.json")
+        self.settings = told.load(CURRENT / told.FILE)
         self.pool = Pool(self.loop, self.settings, bounds.here())
         self._listener = listener
         self._listening = False
@@ -175,7 +175,7 @@ class Front:
         self.loop.watch(reader, select.EPOLLIN, came)
 
     def _reload(self) -> None:
-        self.settings = self.pool.settings = told.load(CURRENT / "front.json")
+        self.settings = self.pool.settings = told.load(CURRENT / told.FILE)
         self.pool.flush()
         self._greeting.ask()
 

@@ -1,10 +1,11 @@
 """What the supervisor is to run: written by an installation, read by PID 1. Standard library only."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from postroad.runtime import handover
+
+FILE = "plan.json"
 PREPARE_LIMIT = 600.0
 """Seconds that preparing a configuration may take: many domains' keys take their time at first start."""
 START_LIMIT = 30.0
@@ -76,18 +77,11 @@ class Plan:
     networks: str
 
 
-def dumps(plan: Plan) -> str:
-    """A plan as JSON."""
-    return json.dumps(asdict(plan), indent=1) + "\n"
-
-
 def load(path: Path) -> Plan:
-    """Read a plan that ``dumps`` made."""
-    data = json.loads(path.read_text())
-    # JSON has lists only, and a process that is unchanged has to compare equal
-    processes = tuple(Process(**_tuples(entry)) for entry in data.pop("processes"))
-    return Plan(processes=processes, **_tuples(data))
+    """Read a plan.
 
-
-def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    Raises:
+        OSError: the file can't be read.
+        ValueError: it holds something else.
+    """
+    return handover.load(Plan, path)

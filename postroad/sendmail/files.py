@@ -9,7 +9,7 @@ import jinja2
 
 from postroad.config.model import Config, User
 from postroad.config.values import format_duration
-from postroad.runtime import refusals, signing
+from postroad.runtime import handover, refusals, signing
 from postroad.runtime.paths import BRAKED, RUN, SUPPRESSED
 from postroad.secrets.keys import SigningKey
 from postroad.sendmail import listeners, m4, networks, outbound
@@ -134,7 +134,7 @@ def files(
         paths.append("rewrite")
     return [
         *(RenderedFile(path, _environment.get_template(f"{path}.j2").render(context)) for path in paths),
-        RenderedFile("signer.json", signing.dumps(signer(config, keys))),
+        RenderedFile(signing.FILE, handover.dumps(signer(config, keys))),
     ]
 
 

@@ -1,6 +1,7 @@
 """Which failures put whom on the suppression list, and for whose mail."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +16,14 @@ from postroad.feedback import suppression
 from postroad.feedback.suppression import Entry
 from postroad.journal.reader import Batch, Position
 from postroad.recorder import writer
+from postroad.runtime.recording import Suppression
 from postroad.store import database
+from tests.unit.handed import recorded
 
 BEGIN = time.time() - 1000
 DAY = 86400.0
-SETTINGS: dict[str, Any] = {
-    "webhooks": [],
-    "suppress": 90 * DAY, "never": ["vip@rcpt.example"], "scope": "all", "soft": {"count": 3, "within": 7 * DAY},
-}  # fmt: skip
+SETTINGS = Suppression(keep=90 * DAY, scope="all", never=("vip@rcpt.example",), soft_count=3, soft_within=7 * DAY)
 FULL, SUSPENDED, GONE = "452 4.2.2 Mailbox full", "550 5.2.1 account disabled", "550 5.1.1 User unknown"
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    made = database.connect(tmp_path / "events.db")
-    database.upgrade(made)
-    return made
 
 
 def fail(
@@ -49,7 +42,9 @@ def fail(
         "event": kind, "time": stamp, "queue_id": queue_id, "sender": sender, "recipient": to,
         "dsn": reply[4:9], "reply": reply,
     }  # fmt: skip
-    return writer.write(engine, Batch((event,), Position("j", 1)), SETTINGS | settings).suppressed
+    return writer.write(
+        engine, Batch((event,), Position("j", 1)), recorded(suppression=replace(SETTINGS, **settings))
+    ).suppressed
 
 
 def listed(engine: Engine) -> list[tuple[str, str, str]]:
@@ -137,7 +132,7 @@ def test_an_entry_that_has_expired_leaves_the_map(
 
 
 def test_off_is_off_and_never_is_never(engine: Engine) -> None:
-    off: Any = {"soft": {"count": None, "within": DAY}}
+    off: Any = {"soft_count": None}
     assert not any(fail(engine, f"q{i}", **off) for i in range(10))
     assert not any(fail(engine, f"q{i}", to="vip@rcpt.example") for i in range(10))
 

@@ -1,7 +1,7 @@
 """The outbox: what is put in, tried again, given up, replayed, and what there is no room for."""
 
 import time
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,11 @@ from sqlalchemy import Engine, delete, inspect, text
 from postroad.journal.reader import Batch, Position
 from postroad.recorder import writer
 from postroad.store import database
-from postroad.store.schema import EVENTS, METADATA
+from postroad.store.schema import EVENTS
 from postroad.webhooks import outbox
+from tests.unit.handed import HOOK, recorded
 
-HOOK = {"name": "app", "types": ["delivered", "bounced"], "senders": [], "recipients": []}
 DAY = 86400.0
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    made = database.connect(tmp_path / "events.db")
-    METADATA.create_all(made)
-    yield made
-    made.dispose()
 
 
 def put(engine: Engine, *kinds: str, hooks: Any = (HOOK,)) -> writer.Written:
@@ -33,8 +25,7 @@ def put(engine: Engine, *kinds: str, hooks: Any = (HOOK,)) -> writer.Written:
         {"event": kind, "time": "2026-11-24T10:00:00Z", "queue_id": f"q{i}", "sender": "a@b.c", "recipient": "x@y.z"}
         for i, kind in enumerate(kinds)
     ]
-    settings = {"suppress": None, "never": [], "webhooks": hooks}
-    return writer.write(engine, Batch(tuple(events), Position("journal-1.jsonl", 1)), settings)
+    return writer.write(engine, Batch(tuple(events), Position("journal-1.jsonl", 1)), recorded(webhooks=tuple(hooks)))
 
 
 def counters(engine: Engine) -> dict[str, int]:
@@ -44,7 +35,7 @@ def counters(engine: Engine) -> dict[str, int]:
 
 
 def test_what_is_wanted_waits_and_what_is_delivered_is_gone(engine: Engine) -> None:
-    put(engine, "accepted", "delivered", "bounced", hooks=[HOOK, HOOK | {"name": "other", "types": ["bounced"]}])
+    put(engine, "accepted", "delivered", "bounced", hooks=[HOOK, replace(HOOK, name="other", types=("bounced",))])
     first, second = outbox.due(engine, "app", 10)
     assert [first.event["event"], second.event["event"]] == ["delivered", "bounced"]
     assert second.event["class"]
@@ -70,7 +61,7 @@ def test_a_batch_that_is_not_stored_is_not_posted(engine: Engine) -> None:
         writer.write(
             engine,
             Batch(({"event": "delivered", "time": "never"},), Position()),
-            {"suppress": None, "never": [], "webhooks": [HOOK]},
+            recorded(webhooks=(HOOK,)),
         )
     assert outbox.due(engine, "app", 10) == []
 
