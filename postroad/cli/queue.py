@@ -21,8 +21,7 @@ from postroad.cli.times import duration
 from postroad.config.load import load
 from postroad.config.values import format_duration
 from postroad.errors import PostroadError
-from postroad.events.syslog import format_datagram
-from postroad.runtime import acceptance, flushing, plan
+from postroad.runtime import acceptance, flushing, log, plan
 from postroad.runtime.paths import CURRENT, HEALTH, LOG_SOCKET, QUEUE, SHAPER
 from postroad.sendmail import outbound, queue
 from postroad.sendmail.queue import Message
@@ -344,24 +343,16 @@ def delete(ids: tuple[str, ...], domain: str | None, sender: str | None, everyth
 def _delete(found: list[Message], console: Console) -> list[Message]:
     """Delete these, telling the log of each; return those that somebody works on."""
     stay = []
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log, console.status("Deleting"):
-        log.settimeout(1)
-        try:
-            log.connect(str(LOG_SOCKET))
-            told = True
-        except OSError:  # no server runs here, and so no log
-            told = False
+    told = LOG_SOCKET.exists()  # else no server runs here, and so no log
+    with console.status("Deleting"):
         for message in found:
             held = queue.delete(message)
             if held is False:
                 stay.append(message)
             elif held and told:
-                text = f"queue: deleted {_described(message, printable)}"[:4000]
-                try:
-                    log.send(format_datagram("notice", text))
-                except OSError as error:
-                    told = False
-                    echo(f"postroad: the log does not take it ({error}): it has no line on the rest", err=True)
+                told = log.tell("notice", f"queue: deleted {_described(message, printable)}", patience=1.0)
+                if not told:
+                    echo("postroad: the log takes no lines now: it has none on the rest", err=True)
     return stay
 
 

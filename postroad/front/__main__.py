@@ -22,13 +22,14 @@ from postroad.runtime import front as told
 from postroad.runtime.acceptance import accepting
 from postroad.runtime.log import tell, tell_as_sendmail
 from postroad.runtime.paths import CURRENT, FRONT
+from postroad.runtime.refusals import DRAINING
 
 SILENT = 300.0
 """Seconds after which a client that says nothing is sent away (RFC 5321, 4.5.3.2.7: five minutes)."""
 AT_ONCE = 64
 """Connections that are accepted in a row."""
 SCARCE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
-DRAINED = "421 4.3.2 this server is being drained and takes no messages now: try again later"
+DRAINED = f"421 4.3.2 {DRAINING}"
 
 
 class Front:

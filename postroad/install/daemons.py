@@ -48,19 +48,10 @@ def _processes(config: Config, material: Material, around: networks.Surroundings
     return tuple(found)
 
 
-def _ours(name: str, module: str, **fields: Any) -> plan.Process:
-    """A Python process of ours: the fields that it does not name say that nothing is waited for."""
-    return plan.Process(
-        **{
-            "name": name,
-            "argv": (sys.executable, "-m", module),
-            "env": environment.of_python(),
-            "socket": "",
-            "ports": (),
-            "reload": "SIGHUP",
-        }
-        | fields
-    )
+def _ours(name: plan.Daemon, module: str, **fields: Any) -> plan.Process:
+    """A Python process of ours; without ``socket``, ``ports`` or ``doors`` it counts as ready when it was started."""
+    usual: dict[str, Any] = {"env": environment.of_python(), "socket": "", "ports": (), "reload": "SIGHUP"}
+    return plan.Process(name=name, argv=(sys.executable, "-m", module), **usual | fields)
 
 
 def _mta_sts(material: Material) -> plan.Process:

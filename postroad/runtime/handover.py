@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -74,10 +74,14 @@ def _value(kind: Any, value: object, where: str) -> Any:
         return {key: _value(get_args(kind)[1], each, f"{where}[{key!r}]") for key, each in value.items()}
     if is_dataclass(kind):
         return _dataclass(kind, value, where)
+    return _plain(kind, value, where)
+
+
+def _plain(kind: Any, value: object, where: str) -> Any:
+    if type(value) is kind or (get_origin(kind) is Literal and value in get_args(kind)):  # a bool is no int
+        return value
     if kind is float and type(value) is int:
         return float(value)
-    if type(value) is kind:  # a bool is no int
-        return value
     raise _other(kind, value, where)
 
 

@@ -2,10 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from postroad.runtime import handover
 
 FILE = "plan.json"
+Daemon = Literal["signer", "mta-sts", "sendmail", "front", "shaper", "recorder"]
+"""The name of a daemon, in logs, states and metrics."""
+DAEMONS: frozenset[Daemon] = frozenset(get_args(Daemon))
+"""All that there may be."""
 PREPARE_LIMIT = 600.0
 """Seconds that preparing a configuration may take: many domains' keys take their time at first start."""
 START_LIMIT = 30.0
@@ -19,7 +24,6 @@ class Process:
     """A daemon to keep running.
 
     Attributes:
-        name: what logs and states call it.
         argv: its command line; it stays in the foreground.
         env: its whole environment.
         socket: it is ready when this UNIX socket accepts a connection; empty where ``ports`` tells.
@@ -31,7 +35,7 @@ class Process:
         essential: mail needs it: without it the server is degraded, and ends if it can't be kept running.
     """
 
-    name: str
+    name: Daemon
     argv: tuple[str, ...]
     env: dict[str, str]
     socket: str

@@ -14,6 +14,9 @@ BRAKED = "is taken for now, too much of it bounces"
 CLASSES = {SUPPRESSED: "suppressed", BRAKED: "braked"}
 """What the store calls a refusal with one of these texts."""
 
+DRAINING = "this server is being drained and takes no messages now: try again later"
+"""To whoever has a message while a drain goes on: by the front, and by sendmail's rules."""
+
 _WAITS = "waits for its turn:"
 _GROUP = re.compile(rf"{_WAITS} .*, queue group ([0-9A-Za-z-]+)$")
 

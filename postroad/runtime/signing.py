@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from postroad import domains
 from postroad.runtime import handover
 
 FILE = "signer.json"
@@ -17,7 +18,7 @@ class Domain:
 
     def covers(self, name: str) -> bool:
         """Whether a domain of that name, in lower case, is meant."""
-        return self.name in {name, "*"} or (self.subdomains and name.endswith(f".{self.name}"))
+        return domains.may_send(name, self.name, self.subdomains)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ LONGEST_PAUSE = 60.0
 """Seconds between two attempts at a receiver that takes nothing, unless it asks for more itself."""
 GONE = 410
 
-Tell = Callable[[str, str], None]
+Tell = Callable[[str, str], object]
 
 
 class Sender:

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import OperationalError
 
@@ -19,6 +17,7 @@ from postroad.recorder import writer
 from postroad.runtime.recording import Suppression
 from postroad.store import database
 from tests.unit.handed import recorded
+from tests.unit.stores import made_by
 
 BEGIN = time.time() - 1000
 DAY = 86400.0
@@ -162,14 +161,7 @@ def test_an_address_has_an_entry_a_domain(engine: Engine) -> None:
 
 
 def old(path: Path) -> Engine:
-    engine = database.connect(path)
-    config = Config()
-    config.set_main_option("script_location", str(Path(database.__file__).with_name("migrations")))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-        connection.execute(text("INSERT INTO suppressions VALUES ('a@x.example', 'userunknown', 1.0, NULL, 'said')"))
-    return engine
+    return made_by(path, "0001", "INSERT INTO suppressions VALUES ('a@x.example', 'userunknown', 1.0, NULL, 'said')")
 
 
 def test_a_migration_that_fails_leaves_all_as_it_was(tmp_path: Path) -> None:

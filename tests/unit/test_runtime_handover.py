@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -109,10 +109,11 @@ class Outer:
     pair: tuple[str, int] | tuple[()]
     many: tuple[Inner, ...]
     named: dict[str, Inner]
+    word: Literal["a", "b"]
 
 
 GOOD: dict[str, Any] = {
-    "text": "t", "real": 1.5, "switch": True, "maybe": None, "pair": ["a", 1], "many": [{"number": 1}], "named": {"x": {"number": 2}},
+    "text": "t", "real": 1.5, "switch": True, "maybe": None, "pair": ["a", 1], "many": [{"number": 1}], "named": {"x": {"number": 2}}, "word": "b",
 }  # fmt: skip
 
 
@@ -134,6 +135,7 @@ GOOD: dict[str, Any] = {
         ({"many": [1]}, r"^f\.many\[0\]: Inner wanted, int found$"),
         ({"named": {"x": {"number": None}}}, r"^f\.named\['x'\]\.number: "),
         ({"named": [1]}, r"^f\.named: "),
+        ({"word": "c"}, r"^f\.word: "),
     ],
 )
 def test_another_type_is_refused(changes: dict[str, Any], said: str) -> None:

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Engine, delete, inspect, text
 
 from postroad.journal.reader import Batch, Position
@@ -16,6 +14,7 @@ from postroad.store import database
 from postroad.store.schema import EVENTS
 from postroad.webhooks import outbox
 from tests.unit.handed import HOOK, recorded
+from tests.unit.stores import made_by
 
 DAY = 86400.0
 
@@ -149,13 +148,7 @@ def test_what_the_store_forgets_is_not_posted_and_counted(engine: Engine) -> Non
 
 
 def test_a_store_of_the_version_before_gets_the_table(tmp_path: Path) -> None:
-    engine = database.connect(tmp_path / "events.db")
-    config = Config()
-    config.set_main_option("script_location", str(Path(database.__file__).with_name("migrations")))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-        connection.execute(text("INSERT INTO events (time, kind, data) VALUES (1, 'notice', '{}')"))
+    engine = made_by(tmp_path / "events.db", "0001", "INSERT INTO events (time, kind, data) VALUES (1, 'notice', '{}')")
     assert not database.is_current(engine)
     database.upgrade(engine)
     assert database.is_current(engine)
