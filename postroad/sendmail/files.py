@@ -88,6 +88,7 @@ def files(
         InstallError: a value can't be written into its file (the configuration should have refused it).
     """
     queue = config.delivery.queue
+    rewrites_envelope = bool(config.rewrite.changes_addresses or config.rewrite.sender)
     trust_gateway = config.clients.trust_gateway
     untrusted = [] if trust_gateway else [networks.access_key(address) for address in around.fronts]
     context = {
@@ -108,7 +109,10 @@ def files(
         "warn_after": format_duration(queue.warn_after) if queue.warn_after else "",
         "give_up_after": format_duration(queue.give_up_after),
         "hostname_sends": config.covers(config.hostname),
-        "rewrites_envelope": bool(config.rewrite.changes_addresses or config.rewrite.sender),
+        "rewrites_envelope": rewrites_envelope,
+        # of a mailer: rulesets for the envelope and none for the header, line ends, lines of any length
+        "as_it_is": f"S=Env{'From' if rewrites_envelope else 'FromSMTP'}/AsItIs,"
+        f" R=Env{'To' if rewrites_envelope else 'ToSMTP'}/AsItIs, E=\\r\\n, L=0",
         "one_sender": _Parts.of(config.rewrite.sender),
         "redirect_to": _Parts.of(config.recipients.redirect_to),
         "doors": listeners.doors(config, around),
