@@ -28,7 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "doors.h"
+#include "preload.h"
 
 enum {
 	MOST_ATTEMPTS = 32, /* connections that a process keeps open: ConnectionCacheSize and one */
