@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup engine compiler image lint format test test-unit sanitize mutants faults oracle fidelity demo bench down generate audit sbom reproducible clean
+.PHONY: help setup engine compiler image lint format test test-unit sanitize coverage mutants faults oracle fidelity demo bench down generate audit sbom reproducible clean
 
 # An image's build trusts what this host trusts: a proxy that inspects TLS signs PyPI with a certificate of its own.
 CA_BUNDLE ?= $(firstword $(wildcard $(SSL_CERT_FILE) $(REQUESTS_CA_BUNDLE) /etc/ssl/certs/ca-certificates.crt) /dev/null)
@@ -83,6 +83,12 @@ compiler:
 	@gcc --version >/dev/null 2>&1 || { [[ $$(id -u) == 0 ]] && apt-get install -y -qq --no-install-recommends gcc libc6-dev </dev/null >/dev/null; } \
 	    || { echo "gcc is not installed: install it with libc6-dev, or run make test-unit, which needs none" >&2; exit 1; }
 
+coverage: $(VENV) ## Run the tests of `make test-unit` and hold the branches that ran, room by room, against their floors
+	$(BIN)/coverage run -m pytest -q -m 'not docker and not compiler and not timing' $(ARGS)
+	@mkdir -p dist
+	@$(BIN)/coverage json -q -o dist/coverage.json
+	@$(BIN)/python -m dev.coverage_floors dist/coverage.json
+
 mutants: $(VENV) ## Change the rooms without I/O in small ways, and count the changes that the fast tests notice; takes hours
 	$(BIN)/mutmut run $(ARGS)
 	$(BIN)/mutmut export-cicd-stats
@@ -130,4 +136,4 @@ reproducible: $(VENV) engine ## Build twice from nothing, and print in what the 
 
 clean: ## Remove what setup and the tools left in this tree, and the image
 	@! docker image inspect postroad:latest >/dev/null 2>&1 || docker image rm postroad:latest
-	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache mutants dist
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache mutants dist .coverage

@@ -73,7 +73,7 @@ def test_the_targets_exist() -> None:
 
 def test_ci_runs_the_demo_twice_before_anything_else_and_down_at_the_end() -> None:
     script = (ROOT / ".ci/run").read_text()
-    assert "for target in demo demo lint test; do" in script
+    assert "for target in demo demo lint coverage test; do" in script
     assert re.search(r"make --no-print-directory down && nothing_left", script)
 
 

@@ -217,6 +217,7 @@ def test_one_sender_keeps_the_name() -> None:
     refused(decide(message("From: a@x.example, b@x.example"), settings))
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("settings", [PLAIN, REWRITING], ids=["plain", "rewriting"])
 @pytest.mark.parametrize(
     "value", ["(" * 30_000, "()" * 15_000, "," * 30_000, "\n (".join(["x"] * 15_000), "<" * 30_000, "a@b," * 8_000]
