@@ -7,7 +7,12 @@
  *   read(), write()  on it fail with ETIMEDOUT when it has taken POSTROAD_ATTEMPT_TIMEOUT seconds, and one second more for
  *                  each 10 KB that the receiver took: sendmail takes that for a receiver that went away, and defers;
  *   select()       waits no longer than that (sm_io waits there, on a descriptor that does not block);
- *   attempts_begin_anew()  when a message is done: a connection that is kept open begins anew with the next one.
+ *   attempts_begin_anew()  when a message is done: a connection that is kept open begins anew when it is used again;
+ *   close()        ends it.
+ *
+ * /run/postroad/attempts is a picture of all that are under way, for postroad/runtime/attempts.py: a slot of 64 octets each,
+ * in memory that all of sendmail's processes share. A slot is its process's while that lives, so that nobody has to clean up
+ * after one that was killed.
  *
  * What is encrypted passes here, too: OpenSSL's sockets use read() and write(). As everywhere in this library: no locks and no
  * malloc(), and sendmail may siglongjmp() out of any of this when its own alarm comes: nothing is held meanwhile.
@@ -20,8 +25,12 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -30,17 +39,34 @@
 
 #include "doors.h"
 
+#define PICTURE "/run/postroad/attempts"
+
 enum {
 	MOST_ATTEMPTS = 32, /* connections that a process keeps open: ConnectionCacheSize and one */
 	FAIR = 10000,       /* octets a second */
 	DNS = 53,
+	MOST_SEEN = 1024,   /* slots of the picture; attempts above that are bounded all the same, and not seen */
 };
+
+/* As postroad/runtime/attempts.py unpacks it. Times are CLOCK_BOOTTIME's, in milliseconds. */
+struct slot {
+	_Atomic int32_t pid; /* 0, or a process that has ended: free */
+	uint16_t family, port;
+	int64_t began;       /* 0: the connection is kept open, and nothing is under way */
+	int64_t used, sent;
+	uint8_t address[16]; /* of IPv4, the first four */
+	uint8_t reserved[16];
+};
+_Static_assert(sizeof(struct slot) == 64, "a slot");
 
 static struct attempt {
 	int descriptor, copy; /* plus 1; 0: none */
 	ino_t socket;
-	int64_t began, sent;
+	int64_t began, sent; /* 0: it begins when it is used next */
+	struct slot *slot;   /* NULL: it is not seen */
 } attempts[MOST_ATTEMPTS];
+
+static struct slot *picture; /* NULL: not looked at yet; MAP_FAILED: it can't be had */
 
 static int64_t limit; /* milliseconds; 0: none */
 
@@ -58,7 +84,7 @@ now(void)
 {
 	struct timespec time;
 
-	clock_gettime(CLOCK_MONOTONIC, &time);
+	clock_gettime(CLOCK_BOOTTIME, &time);
 	return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
 }
 
@@ -68,6 +94,82 @@ socket_of(int descriptor)
 	struct stat found;
 
 	return fstat(descriptor, &found) == 0 && S_ISSOCK(found.st_mode) ? found.st_ino : 0;
+}
+
+static void
+open_picture(void)
+{
+	int descriptor = open(PICTURE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	picture = MAP_FAILED;
+	if (descriptor < 0)
+		return;
+	if (ftruncate(descriptor, MOST_SEEN * sizeof *picture) == 0)
+		picture = mmap(NULL, MOST_SEEN * sizeof *picture, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+	close(descriptor);
+}
+
+/* Take a free slot; NULL: there is none. */
+static struct slot *
+take_slot(const struct sockaddr *peer)
+{
+	int32_t me = getpid(), holder;
+	int i;
+
+	if (picture == NULL)
+		open_picture();
+	for (i = 0; picture != MAP_FAILED && i < MOST_SEEN; i++) {
+		struct slot *slot = &picture[(me + i) % MOST_SEEN];
+
+		holder = atomic_load(&slot->pid);
+		if (holder != 0 && (kill(holder, 0) == 0 || errno != ESRCH))
+			continue;
+		if (!atomic_compare_exchange_strong(&slot->pid, &holder, me))
+			continue;
+		slot->began = 0;
+		slot->family = peer->sa_family;
+		memset(slot->address, 0, sizeof slot->address);
+		if (peer->sa_family == AF_INET)
+			memcpy(slot->address, &((const struct sockaddr_in *)peer)->sin_addr, 4);
+		else
+			memcpy(slot->address, &((const struct sockaddr_in6 *)peer)->sin6_addr, 16);
+		slot->port = ntohs(((const struct sockaddr_in *)peer)->sin_port);
+		return slot;
+	}
+	return NULL;
+}
+
+/* The slot, if it is this process's own: a child has its parent's connections, and leaves their slots alone. */
+static struct slot *
+slot_of(const struct attempt *attempt)
+{
+	return attempt->slot != NULL && atomic_load(&attempt->slot->pid) == getpid() ? attempt->slot : NULL;
+}
+
+static void
+forget(struct attempt *attempt)
+{
+	struct slot *slot = slot_of(attempt);
+
+	if (slot != NULL)
+		atomic_store(&slot->pid, 0);
+	*attempt = (struct attempt) { 0 };
+}
+
+/* The connection is used: an attempt begins, or goes on. */
+static void
+use(struct attempt *attempt)
+{
+	struct slot *slot = slot_of(attempt);
+	int64_t at = now();
+
+	if (attempt->began == 0)
+		attempt->began = at;
+	if (slot != NULL) {
+		slot->sent = attempt->sent;
+		slot->used = at;
+		slot->began = attempt->began;
+	}
 }
 
 /* The attempt that a descriptor stands for. One that was closed, and whose number is something else's by now, stands for none. */
@@ -112,10 +214,13 @@ attempt_begin(int descriptor, const struct sockaddr *peer)
 			if (attempts[i].socket == 0 || (socket_of(attempts[i].descriptor - 1) != attempts[i].socket
 			    && socket_of(attempts[i].copy - 1) != attempts[i].socket))
 				attempt = &attempts[i];
-		if (attempt != NULL)
-			*attempt = (struct attempt) { descriptor + 1, 0, socket_of(descriptor), now(), 0 };
+		if (attempt != NULL) {
+			forget(attempt);
+			*attempt = (struct attempt) { descriptor + 1, 0, socket_of(descriptor), 0, 0, take_slot(peer) };
+			use(attempt);
+		}
 	} else if (attempt != NULL) {
-		*attempt = (struct attempt) { 0 };
+		forget(attempt);
 	}
 	errno = error;
 }
@@ -145,9 +250,32 @@ attempts_begin_anew(void)
 	int i;
 
 	for (i = 0; limit != 0 && i < MOST_ATTEMPTS; i++) {
-		attempts[i].began = now();
-		attempts[i].sent = 0;
+		struct slot *slot = slot_of(&attempts[i]);
+
+		attempts[i].began = attempts[i].sent = 0;
+		if (slot != NULL)
+			slot->began = 0;
 	}
+}
+
+EXPORT int
+close(int descriptor)
+{
+	static int (*next)(int);
+	struct attempt *attempt = find(descriptor);
+
+	if (next == NULL)
+		*(void **)&next = dlsym(RTLD_NEXT, "close");
+	if (next == NULL) {
+		errno = ENOSYS;
+		return -1;
+	}
+	if (attempt != NULL) {
+		*(attempt->descriptor == descriptor + 1 ? &attempt->descriptor : &attempt->copy) = 0;
+		if (attempt->descriptor == 0 && attempt->copy == 0)
+			forget(attempt);
+	}
+	return next(descriptor);
 }
 
 /* Wait until a descriptor that blocks is ready; false: the attempt is over, and errno says so. */
@@ -159,6 +287,7 @@ wait_for(struct attempt *attempt, int descriptor, short events)
 
 	int64_t most;
 
+	use(attempt);
 	while ((most = left(attempt)) > 0) {
 		if (flags < 0 || (flags & O_NONBLOCK) != 0)
 			return true;
@@ -227,8 +356,10 @@ select(int count, fd_set *readable, fd_set *writable, fd_set *special, struct ti
 		if (descriptor >= 0 && descriptor < count
 		    && ((readable != NULL && FD_ISSET(descriptor, readable)) || (writable != NULL && FD_ISSET(descriptor, writable)))
 		    && socket_of(descriptor) == attempt->socket) {
-			int64_t most = left(attempt) > 0 ? left(attempt) : 0;
+			int64_t most;
 
+			use(attempt);
+			most = left(attempt) > 0 ? left(attempt) : 0;
 			if (time == NULL || time->tv_sec * 1000 + time->tv_usec / 1000 > most) {
 				shorter = (struct timeval) { .tv_sec = most / 1000, .tv_usec = most % 1000 * 1000 };
 				time = &shorter;

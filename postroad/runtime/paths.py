@@ -64,6 +64,9 @@ HEALTH = RUN / "health"
 FRONT = RUN / "front"
 """Where the front says what it has in hand, to whoever connects."""
 
+ATTEMPTS = RUN / "attempts"
+"""The attempts at delivery that are under way, as preload/attempts.c keeps them."""
+
 
 def door(number: int) -> Path:
     """The socket of an inner door of sendmail's daemon, as preload/doors.c makes it."""

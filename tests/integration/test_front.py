@@ -357,7 +357,7 @@ def test_a_restart_of_the_front_refuses_no_connection(start_relay: Relays) -> No
 
 
 def test_an_answer_does_not_wait_for_the_receiver(start_relay: Relays, internet: Internet) -> None:
-    internet.add_watch("mx.slow.example", behaviour="holds")
+    mx = internet.add_watch("mx.slow.example", behaviour="holds")
     internet.publish("slow.example", "MX", "10 mx.slow.example.")
     relay = start_relay(publish=False)
     with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
@@ -367,6 +367,23 @@ def test_an_answer_does_not_wait_for_the_receiver(start_relay: Relays, internet:
             assert time.monotonic() - began < 2
         figures = front(relay)
     assert figures["delivering"] == 5
+    seen = wait_until(lambda: each if len(each := attempts(relay)) == 5 else [])
+    assert {(each["host"], each["port"], each["command"]) for each in seen} == {("mx.slow.example", 25, "DATA status")}
+    assert all(each["queue_id"] and each["sent"] and abs(time.time() - each["since"]) < 30 for each in seen)
+    mx.run("touch", "/run/watch/go")
+    wait_until(lambda: not attempts(relay))
+
+
+def attempts(relay: PostroadContainer) -> list[dict[str, Any]]:
+    """The attempts that are under way."""
+    ask = (
+        "import json; from dataclasses import asdict; from postroad.runtime.attempts import under_way;"
+        " print(json.dumps([asdict(each) for each in under_way()]))"
+    )
+    code, text = relay.shell(f'PYTHONPATH=/opt/postroad python3 -c "{ask}"')
+    assert code == 0, text
+    found: list[dict[str, Any]] = json.loads(text)
+    return found
 
 
 def front(relay: PostroadContainer) -> dict[str, int]:
