@@ -27,6 +27,8 @@ SILENT = 300.0
 """Seconds after which a client that says nothing is sent away (RFC 5321, 4.5.3.2.7: five minutes)."""
 AT_ONCE = 64
 """Connections that are accepted in a row."""
+OTHERS = 32
+"""Descriptors for runs of the queue, and for all that is neither a client nor a session."""
 SCARCE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 DRAINED = "421 4.3.2 this server is being drained and takes no messages now: try again later"
 
@@ -34,8 +36,12 @@ DRAINED = "421 4.3.2 this server is being drained and takes no messages now: try
 class Front:
     """Clients on one side, sendmail's sessions on the other."""
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, descriptors: int) -> None:
         """Read the settings, and begin to learn what sendmail greets with.
+
+        Args:
+            listener: the listening socket.
+            descriptors: how many this process may have.
 
         Raises:
             OSError: the settings can't be read, or the socket that tells of the front can't be made.
@@ -45,6 +51,8 @@ class Front:
         self.settings = told.load(CURRENT / "front.json")
         self.pool = Pool(self.loop, self.settings, bounds.here())
         self._listener = listener
+        # whoever is in must be able to send: sessions, runs of the queue and all else have descriptors left
+        self._most_clients = max(descriptors // 2, descriptors - self.pool.bounds.sessions - 2 * OTHERS)
         self._listening = False
         self._stopping = False
         self._counts = Counts()
@@ -69,6 +77,9 @@ class Front:
 
     def _accept(self, _: int) -> None:
         for _number in range(AT_ONCE):
+            if len(self._clients) >= self._most_clients:
+                self._pause()
+                return
             try:
                 connected, name = self._listener.accept()
             except BlockingIOError:
@@ -88,6 +99,8 @@ class Front:
 
     def _pause(self) -> None:
         """Let connections wait in the kernel for a moment: there are no descriptors for them, or no memory."""
+        if not self._listening:
+            return
         self._listening = False
         self.loop.forget(self._listener.fileno())
         self.loop.at(self.loop.now + 0.2, self._listen)
@@ -231,7 +244,7 @@ def main() -> int:
     """Serve until told to stop."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    front = Front(socket.socket(fileno=0))
+    front = Front(socket.socket(fileno=0), most)
     front.loop.run()
     return 0
 
