@@ -14,6 +14,9 @@
  * in memory that all of sendmail's processes share. A slot is its process's while that lives, so that nobody has to clean up
  * after one that was killed.
  *
+ * Deliveries in processes of their own, of what came in by a door of sendmail's own, are counted there as well: no more than
+ * POSTROAD_MOST_DELIVERIES at once (postroad.c, fork()).
+ *
  * What is encrypted passes here, too: OpenSSL's sockets use read() and write(). As everywhere in this library: no locks and no
  * malloc(), and sendmail may siglongjmp() out of any of this when its own alarm comes: nothing is held meanwhile.
  */
@@ -28,18 +31,21 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "doors.h"
 
 #define PICTURE "/run/postroad/attempts"
+#define PUT_OFF "/run/postroad/put-off"
 
 enum {
 	MOST_ATTEMPTS = 32, /* connections that a process keeps open: ConnectionCacheSize and one */
@@ -51,7 +57,7 @@ enum {
 /* As postroad/runtime/attempts.py unpacks it. Times are CLOCK_BOOTTIME's, in milliseconds. */
 struct slot {
 	_Atomic int32_t pid; /* 0, or a process that has ended: free */
-	uint16_t family, port;
+	uint16_t family, port; /* 0: no attempt, but a delivery in a process of its own, as long as that lives */
 	int64_t began;       /* 0: the connection is kept open, and nothing is under way */
 	int64_t used, sent;
 	uint8_t address[16]; /* of IPv4, the first four */
@@ -66,6 +72,8 @@ static struct attempt {
 	struct slot *slot;   /* NULL: it is not seen */
 } attempts[MOST_ATTEMPTS];
 
+static int most_deliveries; /* 0: any number */
+static char awaiting[512];  /* messages that a delivery is about to be begun for, a line each */
 static struct slot *picture; /* NULL: not looked at yet; MAP_FAILED: it can't be had */
 
 static int64_t limit; /* milliseconds; 0: none */
@@ -77,6 +85,8 @@ read_limit(void)
 
 	if (text != NULL && atol(text) > 0)
 		limit = atol(text) * 1000;
+	text = getenv("POSTROAD_MOST_DELIVERIES");
+	most_deliveries = text == NULL ? 0 : atoi(text);
 }
 
 static int64_t
@@ -109,9 +119,15 @@ open_picture(void)
 	close(descriptor);
 }
 
+static bool
+is_alive(int32_t pid)
+{
+	return pid != 0 && (kill(pid, 0) == 0 || errno != ESRCH);
+}
+
 /* Take a free slot; NULL: there is none. */
 static struct slot *
-take_slot(const struct sockaddr *peer)
+free_slot(void)
 {
 	int32_t me = getpid(), holder;
 	int i;
@@ -122,11 +138,21 @@ take_slot(const struct sockaddr *peer)
 		struct slot *slot = &picture[(me + i) % MOST_SEEN];
 
 		holder = atomic_load(&slot->pid);
-		if (holder != 0 && (kill(holder, 0) == 0 || errno != ESRCH))
-			continue;
-		if (!atomic_compare_exchange_strong(&slot->pid, &holder, me))
+		if (is_alive(holder) || !atomic_compare_exchange_strong(&slot->pid, &holder, me))
 			continue;
 		slot->began = 0;
+		slot->family = 0;
+		return slot;
+	}
+	return NULL;
+}
+
+static struct slot *
+take_slot(const struct sockaddr *peer)
+{
+	struct slot *slot = free_slot();
+
+	if (slot != NULL) {
 		slot->family = peer->sa_family;
 		memset(slot->address, 0, sizeof slot->address);
 		if (peer->sa_family == AF_INET)
@@ -134,9 +160,8 @@ take_slot(const struct sockaddr *peer)
 		else
 			memcpy(slot->address, &((const struct sockaddr_in6 *)peer)->sin6_addr, 16);
 		slot->port = ntohs(((const struct sockaddr_in *)peer)->sin_port);
-		return slot;
 	}
-	return NULL;
+	return slot;
 }
 
 /* The slot, if it is this process's own: a child has its parent's connections, and leaves their slots alone. */
@@ -367,4 +392,63 @@ select(int count, fd_set *readable, fd_set *writable, fd_set *special, struct ti
 		}
 	}
 	return next(count, readable, writable, special, time);
+}
+
+void
+delivery_begins(void)
+{
+	int error = errno;
+
+	if (most_deliveries > 0)
+		(void)free_slot();
+	awaiting[0] = '\0';
+	errno = error;
+}
+
+bool
+delivery_has_room(void)
+{
+	int error = errno, count = 0, i;
+
+	if (most_deliveries > 0 && picture == NULL)
+		open_picture();
+	for (i = 0; most_deliveries > 0 && picture != MAP_FAILED && i < MOST_SEEN && count < most_deliveries; i++) {
+		int32_t holder = atomic_load(&picture[i].pid);
+
+		if (holder == 0 || picture[i].family != 0)
+			continue;
+		if (is_alive(holder))
+			count++;
+		else
+			atomic_compare_exchange_strong(&picture[i].pid, &holder, 0);
+	}
+	errno = error;
+	if (most_deliveries > 0 && count >= most_deliveries)
+		return false;
+	awaiting[0] = '\0';
+	return true;
+}
+
+void
+delivery_awaits(const char *name)
+{
+	size_t length = strlen(awaiting);
+
+	/* what does not fit is found by the next regular run of the queue */
+	if (length + strlen(name) < sizeof awaiting)
+		snprintf(awaiting + length, sizeof awaiting - length, "%s\n", name + 2);
+}
+
+void
+delivery_put_off(void)
+{
+	static const struct sockaddr_un front = { .sun_family = AF_UNIX, .sun_path = PUT_OFF };
+	int error = errno, descriptor = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (descriptor >= 0) {
+		(void)sendto(descriptor, awaiting, strlen(awaiting), MSG_NOSIGNAL, (const struct sockaddr *)&front, sizeof front);
+		close(descriptor);
+	}
+	awaiting[0] = '\0';
+	errno = error;
 }

@@ -8,20 +8,23 @@ import select
 import signal
 import socket
 import traceback
+from contextlib import suppress
 
 from postroad import system
 from postroad.errors import CommandError
-from postroad.front import addresses, bounds
+from postroad.front import addresses
 from postroad.front.client import Client, Stage
 from postroad.front.greeting import Greeting
 from postroad.front.limits import Counts
 from postroad.front.loop import Loop, process_ended
 from postroad.front.pool import Pool
 from postroad.front.runs import Run, Runs
+from postroad.runtime import bounds
 from postroad.runtime import front as told
 from postroad.runtime.acceptance import accepting
 from postroad.runtime.log import tell, tell_as_sendmail
-from postroad.runtime.paths import CURRENT, FRONT
+from postroad.runtime.paths import CURRENT, FRONT, PUT_OFF, QUEUE
+from postroad.sendmail import queue
 
 SILENT = 300.0
 """Seconds after which a client that says nothing is sent away (RFC 5321, 4.5.3.2.7: five minutes)."""
@@ -64,6 +67,7 @@ class Front:
         self._greeting = Greeting(self.loop, self.pool, self._listen)
         self._signals()
         self._tell_who_asks()
+        self._hear_what_is_put_off()
         self._greeting.ask()
         self.loop.at(self.loop.now + 1, self._every_second)
 
@@ -155,6 +159,24 @@ class Front:
 
     def _put_off(self, queue_id: str, domains: list[str]) -> None:
         self._runs.add(queue_id, domains, self.loop.now)
+
+    def _hear_what_is_put_off(self) -> None:
+        """Messages that came in by a door of sendmail's own, when too many were being delivered."""
+        PUT_OFF.unlink(missing_ok=True)
+        told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        told.bind(str(PUT_OFF))
+        PUT_OFF.chmod(0o600)
+
+        def hear(_: int) -> None:
+            with suppress(BlockingIOError):
+                while True:
+                    for queue_id in told.recv(1024).decode("ascii", "replace").split():
+                        message = queue.read(QUEUE / f"qf{queue_id}")
+                        # else it has gone, or is for a route with limits, and in a folder of its own
+                        if message is not None:
+                            self._put_off(queue_id, sorted(message.domains))
+
+        self.loop.watch(told.fileno(), select.EPOLLIN, hear)
 
     def _fill(self) -> None:
         if self._runs.waiting:
