@@ -3,7 +3,9 @@
 import click
 
 from postroad.config.load import read_all
-from postroad.install.generation import examine, policy, recorder, sources, surroundings
+from postroad.install import settings
+from postroad.install.generation import examine, surroundings
+from postroad.install.summary import policy, sources
 from postroad.store import database
 
 
@@ -19,7 +21,7 @@ def command(as_json: bool) -> None:
     config = loaded.config
     material, warnings = examine(loaded)
     if config.events.enabled:
-        warnings += database.unreachable(recorder(config, material))
+        warnings += database.unreachable(settings.of_recorder(config, material))
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     if as_json:

@@ -21,8 +21,7 @@ from postroad.cli.times import duration
 from postroad.config.load import load
 from postroad.config.values import format_duration
 from postroad.errors import PostroadError
-from postroad.events.syslog import format_datagram
-from postroad.runtime import acceptance, plan
+from postroad.runtime import acceptance, flushing, log, plan
 from postroad.runtime.paths import CURRENT, HEALTH, LOG_SOCKET, QUEUE, SHAPER
 from postroad.sendmail import outbound, queue
 from postroad.sendmail.queue import Message
@@ -232,7 +231,7 @@ def daemon() -> plan.Process:
     """
     try:
         os.kill(int(HEALTH.read_text().split()[1]), 0)
-        return next(process for process in plan.load(CURRENT / "plan.json").processes if process.name == "sendmail")
+        return next(process for process in plan.load(CURRENT / plan.FILE).processes if process.name == "sendmail")
     except (OSError, ValueError, IndexError, StopIteration) as error:
         raise PostroadError("no server runs here: run this in the container that runs it") from error
 
@@ -276,7 +275,7 @@ class Wish:
         try:
             self._shaper.settimeout(5)
             self._shaper.connect(str(SHAPER))
-            self._shaper.sendall(json.dumps({"ids": None if ids is None else list(ids)}).encode())
+            self._shaper.sendall(flushing.request(ids))
             self._shaper.shutdown(socket.SHUT_WR)
         except OSError as error:
             self._shaper.close()
@@ -344,24 +343,16 @@ def delete(ids: tuple[str, ...], domain: str | None, sender: str | None, everyth
 def _delete(found: list[Message], console: Console) -> list[Message]:
     """Delete these, telling the log of each; return those that somebody works on."""
     stay = []
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log, console.status("Deleting"):
-        log.settimeout(1)
-        try:
-            log.connect(str(LOG_SOCKET))
-            told = True
-        except OSError:  # no server runs here, and so no log
-            told = False
+    told = LOG_SOCKET.exists()  # else no server runs here, and so no log
+    with console.status("Deleting"):
         for message in found:
             held = queue.delete(message)
             if held is False:
                 stay.append(message)
             elif held and told:
-                text = f"queue: deleted {_described(message, printable)}"[:4000]
-                try:
-                    log.send(format_datagram("notice", text))
-                except OSError as error:
-                    told = False
-                    echo(f"postroad: the log does not take it ({error}): it has no line on the rest", err=True)
+                told = log.tell("notice", f"queue: deleted {_described(message, printable)}", patience=1.0)
+                if not told:
+                    echo("postroad: the log takes no lines now: it has none on the rest", err=True)
     return stay
 
 
@@ -413,7 +404,7 @@ def _drained(process: plan.Process, deadline: float, tell: Callable[[str], None]
     run: QueueRun | None = None
     wish: Wish | None = None
     due, pause, quiet = 0.0, FIRST_PAUSE, None
-    shaped = any(each.name == "shaper" for each in plan.load(CURRENT / "plan.json").processes)
+    shaped = any(each.name == "shaper" for each in plan.load(CURRENT / plan.FILE).processes)
     while True:
         now, left = time.monotonic(), queue.waiting(QUEUE)
         if left:

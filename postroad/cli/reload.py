@@ -43,7 +43,7 @@ def command() -> None:
         raise PostroadError("no server runs here: start it with `postroad run`") from error
     if answer[2] != "done":
         raise PostroadError("the configuration in force stays: the container's log says why")
-    for warning in plan.load(CURRENT / "plan.json").warnings:
+    for warning in plan.load(CURRENT / plan.FILE).warnings:
         click.echo(f"warning: {warning}", err=True)
     changed = changes.between(old, changes.snapshot(CURRENT))
     for change in changed:

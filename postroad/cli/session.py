@@ -42,7 +42,7 @@ class _Pipes:
 
     def __init__(self, patience: float) -> None:
         try:
-            daemon = next(each for each in plan.load(CURRENT / "plan.json").processes if each.name == "sendmail")
+            daemon = next(each for each in plan.load(CURRENT / plan.FILE).processes if each.name == "sendmail")
         except (OSError, ValueError, StopIteration) as error:
             raise PostroadError("no server runs here: run this in the container that runs it") from error
         self._patience = patience

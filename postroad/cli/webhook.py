@@ -13,6 +13,7 @@ from postroad.cli import terminal
 from postroad.cli.plain import plain
 from postroad.cli.times import stamp
 from postroad.errors import PostroadError
+from postroad.runtime import recording
 from postroad.runtime.paths import CURRENT
 from postroad.store import database
 from postroad.store.schema import COUNTERS
@@ -97,14 +98,14 @@ def test(names: tuple[str, ...], as_json: bool) -> int:
     from postroad.webhooks.post import Receiver  # noqa: PLC0415 - TLS is slow to load
 
     settings = _settings()
-    hooks = {hook["name"]: hook for hook in settings["webhooks"]}
+    hooks = {hook.name: hook for hook in settings.webhooks}
     if unknown := [name for name in names if name not in hooks]:
         raise PostroadError(f"no webhook of that name: {unknown[0]} (known: {', '.join(hooks) or 'none'})")
     answers = []
     for name in names or hooks:
         begun = time.monotonic()
         uid = str(uuid.uuid4())
-        receiver = Receiver(hooks[name], settings["hostname"])
+        receiver = Receiver(hooks[name], settings.hostname)
         answer = receiver.post(uid, time.time(), {"event": envelope.PING})
         receiver.close()
         seconds = round(time.monotonic() - begun, 3)
@@ -121,16 +122,15 @@ def test(names: tuple[str, ...], as_json: bool) -> int:
     return 0 if answers and all(answer["error"] is None for answer in answers) else 1
 
 
-def _settings() -> dict[str, Any]:
+def _settings() -> recording.Settings:
     try:
-        found: dict[str, Any] = json.loads((CURRENT / "recorder.json").read_text())
+        return recording.load(CURRENT)
     except FileNotFoundError:
         raise PostroadError("no server is running here: webhooks are posted to by a running one") from None
-    return found
 
 
 def _states() -> list[dict[str, Any]]:
-    hooks = {hook["name"]: hook for hook in _settings()["webhooks"]}
+    hooks = {hook.name: hook for hook in _settings().webhooks}
     engine = database.existing()
     with database.told("read"), engine.connect() as connection:
         waiting = outbox.states(connection)
@@ -140,8 +140,8 @@ def _states() -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "url": hooks[name]["url"] if name in hooks else None,
-            "types": hooks[name]["types"] if name in hooks else [],
+            "url": hooks[name].url if name in hooks else None,
+            "types": list(hooks[name].types) if name in hooks else [],
             "pending": (state := waiting.get(name, nothing))["pending"],
             "dead": state["dead"],
             **{result: counted.get(("webhook_events", f"{name},{result}"), 0) for result in RESULTS},

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from postroad import domains
 from postroad.config.delivery import MOST_MAILERS, MOST_SMARTHOSTS, OutboundTls, Route, Smarthost
 from postroad.config.mc import check_define_name, check_define_value, check_feature, check_raw
 from postroad.config.names import (
@@ -64,7 +65,7 @@ class Domain(Section):
 
     def covers(self, name: str) -> bool:
         """Whether this entry lets a domain of that name send."""
-        return self.name in {name, "*"} or (self.subdomains and name.endswith(f".{self.name}"))
+        return domains.may_send(name, self.name, self.subdomains)
 
     @model_validator(mode="after")
     def _any_is_any(self) -> Self:
@@ -374,9 +375,7 @@ class Rewrite(Section):
 
     def masquerades(self, domain: str) -> bool:
         """Whether addresses in this domain get another."""
-        return domain != self.masquerade_as and any(
-            domain == host or domain.endswith(f".{host}") for host in self.masquerade_domains
-        )
+        return domain != self.masquerade_as and any(domains.is_within(domain, host) for host in self.masquerade_domains)
 
 
 class Limits(Section):
@@ -700,9 +699,7 @@ class Config(Section):
 
     def covers(self, domain: str) -> bool:
         """Whether one of the named ``domains`` lets this one send."""
-        return any(
-            domain == each.name or (each.subdomains and domain.endswith(f".{each.name}")) for each in self.named_domains
-        )
+        return any(each.covers(domain) for each in self.named_domains)
 
     @property
     def named_domains(self) -> tuple[Domain, ...]:

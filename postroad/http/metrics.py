@@ -14,8 +14,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from sqlalchemy import Connection, Engine, func, insert, select, update
 
 import postroad
+from postroad import domains
 from postroad.events.classify import RULES
-from postroad.runtime import refusals
+from postroad.runtime import plan, refusals
 from postroad.runtime.paths import HEALTH, QUEUE
 from postroad.sendmail import queue
 from postroad.store.schema import BRAKES, COUNTERS, OUTBOX, SUPPRESSIONS
@@ -32,7 +33,6 @@ PROVIDERS = {
     "mailru": ("mail.ru",),
 }
 """Who receives, by the suffix of the MX host; everybody else is ``other``."""
-DAEMONS = frozenset(("sendmail", "front", "signer", "recorder", "mta-sts", "shaper"))
 VERSIONS = ("TLSv1.2", "TLSv1.3")
 RULESETS = frozenset(("check_relay", "check_mail", "check_rcpt", "check_data", "check_eoh", "tls_client", "milter"))
 BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
@@ -66,7 +66,7 @@ VALUES: dict[str, tuple[Iterable[str], ...]] = {
     "rejects": ((*RULESETS, *refusals.CLASSES.values(), "other"),),
     "tls_sessions": (("client", "server"), (*VERSIONS, "other")),
     "auth": (("yes", "no"),),
-    "child_restarts": (DAEMONS,),
+    "child_restarts": (plan.DAEMONS,),
     "events_lost": (),
     "event_gaps": (),
 }
@@ -79,7 +79,7 @@ def provider(host: str | None) -> str:
     """Who receives, by the name of its MX host."""
     name = (host or "").lower().rstrip(".")
     for found, suffixes in PROVIDERS.items():
-        if any(name == suffix or name.endswith(f".{suffix}") for suffix in suffixes):
+        if any(domains.is_within(name, suffix) for suffix in suffixes):
             return found
     return "other"
 
@@ -104,7 +104,7 @@ def count(events: Iterable[Mapping[str, Any]]) -> Counter[Key]:
             grown["tls_sessions", f"{event.get('side')},{version if version in VERSIONS else 'other'}"] += 1
         elif kind == "auth":
             grown["auth", "yes" if event.get("success") else "no"] += 1
-        elif kind == "stopped" and event.get("program") in DAEMONS:
+        elif kind == "stopped" and event.get("program") in plan.DAEMONS:
             grown["child_restarts", event["program"]] += "killed by" in event.get(
                 "status", ""
             ) or "exit code" in event.get("status", "")

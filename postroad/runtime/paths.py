@@ -20,6 +20,9 @@ BRAKED = STATE / "braked"
 REDACTION_KEY = STATE / "redaction.key"
 """The key of the digests that stand for addresses in the log."""
 
+SENDMAIL = "/usr/sbin/sendmail"
+"""sendmail's program."""
+
 QUEUE = Path("/var/spool/mqueue")
 """A volume: sendmail's queue."""
 

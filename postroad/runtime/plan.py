@@ -1,10 +1,16 @@
 """What the supervisor is to run: written by an installation, read by PID 1. Standard library only."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal, get_args
 
+from postroad.runtime import handover
+
+FILE = "plan.json"
+Daemon = Literal["signer", "mta-sts", "sendmail", "front", "shaper", "recorder"]
+"""The name of a daemon, in logs, states and metrics."""
+DAEMONS: frozenset[Daemon] = frozenset(get_args(Daemon))
+"""All that there may be."""
 PREPARE_LIMIT = 600.0
 """Seconds that preparing a configuration may take: many domains' keys take their time at first start."""
 START_LIMIT = 30.0
@@ -18,7 +24,6 @@ class Process:
     """A daemon to keep running.
 
     Attributes:
-        name: what logs and states call it.
         argv: its command line; it stays in the foreground.
         env: its whole environment.
         socket: it is ready when this UNIX socket accepts a connection; empty where ``ports`` tells.
@@ -30,7 +35,7 @@ class Process:
         essential: mail needs it: without it the server is degraded, and ends if it can't be kept running.
     """
 
-    name: str
+    name: Daemon
     argv: tuple[str, ...]
     env: dict[str, str]
     socket: str
@@ -76,18 +81,11 @@ class Plan:
     networks: str
 
 
-def dumps(plan: Plan) -> str:
-    """A plan as JSON."""
-    return json.dumps(asdict(plan), indent=1) + "\n"
-
-
 def load(path: Path) -> Plan:
-    """Read a plan that ``dumps`` made."""
-    data = json.loads(path.read_text())
-    # JSON has lists only, and a process that is unchanged has to compare equal
-    processes = tuple(Process(**_tuples(entry)) for entry in data.pop("processes"))
-    return Plan(processes=processes, **_tuples(data))
+    """Read a plan.
 
-
-def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    Raises:
+        OSError: the file can't be read.
+        ValueError: it holds something else.
+    """
+    return handover.load(Plan, path)

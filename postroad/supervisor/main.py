@@ -107,7 +107,7 @@ class Supervisor:
             if code:
                 sys.stderr.write(error)
                 return code
-            self.plan = plan.load(CURRENT / "plan.json")
+            self.plan = plan.load(CURRENT / plan.FILE)
             self.log.start(self.plan)
             RateThread(RATES, self._say).start()
             self._start_all(self.plan)
@@ -331,7 +331,7 @@ class Supervisor:
         try:
             code, changes, error = self._prepare()
             if not code:
-                wanted = plan.load(CURRENT / "plan.json")
+                wanted = plan.load(CURRENT / plan.FILE)
         except Exception as failure:  # noqa: BLE001 - a plan that can't be read, whatever is wrong with it
             error = f"{type(failure).__name__}: {failure}"
         if wanted is None:

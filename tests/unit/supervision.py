@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -14,7 +14,7 @@ from postroad import system
 from postroad.errors import CommandError
 from postroad.events import model as events
 from postroad.runtime import acceptance
-from postroad.runtime.plan import Plan, Process
+from postroad.runtime.plan import Daemon, Plan, Process
 from postroad.supervisor import main, processes
 from postroad.supervisor.health import ProcessLimit
 from postroad.supervisor.output import Output
@@ -22,7 +22,7 @@ from postroad.supervisor.output import Output
 
 def process(name: str, **fields: Any) -> Process:
     given: dict[str, Any] = {"argv": (f"/{name}",), "env": {}, "socket": "", "ports": (), "reload": "SIGHUP"} | fields
-    return Process(name=name, **given)
+    return Process(name=cast("Daemon", name), **given)
 
 
 def plan(*wanted: Process) -> Plan:
