@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -39,7 +40,7 @@ from postroad.runtime.paths import (
     door,
 )
 from postroad.secrets import files as named_files
-from postroad.secrets import users
+from postroad.secrets import rotation, users
 from postroad.sendmail import listeners, networks, outbound
 from postroad.sendmail.files import files
 
@@ -305,6 +306,7 @@ def make_plan(loaded: Loaded, material: Material, around: networks.Surroundings,
         watched=material.watched,
         due=material.pair.due.timestamp(),
         networks=fingerprint,
+        keys_due=rotation.due(config, STATE, time.time()),
     )
 
 
