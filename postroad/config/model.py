@@ -6,6 +6,7 @@ and the error messages follow from it, and ``Section`` checks its value for what
 
 from collections.abc import Mapping
 from datetime import timedelta
+from ipaddress import ip_address
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -215,6 +216,26 @@ class Dkim(Section):
         ("rsa",),
         description="What signs each message. `ed25519` (RFC 8463) comes beside `rsa`, with"
         " a key of its own under `SELECTOR-ed25519`: receivers verify the one that they know.",
+    )
+    rotate: Duration | None = Field(
+        None,
+        description="How long a key signs before the next one is made. The next one signs when its record is published,"
+        " and not before. `null`: only `postroad dkim rotate` makes one.",
+    )
+    overlap: Duration = Field(
+        timedelta(days=7),
+        description="How long the record of a key stays after the key has signed for the last time; as long as"
+        " `delivery.queue.give_up_after` at least.",
+    )
+    cname: Hostname | None = Field(
+        None,
+        description="A zone of yours that has the key records of all domains: `SELECTOR._domainkey.DOMAIN` is a CNAME"
+        " of the same name below this zone. Two selectors then take turns, so that the CNAMEs are set once.",
+    )
+    resolvers: tuple[IPAddress, ...] = Field(
+        tuple(map(ip_address, ("1.1.1.1", "8.8.8.8", "9.9.9.9"))),
+        description="Resolvers that are asked for the record of a next key, besides those of `dns.servers` or the"
+        " container. Two must have it, and all that answer.",
     )
 
     @field_validator("algorithms")
@@ -678,6 +699,17 @@ class Config(Section):
             if max(map(len, selector.split("."))) > 63:
                 at = ("domains", i, "dkim", "selector") if domain.dkim.selector else ("dkim", "selector")
                 refuse("55 characters at most with dkim.algorithms: [rsa, ed25519]", at=at, found=self.selector(domain))
+        return self
+
+    @model_validator(mode="after")
+    def _keys_overlap(self) -> Self:
+        rotate = self.dkim.rotate
+        if rotate and rotate <= max(self.dkim.overlap, self.delivery.queue.give_up_after):
+            refuse(
+                "longer than dkim.overlap and delivery.queue.give_up_after, or null",
+                at=("dkim", "rotate"),
+                found=format_duration(rotate),
+            )
         return self
 
     @model_validator(mode="after")

@@ -64,6 +64,7 @@ class Plan:
         watched: files that call for a reload when ``system.status`` says something else of them.
         networks: ``attached.Tables.fingerprint`` of the networks that the files are for: another calls for a reload.
         due: when a reload is due even without a change, in seconds since the epoch.
+        keys_due: when ``python -m postroad.rotation`` has something to do, in seconds since the epoch.
     """
 
     processes: tuple[Process, ...]
@@ -79,6 +80,7 @@ class Plan:
     watched: dict[str, str]
     due: float
     networks: str
+    keys_due: float = float("inf")
 
 
 def load(path: Path) -> Plan:

@@ -26,7 +26,7 @@ from postroad.supervisor.log import LogThread
 from postroad.supervisor.processes import Child
 from postroad.supervisor.rates import RateThread
 from postroad.supervisor.shutdown import Shutdown
-from postroad.supervisor.watch import Watch
+from postroad.supervisor.watch import Errand, Watch
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 TICK = 0.01
@@ -89,6 +89,9 @@ class Supervisor:
         self.reloads = Reloads()
         self.doctor = 0
         """The process that looks everything over when all has started; 0 if none does."""
+        self.rotation = 0
+        """The process that does what is due for the DKIM keys; 0 if none runs."""
+        self.keys = Errand(float("inf"))
         self.watch = Watch({}, float("inf"))
         self.health = HealthFile(HEALTH)
         self.limit = ProcessLimit()
@@ -164,12 +167,17 @@ class Supervisor:
 
     def _look_over(self) -> None:
         """Have what is outside looked over by a process of its own: what it finds it tells the log."""
+        self.doctor = self._send("doctor", "postroad.checks")
+
+    def _send(self, name: str, module: str) -> int:
+        """Start a process that does something and ends; its process id, or 0."""
         try:
             environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
-            with self._output("doctor") as output:
-                self.doctor = system.spawn([sys.executable, "-m", "postroad.checks"], environment, output=output)
+            with self._output(name) as output:
+                return system.spawn([sys.executable, "-m", module], environment, output=output)
         except (CommandError, OSError) as error:
             self._say("error", str(error))
+            return 0
 
     @contextlib.contextmanager
     def _output(self, name: str) -> Iterator[int]:
@@ -213,6 +221,7 @@ class Supervisor:
     def _take(self, wanted: plan.Plan) -> None:
         """Note what a plan says besides its processes."""
         self.watch = Watch(wanted.watched, wanted.due, wanted.networks)
+        self.keys = Errand(wanted.keys_due)
         for warning in wanted.warnings:
             self._say("warning", warning)
 
@@ -229,6 +238,8 @@ class Supervisor:
         """Sleep until a signal comes, a dead child's time to start, or that to look at the files; then act."""
         due = [max(0.0, child.due - time.monotonic()) for child in self.children if child.due]
         self._signals(min([*due, self.watch.wait, self.limit.wait]))
+        if not self.rotation and self.keys.is_due():
+            self.rotation = self._send("rotation", "postroad.rotation")
         if reason := self.watch.reason():
             self._say("info", reason)
             self._reload()
@@ -304,6 +315,8 @@ class Supervisor:
                 return
             if pid == self.doctor:
                 self.doctor = 0
+            if pid == self.rotation:
+                self.rotation = 0
             for child in self.children:
                 if child.pid == pid:
                     child.died()
