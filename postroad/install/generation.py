@@ -26,6 +26,7 @@ from postroad.runtime import attached, front, plan
 from postroad.runtime.paths import (
     BRAKED,
     CURRENT,
+    DOCTOR,
     EVENTS,
     FRONT,
     LOG_SOCKET,
@@ -63,6 +64,8 @@ def install(loaded: Loaded) -> list[str]:
         system.write_database(SUPPRESSED.with_suffix(".db"), {})
     if config.brakes and not BRAKED.exists():  # a session that finds none does not look again
         system.write(BRAKED, "")
+    if config.doctor.every is None:
+        system.remove(DOCTOR)  # what it says would only grow old
     if config.log.redact == "hash" and not REDACTION_KEY.exists():
         system.write(REDACTION_KEY, secrets.token_bytes(32))
     for shape in outbound.shaped(config.delivery):
@@ -301,6 +304,7 @@ def make_plan(loaded: Loaded, material: Material, around: networks.Surroundings,
         policy=policy(config, around),
         sources=sources(loaded),
         look_over=config.doctor.at_start,
+        look_every=config.doctor.every.total_seconds() if config.doctor.every else 0.0,
         warnings=tuple(warnings(loaded, material, around)),
         watched=material.watched,
         due=material.pair.due.timestamp(),

@@ -20,6 +20,9 @@ BRAKED = STATE / "braked"
 REDACTION_KEY = STATE / "redaction.key"
 """The key of the digests that stand for addresses in the log."""
 
+DOCTOR = STATE / "doctor.json"
+"""What the doctor's last regular look found. A volume: a restart tells nothing twice."""
+
 QUEUE = Path("/var/spool/mqueue")
 """A volume: sendmail's queue."""
 
