@@ -49,6 +49,8 @@ def test_the_signature_is_what_openssl_computes() -> None:
         ({"senders": ["sender.example"], "recipients": ["x.example"]}, row(), False),
         ({"senders": ["sender.example"]}, row("gap", sender_domain=None, recipient_domain=None), True),
         ({"types": ["delivered"]}, row("gap"), False),
+        ({"types": ["doctor"], "senders": ["sender.example"]}, row("doctor", sender_domain=None), True),
+        ({}, row("doctor", sender_domain=None), False),
     ],
 )
 def test_filters(filters: dict[str, Any], event: dict[str, Any], expected: bool) -> None:
