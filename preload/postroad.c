@@ -11,6 +11,7 @@
  *                  of its children that begins an encrypted connection would read some 140 certificates again;
  *   SSL_CTX_use_certificate_file()  takes the certificates of the issuers from the file, too: sendmail would send its
  *                  own only, and clients could not verify what an intermediate authority has signed;
+ *   gethostbyname2()  knows the server's own name: sendmail asks the DNS for it at each start, and would wait;
  *   gethostbyaddr()  knows no names: sendmail would ask the DNS who each client is before it answers;
  *   connect(), accept()  make TCP send at once: sendmail writes a message in pieces of 4 KB, and the last one would wait
  *                  until the receiver has acknowledged those before, which receivers put off by some 40 ms;
@@ -51,6 +52,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -122,6 +124,40 @@ EXPORT int
 __gethostname_chk(char *name, size_t size, size_t room)
 {
 	return gethostname(name, size < room ? size : room);
+}
+
+/*
+ * sendmail looks its own name up first thing in main(), before it reads its configuration, which is what says who it is
+ * (Dj, Cw); it wants to know its aliases and addresses (myhostname(), daemon.c). Where the DNS is dead each sendmail would
+ * take 20 s to start, and a start starts two. So the first lookup is answered here, with the name alone; any later one of
+ * this name, or of another, is the C library's.
+ */
+static struct hostent *
+own_host(const char *name, int family)
+{
+	static char *none[] = { NULL };
+	static struct hostent host;
+	static bool told;
+
+	if (told || *fqdn == '\0' || strcasecmp(name, fqdn) != 0)
+		return NULL;
+	told = true;
+	host = (struct hostent){ .h_name = fqdn, .h_aliases = none, .h_addrtype = family,
+		.h_length = family == AF_INET6 ? sizeof(struct in6_addr) : sizeof(struct in_addr), .h_addr_list = none };
+	return &host;
+}
+
+EXPORT struct hostent *
+gethostbyname2(const char *name, int family)
+{
+	static struct hostent *(*next)(const char *, int);
+	struct hostent *found = own_host(name, family);
+
+	if (found != NULL)
+		return found;
+	if (next == NULL)
+		*(void **)&next = dlsym(RTLD_NEXT, "gethostbyname2");
+	return next == NULL ? NULL : next(name, family);
 }
 
 /* Nothing is decided by a client's name here, and a DNS that does not answer would keep the app waiting. */

@@ -21,7 +21,7 @@ EVERY = 10
 
 
 @pytest.fixture(scope="module")
-def relay(relays: Relays, zones: Internet, volumes: Callable[[str], str]) -> PostroadContainer:
+def relay(volumes: Callable[[str], str], relays: Relays, zones: Internet) -> PostroadContainer:
     zones.add_zone(DOMAIN)
     made = relays(
         publish=False,
