@@ -443,6 +443,20 @@ class Dns(Section):
     )
 
 
+SHORTEST_LOOK, LONGEST_LOOK = timedelta(seconds=10), timedelta(days=1)
+
+
+def _doctor_interval(value: timedelta) -> timedelta:
+    if not SHORTEST_LOOK <= value <= LONGEST_LOOK:
+        refuse(
+            f"from {format_duration(SHORTEST_LOOK)} to {format_duration(LONGEST_LOOK)}", found=format_duration(value)
+        )
+    return value
+
+
+DoctorInterval = Annotated[Duration, AfterValidator(_doctor_interval)]
+
+
 class Doctor(Section):
     """What `postroad doctor` asks and where. Nothing is sent to any of them."""
 
@@ -450,6 +464,11 @@ class Doctor(Section):
         True,
         description="Whether the server has itself looked over, in the background, when it has started: a line in the"
         " log for each thing that fails.",
+    )
+    every: DoctorInterval | None = Field(
+        timedelta(hours=1),
+        description="How often it looks again while it runs: what fails since the last look, or no longer does, is an"
+        " event (`doctor`). From 10s to 1d; `null`: never.",
     )
     receivers: tuple[Hostname, ...] = Field(
         ("gmail.com", "outlook.com", "yahoo.com", "icloud.com"),

@@ -15,7 +15,9 @@ from postroad.config.values import AbsolutePath, Duration, refuse
 
 LONGEST_URL = 2048
 MOST_WEBHOOKS = 20
-EventType = Literal["accepted", "rejected", "signed", "queued", "deferred", "delivered", "bounced", "notified", "gap"]
+EventType = Literal[
+    "accepted", "rejected", "signed", "queued", "deferred", "delivered", "bounced", "notified", "doctor", "gap"
+]
 URL = "a URL such as https://app.example.com/postroad"
 
 

@@ -22,6 +22,8 @@ REDACTION_KEY = STATE / "redaction.key"
 
 SENDMAIL = "/usr/sbin/sendmail"
 """sendmail's program."""
+DOCTOR = STATE / "doctor.json"
+"""What the doctor's last regular look found. A volume: a restart tells nothing twice."""
 
 QUEUE = Path("/var/spool/mqueue")
 """A volume: sendmail's queue."""
