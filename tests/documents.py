@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "SECURITY.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
-STARTS = ("README.md", "docs/compose.md", "docs/aws.md", "docs/aws.ko.md", "docs/testing.md")
+STARTS = ("README.md", "docs/compose.md", "docs/aws.md", "docs/aws.ko.md", "docs/moving.md", "docs/testing.md")
 """Those whose commands ``tests/integration/test_docs.py`` runs in turn, as somebody who reads them does."""
 
 ELSEWHERE = {

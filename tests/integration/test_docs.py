@@ -248,3 +248,33 @@ def test_the_example_in_testing_md_runs(reader: Reader) -> None:
     code = code.replace("PostroadContainer({", f'PostroadContainer(image="{reader.image}", config={{')
     (reader.folder / "test_example.py").write_text(f"{code}\n\ntest_the_shop_s_mail_goes_out()\n")
     reader.run(f"{environment}/bin/python test_example.py", reader.folder, TESTCONTAINERS_RYUK_DISABLED="true")
+
+
+@pytest.mark.usefixtures("internet", "image")
+def test_the_way_from_another_image(reader: Reader) -> None:
+    old = reader.clone / "old"
+    old.mkdir()
+    (old / "compose.yaml").write_text(
+        "services:\n  mail:\n    image: boky/postfix\n    environment:\n      ALLOWED_SENDER_DOMAINS: example.com\n"
+        "      RELAYHOST: '[smtp.example.net]:587'\n      RELAYHOST_USERNAME: app\n      RELAYHOST_PASSWORD: 'old secret'\n"
+        "    volumes: [./keys:/etc/opendkim/keys]\n"
+    )
+    reader.run("docker compose build")
+    migrate, copy, check = [command for command in commands("docs/moving.md") if not elsewhere(command)]
+    reader.run(migrate)
+    assert "old secret" not in (reader.clone / "migrated.yaml").read_text()
+    reader.run(copy)
+    said = reader.run(check, codes=(2,))  # the files are not there yet, and it names each
+    assert "/run/secrets/smarthost_password" in said
+    assert "/run/secrets/dkim_example.com" in said
+    (own, keys) = [block.text for block in blocks("docs/moving.md") if block.language == "yaml"]
+    (reader.folder / "compose.yaml").write_text(own)
+    (reader.folder / "keys.yaml").write_text(keys)
+    (reader.folder / "smarthost_password").write_text("old secret\n")
+    key = reader.run("docker compose run --rm -T --no-deps --entrypoint openssl postroad genrsa 2048")
+    (reader.folder / "dkim_example.com.private").write_text(key[key.index("-----BEGIN") :])
+    for name in ("smarthost_password", "dkim_example.com.private"):
+        (reader.folder / name).chmod(0o444)
+    said = reader.run("docker compose run --rm -T postroad check", reader.folder)
+    assert "mail.example.com: " in said
+    assert said.count("warning") == 0, said
