@@ -4,6 +4,7 @@ import json
 
 import click
 
+from postroad.cli.example import example
 from postroad.config.load import load
 from postroad.runtime.paths import STATE
 from postroad.secrets import keys as dkim
@@ -14,7 +15,7 @@ def command() -> None:
     """The DKIM keys."""
 
 
-@command.command(name="list")
+@command.command(name="list", epilog=example("dkim list"))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_keys(as_json: bool) -> None:
     """List the keys, with the TXT record that publishes each."""

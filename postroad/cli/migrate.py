@@ -5,27 +5,24 @@ from pathlib import Path
 
 import click
 
+from postroad.cli.example import example
 from postroad.errors import ConfigError
 from postroad.migrate.images import NAMES, by_repository, by_variables
 from postroad.migrate.move import Move, translate
 from postroad.migrate.read import Source, read
 
 
-@click.command()
+@click.command(epilog=example("docker compose run --rm -T --no-deps postroad migrate - <old/compose.yaml", whole=True))
 @click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.option("--from", "origin", type=click.Choice(list(NAMES)), help="The image. Not given: told by the file.")
 @click.option("--service", help="The service of a compose file. Not given: the one with a known image.")
 @click.option("-e", "--env", "settings", multiple=True, metavar="NAME=VALUE", help="A variable, as for `docker run`.")
 def command(files: tuple[str, ...], origin: str | None, service: str | None, settings: tuple[str, ...]) -> None:
-    r"""Print the config.yaml that takes the place of another image's environment.
+    """Print the config.yaml that takes the place of another image's environment.
 
     FILES are a compose file, an env file or a `docker run` command; - is standard input. A later one wins. The images
     are boky/postfix, wader/postfix-relay and namshi/smtp. What has no counterpart stands in comments, and why.
     Passwords are not printed: the comments name the files to put them into. Nothing is changed.
-
-    \b
-    Example:
-      docker run --rm -i postroad migrate - <compose.yaml
     """
     if not files and not settings:
         raise click.UsageError("a file, - for standard input, or -e NAME=VALUE")

@@ -95,7 +95,10 @@ def existing() -> Engine:
     written = CURRENT / "recorder.json"
     settings = json.loads(written.read_text()) if written.exists() else {}
     if not settings.get("store") and not DATABASE.exists():
-        raise PostroadError(f"no events are kept in {EVENTS}: events.enabled is false, or the server has not run yet")
+        raise PostroadError(
+            f"no events are kept in {EVENTS}: run this in the server's container (`docker compose exec postroad"
+            " postroad ...`) after its first start; with events.enabled: false there are none"
+        )
     return opened(settings)
 
 
