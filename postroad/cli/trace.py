@@ -40,7 +40,8 @@ def command(what: str, limit: int, as_json: bool) -> int:
         console.print(
             f"[{colour}]{story.status}{reason}[/]  {plain(story.queue_id or '-')}  {plain(story.message_id or '')}"
         )
-        console.print(f"  {plain(story.sender or '<>')} → {plain(story.recipient or '?')}")
+        sender = "?" if story.sender is None else story.sender or "<>"  # the null sender of bounces
+        console.print(f"  {plain(sender)} → {plain(story.recipient or '?')}")
         for event in story.events:
             console.print(plain(f"  {event.get('time', '')}  {event['event']:<9} {_told(event)}"))
     for gap in missing:

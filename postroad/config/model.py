@@ -405,6 +405,12 @@ class Rewrite(Section):
         examples=["noreply@example.com"],
     )
 
+    hide_client: bool = Field(
+        False,
+        description="Whether the `Received:` field that is added here leaves out the client's name and address, such as"
+        " an app's private one.",
+    )
+
     @property
     def changes_addresses(self) -> bool:
         """Whether an address may leave as another because of what it is."""

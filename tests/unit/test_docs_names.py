@@ -238,6 +238,13 @@ def test_every_page_is_on_the_index_or_linked() -> None:
     assert missing == ["README.md"]
 
 
+def test_every_page_is_on_the_site() -> None:
+    text = (ROOT / "mkdocs.yml").read_text()
+    pages = re.findall(r"^ +- .*: (\S+\.md)$", text[text.index("nav:") :], re.MULTILINE)
+    assert sorted(pages) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+    assert "strict: true" in text
+
+
 def test_a_name_that_is_none_is_found() -> None:
     assert "listeners.bulk" not in KEYS
     assert find(["queue", "nothing"]) is None

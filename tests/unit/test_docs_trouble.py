@@ -24,7 +24,7 @@ SENDMAIL = (
     "452 Too many recipients",
     "451 Please try again later",
 )
-"""sendmail's own, which say nothing of Postroad. tests/integration/test_answers.py gets them."""
+"""sendmail's own, which say nothing of Postroad. tests/integration/test_answers.py gets them; the last is in tests/logs."""
 FILLED = "\0"
 REFUSALS = {"_RefusedError": 0, "FieldError": 0, "Refusal": 2, "complaint": 0}
 
