@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup engine compiler image lint format test test-unit sanitize coverage mutants faults oracle fidelity demo bench down generate audit sbom reproducible clean
+.PHONY: help setup engine compiler image lint format test test-unit sanitize coverage mutants faults oracle fidelity demo bench down generate site pictures audit sbom reproducible clean
 
 # An image's build trusts what this host trusts: a proxy that inspects TLS signs PyPI with a certificate of its own.
 CA_BUNDLE ?= $(firstword $(wildcard $(SSL_CERT_FILE) $(REQUESTS_CA_BUNDLE) /etc/ssl/certs/ca-certificates.crt) /dev/null)
@@ -121,6 +121,12 @@ generate: $(VENV) ## Write what follows from the models of configuration and eve
 	$(BIN)/python -m dev.config_files
 	$(BIN)/python -m dev.webhook_schema >docs/webhook.schema.json
 	$(BIN)/python -m dev.published
+
+site: $(VENV) ## Build the pages of docs/ as a site with search, into dist/site; links that lead nowhere fail it
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(UV) run --quiet --frozen --no-project --with-requirements <($(UV) export --quiet --frozen --only-group site) mkdocs build
+
+pictures: $(VENV) $(if $(POSTROAD_IMAGE),engine,image) ## Take the README's pictures: what doctor and trace print, in a pretend internet
+	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m dev.pictures
 
 audit: $(VENV) image ## Ask PyPI and Debian for known vulnerabilities of what the image holds
 	UV=$(UV) dev/audit postroad:latest

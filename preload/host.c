@@ -4,6 +4,7 @@
  *   gethostname()  answers POSTROAD_FQDN (sendmail sleeps for 60 s at start where the host's name has no dot);
  *   getpwuid(), getpwnam(), getgrnam()  answer for a user that /etc/passwd does not have, such as OpenShift gives a
  *                  container: it is the one user that the image's files mean, smmta;
+ *   gethostbyname2()  knows the server's own name: sendmail asks the DNS for it at each start, and would wait;
  *   gethostbyaddr()  knows no names: sendmail would ask the DNS who each client is before it answers.
  */
 
@@ -14,11 +15,13 @@
 #include <errno.h>
 #include <grp.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <pwd.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/types.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -64,6 +67,40 @@ EXPORT int
 __gethostname_chk(char *name, size_t size, size_t room)
 {
 	return gethostname(name, size < room ? size : room);
+}
+
+/*
+ * sendmail looks its own name up first thing in main(), before it reads its configuration, which is what says who it is
+ * (Dj, Cw); it wants to know its aliases and addresses (myhostname(), daemon.c). Where the DNS is dead each sendmail would
+ * take 20 s to start, and a start starts two. So the first lookup is answered here, with the name alone; any later one of
+ * this name, or of another, is the C library's.
+ */
+static struct hostent *
+own_host(const char *name, int family)
+{
+	static char *none[] = { NULL };
+	static struct hostent host;
+	static bool told;
+
+	if (told || *fqdn == '\0' || strcasecmp(name, fqdn) != 0)
+		return NULL;
+	told = true;
+	host = (struct hostent){ .h_name = fqdn, .h_aliases = none, .h_addrtype = family,
+		.h_length = family == AF_INET6 ? sizeof(struct in6_addr) : sizeof(struct in_addr), .h_addr_list = none };
+	return &host;
+}
+
+EXPORT struct hostent *
+gethostbyname2(const char *name, int family)
+{
+	static struct hostent *(*next)(const char *, int);
+	struct hostent *found = own_host(name, family);
+
+	if (found != NULL)
+		return found;
+	if (next == NULL)
+		*(void **)&next = dlsym(RTLD_NEXT, "gethostbyname2");
+	return next == NULL ? NULL : next(name, family);
 }
 
 /* Nothing is decided by a client's name here, and a DNS that does not answer would keep the app waiting. */

@@ -1,7 +1,7 @@
 /*
  * Processes of the daemon:
  *
- *   fork(), wait() make the delivery of a message in the background one fork and not two;
+ *   fork(), wait() make the delivery of a message in the background one fork and not two, and none where too many are under way;
  *   exit()         in a forked child leaves out what libraries do at the end: a child a connection and one a message would
  *                  each free, one by one, what the kernel frees at once.
  *
@@ -46,7 +46,11 @@ is_child(void)
  * serves clients reaps whatever ends, in a handler of SIGCHLD (reapchild()), and of whom it leaves behind, PID 1 takes care.
  * So the first child takes itself for the second, and the wait for it ends at once. No process that serves a client forks for
  * anything else here: there is no ETRN (PrivacyOptions) and no mailer that is a program.
+ *
+ * So many deliveries may be under way as attempts.c says. What is beyond that stays in the queue, and the front is told.
  */
+
+enum { NOBODY = INT_MAX }; /* no process has this number (PID_MAX_LIMIT of the kernel is 4 million) */
 
 static enum { DAEMON, SERVER, DELIVERY } role;
 static bool is_second;   /* this process is a delivery, and has not yet come to the second fork() */
@@ -83,10 +87,17 @@ fork(void)
 		is_second = false;
 		return 0;
 	}
+	if (role == SERVER && !delivery_has_room()) {
+		/* as if the child had ended before it began: the message is in the queue, and nobody holds it */
+		delivery_put_off();
+		return not_waited = NOBODY;
+	}
 	child = next();
 	if (child == 0) {
 		not_waited = 0;
 		is_second = role == SERVER;
+		if (role == SERVER)
+			delivery_begins();
 		role = for_client ? SERVER : role == SERVER ? DELIVERY : role;
 	} else if (child > 0 && role == SERVER) {
 		not_waited = child;

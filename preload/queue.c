@@ -92,8 +92,10 @@ fsync(int descriptor)
 	attempts_begin_anew();
 	if (sync_folder(path, next) != 0)
 		return -1;
-	if (serves_client()) /* what serves a client; a delivery that is forked has nobody to tell */
+	if (serves_client()) { /* a delivery that is forked has nobody to tell */
+		delivery_awaits(strrchr(path, '/') + 1);
 		door_tell_saved(strrchr(path, '/') + 1);
+	}
 	return 0;
 }
 

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from postroad import system
-from postroad.cli import terminal
+from postroad.cli import running, terminal
+from postroad.cli.example import example
 from postroad.cli.plain import echo, plain
 from postroad.cli.times import duration
 from postroad.config.load import load
@@ -42,7 +43,7 @@ def command() -> None:
     """Look at the messages that wait, try them again, delete them, deliver all before a shutdown."""
 
 
-@command.command("list")
+@command.command("list", epilog=example("queue list --domain example.net"))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--domain", help="Only messages with a recipient in this domain.")
 @click.option("--sender", help="Only messages of this envelope sender; <> is the null sender of bounces.")
@@ -72,7 +73,9 @@ def list_(as_json: bool, domain: str | None, sender: str | None) -> None:
         console.print(f"and {more} more: --json prints them all")
     if not table.row_count:
         console.print("no such message waits" if domain or sender else "the queue is empty")
-    if not acceptance.accepting():
+    if not running.is_running():
+        console.print("[yellow]![/] no server runs here: this is what the volume holds")
+    elif not acceptance.accepting():
         console.print(f"[yellow]![/] {DRAINING}")
 
 
@@ -166,13 +169,15 @@ def chosen(
                 continue
             yield message
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not running.is_running():
+            raise running.no_server() from error
         raise PostroadError(f"{QUEUE} can't be read by uid {os.getuid()}: {error.strerror}") from error
 
 
 # --- flush -----------------------------------------------------------------------------------------
 
 
-@command.command()
+@command.command(epilog=example("queue flush --domain example.net"))
 @click.option("--all", "everything", is_flag=True, help="Everything that waits.")
 @click.option("--domain", help="Messages with a recipient in this domain.")
 @click.option("--id", "queue_id", help="One message.")
@@ -233,7 +238,7 @@ def daemon() -> plan.Process:
         os.kill(int(HEALTH.read_text().split()[1]), 0)
         return next(process for process in plan.load(CURRENT / plan.FILE).processes if process.name == "sendmail")
     except (OSError, ValueError, IndexError, StopIteration) as error:
-        raise PostroadError("no server runs here: run this in the container that runs it") from error
+        raise running.no_server() from error
 
 
 class QueueRun:
@@ -299,7 +304,7 @@ class Wish:
 # --- delete ----------------------------------------------------------------------------------------
 
 
-@command.command()
+@command.command(epilog=example("queue delete --sender app@example.com --yes"))
 @click.option("--id", "ids", multiple=True, help="A message; may be given several times.")
 @click.option("--domain", help="Messages that wait for recipients in this domain and no other.")
 @click.option("--sender", help="Messages of this envelope sender; <> is the null sender of bounces.")
@@ -336,7 +341,7 @@ def delete(ids: tuple[str, ...], domain: str | None, sender: str | None, everyth
             raise click.UsageError("no terminal to ask on: --yes deletes without asking; nothing was deleted")
         click.confirm(f"Delete {_count(len(found))} for good? Their senders won't be told", abort=True)
     stay = _delete(found, console)
-    console.print(f"{_count(len(found) - len(stay))} deleted, {len(stay)} being delivered at the moment: kept")
+    console.print(f"{len(found) - len(stay)} deleted, {len(stay)} kept (in delivery)")
     return LEFT if stay else EMPTY
 
 
@@ -369,7 +374,7 @@ def _count(number: int) -> str:
 # --- drain -----------------------------------------------------------------------------------------
 
 
-@command.command()
+@command.command(epilog=example("queue drain --timeout 10m"))
 @click.option("--timeout", default="10m", show_default=True, callback=duration, help="How long to try, such as 90s.")
 @click.option("--undo", is_flag=True, help="Take new messages again.")
 def drain(timeout: timedelta, undo: bool) -> int:

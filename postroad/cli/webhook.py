@@ -10,7 +10,9 @@ from rich.table import Table
 from sqlalchemy import select
 
 from postroad.cli import terminal
+from postroad.cli.example import example
 from postroad.cli.plain import plain
+from postroad.cli.running import no_server
 from postroad.cli.times import stamp
 from postroad.errors import PostroadError
 from postroad.runtime import recording
@@ -28,7 +30,7 @@ def command() -> None:
     """Who gets events by HTTPS, what waits for them, and what they did not take."""
 
 
-@command.command("list")
+@command.command("list", epilog=example("webhook list"))
 @click.option("--json", "as_json", is_flag=True, help="Print the webhooks as JSON.")
 def list_(as_json: bool) -> None:
     """Print each webhook: what waits, what it took, and why it took no more."""
@@ -52,7 +54,7 @@ def list_(as_json: bool) -> None:
     terminal.console(soft_wrap=True).print(table if found else "no webhook is configured")
 
 
-@command.command()
+@command.command(epilog=example("webhook dead --limit 5"))
 @click.option("--webhook", "name", help="Only this one's.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="The newest.")
 @click.option("--json", "as_json", is_flag=True, help="Print the dead letters and their events as JSON.")
@@ -72,7 +74,7 @@ def dead(name: str | None, limit: int, as_json: bool) -> None:
     terminal.console(soft_wrap=True).print(table if found else "there is no dead letter")
 
 
-@command.command()
+@command.command(epilog=example("webhook replay --all"))
 @click.argument("ids", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Instead of ids: all of them.")
 @click.option("--webhook", "name", help="Only this one's.")
@@ -87,7 +89,7 @@ def replay(ids: tuple[str, ...], everything: bool, name: str | None) -> int:
     return 0 if number else 1
 
 
-@command.command()
+@command.command(epilog=example("webhook test"))
 @click.argument("names", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print the answers as JSON.")
 def test(names: tuple[str, ...], as_json: bool) -> int:
@@ -126,7 +128,7 @@ def _settings() -> recording.Settings:
     try:
         return recording.load(CURRENT)
     except FileNotFoundError:
-        raise PostroadError("no server is running here: webhooks are posted to by a running one") from None
+        raise no_server() from None
 
 
 def _states() -> list[dict[str, Any]]:

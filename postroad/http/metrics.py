@@ -16,8 +16,8 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 import postroad
 from postroad import domains
 from postroad.events.classify import RULES
-from postroad.runtime import plan, refusals
-from postroad.runtime.paths import HEALTH, QUEUE
+from postroad.runtime import looks, plan, refusals
+from postroad.runtime.paths import DOCTOR, HEALTH, QUEUE
 from postroad.sendmail import queue
 from postroad.store.schema import BRAKES, COUNTERS, OUTBOX, SUPPRESSIONS
 
@@ -172,6 +172,7 @@ class Collector:
         for state in ("warning", "braked"):
             domains.add_metric([state], rates.get(state, 0))
         yield domains
+        yield from _checks()
         yield GaugeMetricFamily(
             "postroad_ready", "Whether the server is ready (1) or not (0).", value=health()[0] == "ready"
         )
@@ -183,6 +184,26 @@ class Collector:
 def _deliveries() -> list[str]:
     ends = ["delivered,", *(f"{kind},{name}" for kind in ("deferred", "bounced") for name in sorted(RULES.reasons))]
     return [f"{end},{who}" for end in ends for who in (*PROVIDERS, "other")]
+
+
+def _checks() -> Iterator[Metric]:
+    """What the doctor's last regular look found; no samples before the first."""
+    last = looks.read(DOCTOR)
+    findings = GaugeMetricFamily(
+        "postroad_doctor_findings", "Findings of the doctor's last look that are not fine.", labels=["check", "level"]
+    )
+    for name, standing in last.checks.items():
+        for level, number in (
+            ("error", len(standing.errors)),
+            ("warning", standing.warnings),
+            ("unknown", len(standing.unknown)),
+        ):
+            findings.add_metric([name, level], number)
+    yield findings
+    at = GaugeMetricFamily("postroad_doctor_last_look_timestamp_seconds", "When the doctor looked last.", labels=[])
+    if last.at:
+        at.add_metric([], last.at)
+    yield at
 
 
 def _delays(values: Mapping[Key, int]) -> Metric:

@@ -1,6 +1,7 @@
 """The plan: the daemons for a configuration, in the order in which they start."""
 
 import sys
+import time
 from typing import Any
 
 from postroad.config.load import Loaded
@@ -9,7 +10,8 @@ from postroad.config.values import format_duration
 from postroad.install import environment, summary
 from postroad.install.material import Material
 from postroad.runtime import front, plan
-from postroad.runtime.paths import CURRENT, FRONT, MTA_STS, QUEUE, SENDMAIL, SIGNER, door
+from postroad.runtime.paths import CURRENT, FRONT, MTA_STS, QUEUE, SENDMAIL, SIGNER, STATE, door
+from postroad.secrets import rotation
 from postroad.sendmail import networks, outbound
 
 
@@ -26,10 +28,12 @@ def make_plan(loaded: Loaded, material: Material, around: networks.Surroundings,
         policy=summary.policy(config, around),
         sources=summary.sources(loaded),
         look_over=config.doctor.at_start,
+        look_every=config.doctor.every.total_seconds() if config.doctor.every else 0.0,
         warnings=tuple(summary.warnings(loaded, material, around)),
         watched=material.watched,
         due=material.pair.due.timestamp(),
         networks=fingerprint,
+        keys_due=rotation.due(config, STATE, time.time()),
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from postroad.config.model import Config
 from postroad.install.material import Material
+from postroad.runtime import bounds
 from postroad.runtime.paths import CURRENT, LOG_SOCKET
 from postroad.sendmail import listeners
 
@@ -25,7 +26,10 @@ def of_tools(config: Config) -> dict[str, str]:
 def of_sendmail(config: Config) -> dict[str, str]:
     """The same for sendmail itself, whose deliveries have to end (preload/attempts.c)."""
     seconds = max(1, round(config.delivery.attempt_timeout.total_seconds()))
-    return of_tools(config) | {"POSTROAD_ATTEMPT_TIMEOUT": str(seconds)}
+    return of_tools(config) | {
+        "POSTROAD_ATTEMPT_TIMEOUT": str(seconds),
+        "POSTROAD_MOST_DELIVERIES": str(bounds.here().background),
+    }
 
 
 def of_python() -> dict[str, str]:

@@ -17,7 +17,7 @@ from postroad.install import changes, environment, neighbours, settings, summary
 from postroad.install.daemons import make_plan
 from postroad.install.material import Material, gather
 from postroad.runtime import attached, front, handover, plan, recording, shaping
-from postroad.runtime.paths import BRAKED, CURRENT, QUEUE, REDACTION_KEY, RUN, SENDMAIL, STATE, SUPPRESSED
+from postroad.runtime.paths import BRAKED, CURRENT, DOCTOR, QUEUE, REDACTION_KEY, RUN, SENDMAIL, STATE, SUPPRESSED
 from postroad.secrets import files as named_files
 from postroad.secrets import users
 from postroad.sendmail import listeners, networks, outbound
@@ -39,6 +39,8 @@ def install(loaded: Loaded) -> list[str]:
         system.write_database(SUPPRESSED.with_suffix(".db"), {})
     if config.brakes and not BRAKED.exists():  # a session that finds none does not look again
         system.write(BRAKED, "")
+    if config.doctor.every is None:
+        system.remove(DOCTOR)  # what it says would only grow old
     if config.log.redact == "hash" and not REDACTION_KEY.exists():
         system.write(REDACTION_KEY, secrets.token_bytes(32))
     for shape in outbound.shaped(config.delivery):

@@ -60,10 +60,12 @@ class Plan:
         policy: in a line, who may send: for the log.
         sources: in a line, where ``hostname`` and ``domains`` are from: for the log.
         look_over: whether to have everything looked over, once, when all run.
+        look_every: seconds between two regular looks of the doctor's; 0: there are none.
         warnings: what else the log should say.
         watched: files that call for a reload when ``system.status`` says something else of them.
         networks: ``attached.Tables.fingerprint`` of the networks that the files are for: another calls for a reload.
         due: when a reload is due even without a change, in seconds since the epoch.
+        keys_due: when ``python -m postroad.rotation`` has something to do, in seconds since the epoch.
     """
 
     processes: tuple[Process, ...]
@@ -75,10 +77,12 @@ class Plan:
     policy: str
     sources: str
     look_over: bool
+    look_every: float
     warnings: tuple[str, ...]
     watched: dict[str, str]
     due: float
     networks: str
+    keys_due: float = float("inf")
 
 
 def load(path: Path) -> Plan:

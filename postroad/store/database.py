@@ -93,7 +93,10 @@ def existing() -> Engine:
     """
     settings = recording.load(CURRENT) if (CURRENT / recording.FILE).exists() else None
     if not (settings and settings.store) and not DATABASE.exists():
-        raise PostroadError(f"no events are kept in {EVENTS}: events.enabled is false, or the server has not run yet")
+        raise PostroadError(
+            f"no events are kept in {EVENTS}: run this in the server's container (`docker compose exec postroad"
+            " postroad ...`) after its first start; with events.enabled: false there are none"
+        )
     return opened(settings) if settings else connect()
 
 

@@ -8,9 +8,9 @@ import pytest
 from postroad.checks.model import Finding, Level
 from tests.internet.host import Host
 from tests.internet.internet import Internet
-from tests.oracle import spf_verdicts
 from tests.oracle.__main__ import libspf2
 from tests.oracle.explained import EXPLAINED
+from tests.oracle.ours import judge
 from tests.oracle.states import STATES, State
 from tests.oracle.table import Row, compare, receivers
 
@@ -35,8 +35,8 @@ def test_the_doctor_says_what_receivers_say(name: str, rows: Mapping[str, Row]) 
 
 
 def test_no_record_passes_that_libspf2_calls_an_error(host: Host) -> None:
-    _, wrong = spf_verdicts.compare(800, 2, lambda zone, cases: libspf2(host, zone, cases))
-    assert not wrong
+    judged = judge(800, seed=2)
+    assert not judged.wrong(libspf2(host, judged.zone, judged.cases))
 
 
 def test_each_known_disagreement_is_explained() -> None:

@@ -28,7 +28,7 @@ def process(name: str, **fields: Any) -> Process:
 def plan(*wanted: Process) -> Plan:
     return Plan(
         processes=wanted, grace=8.0, log_format="json", redact="none", message_size=1, journal=False, policy="policy", sources="", networks="",
-        look_over=False, warnings=(), watched={}, due=float("inf"),
+        look_over=False, look_every=0.0, warnings=(), watched={}, due=float("inf"),
     )  # fmt: skip
 
 
@@ -80,6 +80,7 @@ class World:
             (main, "RUN", tmp_path),
             (main, "CURRENT", tmp_path / "current"),
             (main, "HEALTH", tmp_path / "health"),
+            (main, "DOCTOR", tmp_path / "doctor.json"),
             (acceptance, "set_accepting", lambda _: None),
             (main, "ProcessLimit", lambda: self.limit),
             (system, "spawn", self.spawn),

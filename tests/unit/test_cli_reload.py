@@ -25,7 +25,7 @@ class Server:
 
     def generation(self, config: object, watched: dict[str, str], warnings: tuple[str, ...]) -> None:
         (self.current / "config.json").write_text(json.dumps(config))
-        made = plan.Plan((), 8.0, "json", "none", 1, False, "", "", False, warnings, watched, 0.0, "")
+        made = plan.Plan((), 8.0, "json", "none", 1, False, "", "", False, 0.0, warnings, watched, 0.0, "")
         (self.current / "plan.json").write_text(handover.dumps(made))
 
     def note(self, reloads: str) -> None:

@@ -263,4 +263,4 @@ def test_a_webhook_that_is_configured_no_more_is_listed_while_events_wait(engine
 
 def test_without_a_server_there_are_no_webhooks(tmp_path: Path) -> None:
     (tmp_path / recording.FILE).unlink()
-    assert run("webhook", "list").error == "no server is running here: webhooks are posted to by a running one"
+    assert run("webhook", "list").error.startswith("no server runs here")

@@ -628,3 +628,30 @@ def test_an_objection_to_the_server_s_tls_is_the_reason_of_the_delay_that_follow
     ]
     assert (waits.recipient, waits.status, waits.dsn) == ("a@y", reason, "4.7.0")
     assert [(other.recipient, other.status, other.dsn) for other in others] == [("b@z", None, "4.0.0")]
+
+
+@pytest.mark.parametrize(
+    ("logged", "told"),
+    [
+        (
+            "SYSERR(smmta): MX list for y.example. points back to mail.sender.example",
+            "MX list for y.example points back to this server: its DNS is wrong",
+        ),
+        (
+            "SYSERR(smmta): me.y.example. config error: mail loops back to me (MX problem?)",
+            "mail loops back: me.y.example is this server's own address, or 127.0.0.1: its DNS is wrong",
+        ),
+    ],
+)
+def test_an_mx_that_is_this_server_is_told_as_the_dns_s_fault(logged: str, told: str) -> None:
+    parser = Parser()
+    feed(parser, FROM, MILTER)
+    bounced = feed(
+        parser, logged, to("<a@y.example>", "Local configuration error").replace("stat=", "dsn=5.3.5, stat=")
+    )[-1]
+    assert isinstance(bounced, model.Bounced)
+    assert (bounced.status, bounced.dsn) == (told, "5.3.5")
+    # and of that attempt alone
+    after = feed(parser, to("<b@y.example>", "Local configuration error").replace("stat=", "dsn=5.3.5, stat="))[-1]
+    assert isinstance(after, model.Bounced)
+    assert after.status == "Local configuration error"

@@ -1,8 +1,8 @@
 """What the front counts: connections, sessions, runs of the queue."""
 
-from postroad.front.bounds import LEAST, MOST, bounds
 from postroad.front.limits import WINDOW, Counts
 from postroad.front.runs import BATCH, PER_DOMAIN, SLOW, Run, Runs
+from postroad.runtime.bounds import LEAST, MOST, bounds
 
 
 def test_connections_are_counted_by_address() -> None:
@@ -25,6 +25,7 @@ def test_bounds_follow_what_the_container_may_use() -> None:
     assert LEAST < bounds(128 << 20, None).sessions < 20
     assert bounds(1 << 20, 10).sessions == LEAST
     for each in (bounds(None, None), bounds(128 << 20, 100), bounds(1 << 20, 10)):
+        assert 0 < each.background < each.sessions
         assert each.delivering < each.sessions  # there is always room to accept
         assert each.runs + each.sessions <= 170
 

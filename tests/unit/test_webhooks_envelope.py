@@ -51,6 +51,8 @@ def test_the_signature_is_what_openssl_computes() -> None:
         ({"senders": ["sender.example"], "recipients": ["x.example"]}, row(), False),
         ({"senders": ["sender.example"]}, row("gap", sender_domain=None, recipient_domain=None), True),
         ({"types": ["delivered"]}, row("gap"), False),
+        ({"types": ["doctor"], "senders": ["sender.example"]}, row("doctor", sender_domain=None), True),
+        ({}, row("doctor", sender_domain=None), False),
     ],
 )
 def test_filters(filters: dict[str, Any], event: dict[str, Any], expected: bool) -> None:
@@ -67,9 +69,10 @@ RECORDED = [
 
 def test_every_recorded_event_fits_the_schema() -> None:
     check = jsonschema.Draft202012Validator(envelope_schema.schema(), format_checker=jsonschema.FormatChecker())
-    assert {event["event"] for event in RECORDED} == set(get_args(EventType)) - {"gap"}
+    assert {event["event"] for event in RECORDED} == set(get_args(EventType)) - {"gap", "doctor"}
     gap = {"event": "gap", "since": 1795514400.5, "lost": 3}
-    for event in [*RECORDED, {"event": "gap", "since": 1795514400.5}, gap, {"event": "ping"}]:
+    doctor = {"event": "doctor", "check": "spf", "level": "ok", "message": "SPF passes", "failed_for": 3600}
+    for event in [*RECORDED, doctor, {"event": "gap", "since": 1795514400.5}, gap, {"event": "ping"}]:
         whole = json.loads(
             envelope.body("mail.example.com", "e3b0c442-98fc-4c14-9afb-f4c8996fb924", 1795514400.25, event)
         )

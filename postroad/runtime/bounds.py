@@ -29,6 +29,8 @@ class Bounds:
         own: those that are their clients' own.
         busy: those in which a transaction is under way.
         runs: runs of the queue for what went there.
+        background: deliveries in processes of their own, of what came in by sendmail's own doors, before more of it
+            goes into the queue.
     """
 
     sessions: int
@@ -37,6 +39,7 @@ class Bounds:
     own: int
     busy: int
     runs: int
+    background: int
 
 
 def bounds(memory: int | None, processes: int | None) -> Bounds:
@@ -54,6 +57,7 @@ def bounds(memory: int | None, processes: int | None) -> Bounds:
         own=sessions // 2,
         busy=sessions // 2,
         runs=max(3, min(sessions // 8, 16)),
+        background=sessions // 2,
     )
 
 
