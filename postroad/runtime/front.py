@@ -25,6 +25,7 @@ class Settings:
         connections_per_client: most connections at once from one address; None: any number.
         connections_per_minute: most new ones in a minute; None: any number.
         starttls: whether STARTTLS is offered.
+        retry: seconds after which a message that waits is tried again.
         sendmail: sendmail's program.
         env: the environment of its processes.
     """
@@ -36,6 +37,7 @@ class Settings:
     connections_per_client: int | None
     connections_per_minute: int | None
     starttls: bool
+    retry: float
     sendmail: str
     env: dict[str, str]
 

@@ -487,3 +487,22 @@ def test_mail_for_which_there_is_no_room_leaves_when_there_is(
     wait_until(lambda: int(relay.shell("ls /var/spool/mqueue | grep -c ^qf")[1]) < MANY / 2, 90)
     relay.get_wrapped_container().reload()
     assert relay.get_wrapped_container().attrs["State"]["OOMKilled"] is False
+
+
+def test_what_is_tried_again_does_not_wait_for_slow_receivers(start_relay: Relays, internet: Internet) -> None:
+    """Fifteen receivers that drip, and a message that is put off each time: it is tried as often as it is due."""
+    internet.add_watch("mx.crawls.example", behaviour="drips")
+    internet.publish("*.crawls.example", "MX", "10 mx.crawls.example.")
+    relay = start_relay(publish=False, delivery={"attempt_timeout": "1h", "queue": {"retry": "4s"}})
+    message = letter(To="tempfail@rcpt.example")
+    with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
+        for number in range(15):
+            smtp.send_message(letter(To=f"user@{number}.crawls.example"))
+        smtp.send_message(message)
+    wait_until(lambda: len(attempts(relay)) >= 15, 30)
+
+    def tries() -> int:
+        events = [each for each in relay.events() if each["event"] == "deferred"]
+        return sum(each["message_id"] == str(message["Message-ID"]) for each in events)
+
+    wait_until(lambda: tries() >= 4, 60)
