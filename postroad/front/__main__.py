@@ -163,6 +163,11 @@ class Front:
     # --- what there was no room for
 
     def _put_off(self, queue_id: str, domains: list[str]) -> None:
+        if not domains:
+            message = queue.read(QUEUE / f"qf{queue_id}")
+            if message is None:  # it has gone, or is for a route with limits, and in a folder of its own
+                return
+            domains = sorted(message.domains)
         self._runs.add(queue_id, domains, self.loop.now)
 
     def _hear_what_is_put_off(self) -> None:
@@ -176,10 +181,7 @@ class Front:
             with suppress(BlockingIOError):
                 while True:
                     for queue_id in told.recv(1024).decode("ascii", "replace").split():
-                        message = queue.read(QUEUE / f"qf{queue_id}")
-                        # else it has gone, or is for a route with limits, and in a folder of its own
-                        if message is not None:
-                            self._put_off(queue_id, sorted(message.domains))
+                        self._put_off(queue_id, [])
 
         self.loop.watch(told.fileno(), select.EPOLLIN, hear)
 

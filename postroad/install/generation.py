@@ -365,6 +365,7 @@ def front_settings(config: Config, around: networks.Surroundings) -> front.Setti
         connections_per_client=config.limits.connections_per_client,
         connections_per_minute=config.limits.connections_per_minute,
         starttls=config.tls.on_smtp,
+        split=outbound.splits(config),
         retry=config.delivery.queue.retry.total_seconds(),
         sendmail=SENDMAIL,
         env=sendmail_environment(config),
