@@ -31,6 +31,10 @@ SILENT = 300.0
 """Seconds after which a client that says nothing is sent away (RFC 5321, 4.5.3.2.7: five minutes)."""
 AT_ONCE = 64
 """Connections that are accepted in a row."""
+LIMIT = "POSTROAD_ATTEMPT_TIMEOUT"
+"""What tells a run how long an attempt may take, in seconds (preload/attempts.c)."""
+PROBE = 20
+"""Seconds for an attempt with a receiver of which nothing is known."""
 SHORTEST = 14
 """Characters of sendmail's queue ids, and more."""
 OTHERS = 32
@@ -193,8 +197,11 @@ class Front:
         """Have sendmail try these messages once; it leaves those that another process has."""
         which = [f"-qI{each}" for each in run.ids]
         argv = [self.settings.sendmail, "-C", str(CURRENT / "sendmail.cf"), "-qf", *which]
+        env = self.settings.env
+        if run.probes and int(env[LIMIT]) > PROBE:
+            env = env | {LIMIT: str(PROBE)}
         try:
-            pid = system.spawn(argv, self.settings.env, quiet=True)
+            pid = system.spawn(argv, env, quiet=True)
         except CommandError:
             return False  # they are due again when the queue is looked at next
         process_ended(self.loop, pid, lambda: self._runs.ended(run, self.loop.now))

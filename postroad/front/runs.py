@@ -30,6 +30,8 @@ class Run:
     domain: str
     began: float
     ids: list[str] = field(default_factory=list)
+    probes: bool = False
+    """Whether nothing is known of the domain: it has to show soon that it takes mail, or it is one of the slow ones."""
 
     @property
     def whole(self) -> bool:
@@ -120,7 +122,7 @@ class Runs:
             if not self._may_run(domain):
                 continue
             ids = self._domains.pop(domain)
-            run = Run(domain, now, ids[:BATCH])
+            run = Run(domain, now, ids[:BATCH], probes=domain not in self._quick and domain not in self._slow)
             if ids[BATCH:]:
                 self._domains[domain] = ids[BATCH:]  # the others first
             self.waiting -= len(run.ids)

@@ -108,6 +108,15 @@ def test_what_is_due_waits_and_runs_once_only() -> None:
     assert started.runs[-1].ids == ["A1"]
 
 
+def test_only_a_domain_of_which_nothing_is_known_is_probed() -> None:
+    started = Started(8)
+    started.under_way.took("quick.example", 1.0)
+    started.under_way.took("slow.example", 2 * SLOW)
+    for domain in ("quick.example", "slow.example", "new.example"):
+        started.under_way.add(domain, [domain], 0.0)
+    assert [run.probes for run in started.runs] == [False, False, True]
+
+
 def test_one_run_takes_the_whole_of_a_long_queue() -> None:
     started = Started(8)
     many = [(f"A{number}", f"{number}.example") for number in range(WHOLE)]
