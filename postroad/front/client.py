@@ -411,6 +411,7 @@ class Client(Stream):
         elif self.stage is Stage.END:
             # it stays with this session, which may close the connection next, as it does after a bare line feed
             self.stage = Stage.COMMANDS
+            self._domains, self._told = [], []
             self._run()
         elif (first and not good) or (verb == b"RSET" and good):
             self._leave(session)
@@ -439,8 +440,12 @@ class Client(Stream):
     def _note(self, verb: bytes, answer: Answer, *, good: bool) -> None:
         if not good and verb not in {b"MAIL", b"RCPT"}:
             self._bad += 1
+        if verb == b"MAIL" and good:  # after a message that was refused, say
+            self._mail = self._command
+            self._domains, self._told = [], []
         if verb in {b"EHLO", b"HELO"} and good:
             self.helo = self._command
+            self._domains, self._told = [], []
             if self.session is not None:
                 self.session.spoilt = True  # it is for another name now
         if verb == b"RCPT" and good:
