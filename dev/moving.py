@@ -35,6 +35,7 @@ same. What has no counterpart stands in comments, and why. It changes nothing, a
 In your clone, with the compose file of the old relay in `old/`:
 
 ```sh
+docker compose build
 docker compose run --rm -T --no-deps postroad migrate - <old/compose.yaml >migrated.yaml
 ```
 
@@ -53,8 +54,8 @@ docker compose run --rm postroad check
 ## 2. Bring the keys along
 
 With the old DKIM keys the records in the DNS stay valid, and nothing has to be published anew. `migrate` names the file that each key
-was in, and where `key_file` expects it. Copy it out of the old container and let Compose mount it
-([who has to be able to read it](permissions.md)):
+was in, and where `key_file` expects it. Copy it out of the old container, and let Compose mount it: with a compose file of your own in
+the folder that holds the clone, and the keys and passwords beside it ([who has to be able to read them](permissions.md)):
 
 ```yaml
 # compose.yaml of your own, beside the clone in postroad/
@@ -70,6 +71,10 @@ services:
 secrets:
   dkim_example.com: {file: ./dkim_example.com.private}
   smarthost_password: {file: ./smarthost_password}
+```
+
+```sh
+docker compose run --rm postroad check
 ```
 
 To begin with new keys instead, take `dkim` out of the entry in `domains`, and publish what `postroad dns` prints.

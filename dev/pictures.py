@@ -48,8 +48,8 @@ def main() -> int:
     build_image()
     image = os.environ.get("POSTROAD_IMAGE", "postroad:latest")
     with Internet(f"postroad-pictures-{secrets.token_hex(3)}") as internet:
-        internet.add_mx("example.net")
-        internet.add_zone("example.com", "113.0.203.in-addr.arpa", "bl.example.org")
+        internet.add_mx("example.net", "example.com")
+        internet.add_zone("113.0.203.in-addr.arpa", "bl.example.org")
         internet.publish("2.0.0.127.bl.example.org", "A", "127.0.0.2")
         config = {
             "hostname": "mail.example.com",
@@ -63,7 +63,7 @@ def main() -> int:
         with PostroadContainer(config, image=image, network=internet.network, dns=dns, labels=TREE) as relay:
             relay.shell(f"cat > /tmp/ca.pem <<END\n{internet.ca_certificate().decode()}\nEND")
             _, records = relay.shell("postroad dns --format bind")
-            found = re.findall(r"^(\S+)\.\s+\d+\s+IN\s+(A|PTR|TXT|MX)\s+(.*)$", records, re.MULTILINE)
+            found = re.findall(r"^(\S+)\.\s+\d+\s+IN\s+(A|PTR|TXT)\s+(.*)$", records, re.MULTILINE)
             for name, kind, data in found:
                 if not name.startswith("_dmarc."):
                     internet.dns.run("zone", "update", f"add {name}. 60 {kind} {data}\nsend")

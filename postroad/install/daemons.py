@@ -73,7 +73,8 @@ def _sendmail(config: Config) -> plan.Process:
     return plan.Process(
         name="sendmail",
         # the whole path: sendmail starts itself anew by it on SIGHUP
-        argv=(SENDMAIL, "-C", str(CURRENT / "sendmail.cf"), "-bD", f"-q{retry}"),
+        # the front sees to what waits: sendmail's own runs stick at each receiver that is slow
+        argv=(SENDMAIL, "-C", str(CURRENT / "sendmail.cf"), "-bD", *([] if config.listeners.smtp else [f"-q{retry}"])),
         env=environment.of_sendmail(config),
         socket="",
         ports=tuple(port for name, port in config.listeners if port and name != "smtp"),

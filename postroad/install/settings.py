@@ -25,6 +25,8 @@ def of_front(config: Config, around: networks.Surroundings) -> front.Settings:
         connections_per_client=config.limits.connections_per_client,
         connections_per_minute=config.limits.connections_per_minute,
         starttls=config.tls.on_smtp,
+        split=outbound.splits(config),
+        retry=config.delivery.queue.retry.total_seconds(),
         sendmail=SENDMAIL,
         env=environment.of_sendmail(config),
     )

@@ -11,7 +11,13 @@ NOW, BACKGROUND, QUEUE = 1, 2, 3
 """The inner doors of sendmail's daemon (preload/doors.c), and how mail that comes in there leaves: in the session
 itself, in a process of its own, or when a run of the queue takes it."""
 
-DOORS = (NOW, BACKGROUND, QUEUE)
+AGAIN, SPLIT = 4, 5
+"""As ``QUEUE``, for transactions that began at another door, and are counted there; behind ``SPLIT`` a message becomes
+one for each recipient, so that runs deliver them side by side."""
+
+DOORS = (NOW, BACKGROUND, QUEUE, AGAIN, SPLIT)
+TELLING = frozenset((NOW, QUEUE, AGAIN, SPLIT))
+"""Those behind which the front is told that a message is on the disk."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,8 @@ class Settings:
         connections_per_client: most connections at once from one address; None: any number.
         connections_per_minute: most new ones in a minute; None: any number.
         starttls: whether STARTTLS is offered.
+        split: whether a message for several domains may go in by ``SPLIT``.
+        retry: seconds after which a message that waits is tried again.
         sendmail: sendmail's program.
         env: the environment of its processes.
     """
@@ -39,6 +47,8 @@ class Settings:
     connections_per_client: int | None
     connections_per_minute: int | None
     starttls: bool
+    split: bool
+    retry: float
     sendmail: str
     env: dict[str, str]
 

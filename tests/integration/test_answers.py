@@ -2,7 +2,6 @@
 
 import json
 import smtplib
-import time
 from email.message import EmailMessage
 
 import pytest
@@ -40,9 +39,9 @@ def test_the_greeting_says_once_what_it_speaks(relay: PostroadContainer) -> None
 @pytest.mark.parametrize("sender", ["root@localhost", "root@mail.sender.example"])
 def test_a_sender_of_this_host_is_told_that_it_is_the_sender(sender: str, relay: PostroadContainer) -> None:
     code, text = answer(relay, f"MAIL FROM:<{sender}>")
-    domain = sender.partition("@")[2]
+    # sendmail takes localhost for its own name
     assert code == 550
-    assert f"<{sender}>... sender domain {domain} is not one of domains in the configuration of this relay" in text
+    assert f"<{sender}>... sender domain mail.sender.example is not one of domains in the configuration" in text
     code, text = answer(relay, f"MAIL FROM:<{SENDER}>", f"RCPT TO:<{sender}>")
     assert (code, "no mailboxes here: " in text) == (550, True), text
 
@@ -126,9 +125,10 @@ def test_trace_does_not_take_an_unknown_sender_for_none(relay: PostroadContainer
 
 def test_delete_counts_what_it_did(relay: PostroadContainer, internet: Internet) -> None:
     send(relay, letter(), to_addrs=["tempfail@rcpt.example"])
-    wait_until(lambda: len(json.loads(relay.command("queue", "list", "--json"))["messages"]) == 1, timeout=20)
-    deadline = time.monotonic() + 20
-    code, text = relay.shell("postroad queue delete --all --yes")
-    while code == 3 and time.monotonic() < deadline:
-        code, text = relay.shell("postroad queue delete --all --yes")
+    waiting = "postroad queue list --json --domain rcpt.example"
+    wait_until(lambda: len(json.loads(relay.shell(waiting)[1])["messages"]) == 1, timeout=20)
+    code, text = relay.shell("postroad queue delete --domain rcpt.example --yes")
+    while code == 3:  # it is being tried at this moment
+        assert "0 deleted, 1 kept (in delivery)" in text
+        code, text = relay.shell("postroad queue delete --domain rcpt.example --yes")
     assert "1 deleted, 0 kept (in delivery)" in text
