@@ -11,7 +11,7 @@ import pytest
 from postroad.config.load import Loaded, read_all
 from postroad.install import daemons, environment, settings, summary
 from postroad.install.material import Material
-from postroad.runtime import handover, plan
+from postroad.runtime import front, handover, plan
 from postroad.runtime.paths import SENDMAIL
 from postroad.secrets.certificate import Pair
 from postroad.sendmail.networks import Surroundings
@@ -88,7 +88,7 @@ def test_every_daemon_that_there_may_be_has_a_name_and_no_other(tmp_path: Path) 
 def test_how_each_is_known_to_serve(tmp_path: Path) -> None:
     found = by_name(made(tmp_path, EVERY, BOTH))
     assert found["sendmail"].ports == (587, 465)
-    assert [Path(each).name for each in found["sendmail"].doors] == ["door-1", "door-2", "door-3"]
+    assert [Path(each).name for each in found["sendmail"].doors] == [f"door-{number}" for number in front.DOORS]
     assert found["sendmail"].argv[0] == SENDMAIL
     assert found["sendmail"].argv[-1] == "-q2m"
     assert (found["front"].ports, found["front"].listens) == ((25,), ("inet6", 25))
