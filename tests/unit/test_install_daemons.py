@@ -90,7 +90,6 @@ def test_how_each_is_known_to_serve(tmp_path: Path) -> None:
     assert found["sendmail"].ports == (587, 465)
     assert [Path(each).name for each in found["sendmail"].doors] == [f"door-{number}" for number in front.DOORS]
     assert found["sendmail"].argv[0] == SENDMAIL
-    assert found["sendmail"].argv[-1] == "-q2m"
     assert (found["front"].ports, found["front"].listens) == ((25,), ("inet6", 25))
     assert Path(found["signer"].socket).name == "signer"
     assert Path(found["mta-sts"].socket).name == "mta-sts"
@@ -102,6 +101,8 @@ def test_how_each_is_known_to_serve(tmp_path: Path) -> None:
 def test_without_port_25_there_are_no_inner_doors(tmp_path: Path) -> None:
     found = by_name(made(tmp_path, "listeners: {smtp: null, submission: 587, submissions: 465}\n"))
     assert (found["sendmail"].doors, found["sendmail"].ports) == ((), (587, 465))
+    assert found["sendmail"].argv[-2:] == ("-bD", "-q5m"), "no front sees to what waits"
+    assert by_name(made(tmp_path))["sendmail"].argv[-1] == "-bD"
 
 
 def test_mail_of_a_route_that_is_no_more_is_taken_from_its_folder(tmp_path: Path, queue: Path) -> None:
