@@ -404,6 +404,12 @@ class Limits(Section):
         description="Most messages in a minute from one address, or from one user who authenticated, over all"
         " connections. `null`: any number.",
     )
+    idle: Duration = Field(
+        timedelta(minutes=5),
+        ge=timedelta(seconds=10),
+        le=timedelta(hours=1),
+        description="How long a client may say nothing before its connection is closed.",
+    )
 
 
 class Dns(Section):

@@ -360,6 +360,7 @@ def front_settings(config: Config, around: networks.Surroundings) -> front.Setti
         transparent=bool(config.sendmail.features or config.sendmail.local_config.strip()),
         connections_per_client=config.limits.connections_per_client,
         connections_per_minute=config.limits.connections_per_minute,
+        idle=config.limits.idle.total_seconds(),
         starttls=config.tls.on_smtp,
         sendmail=SENDMAIL,
         env=sendmail_environment(config),

@@ -24,6 +24,7 @@ class Settings:
             features of the user's own, which may say something else to each client.
         connections_per_client: most connections at once from one address; None: any number.
         connections_per_minute: most new ones in a minute; None: any number.
+        idle: seconds after which a client that says nothing is sent away.
         starttls: whether STARTTLS is offered.
         sendmail: sendmail's program.
         env: the environment of its processes.
@@ -35,6 +36,7 @@ class Settings:
     transparent: bool
     connections_per_client: int | None
     connections_per_minute: int | None
+    idle: float
     starttls: bool
     sendmail: str
     env: dict[str, str]

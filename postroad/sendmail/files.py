@@ -105,6 +105,7 @@ def files(
         or bool(config.delivery.tls.domains)
         or config.delivery.tls.mta_sts,
         "tls_policies": outbound.policies(config.delivery.tls),
+        "idle": format_duration(config.limits.idle),
         "warn_after": format_duration(queue.warn_after) if queue.warn_after else "",
         "give_up_after": format_duration(queue.give_up_after),
         "hostname_sends": config.covers(config.hostname),

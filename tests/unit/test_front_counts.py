@@ -1,7 +1,7 @@
 """What the front counts: connections, sessions, runs of the queue."""
 
-from postroad.front.bounds import LEAST, MOST, bounds
-from postroad.front.limits import WINDOW, Counts
+from postroad.front.bounds import LEAST, LEAST_CLIENTS, MOST, MOST_CLIENTS, bounds
+from postroad.front.limits import REMEMBERED, WINDOW, Counts
 from postroad.front.runs import BATCH, PER_DOMAIN, SLOW, Run, Runs
 
 
@@ -92,3 +92,20 @@ def test_a_run_that_can_not_be_started_takes_no_room() -> None:
         runs.add(f"A{number}", [f"{number}.example"], 0.0)
     assert runs.running == []
     assert runs.waiting == 0
+
+
+def test_addresses_that_have_sent_mail_are_remembered_up_to_a_number() -> None:
+    counts = Counts()
+    for number in range(REMEMBERED + 1):
+        counts.sent(str(number))
+    assert not counts.has_sent("0")
+    assert counts.has_sent("1")
+
+
+def test_clients_are_as_many_as_descriptors_and_memory_allow() -> None:
+    assert bounds(None, None).clients == MOST_CLIENTS
+    assert bounds(None, None, 1024).clients < 1024 - MOST
+    assert LEAST_CLIENTS < bounds(128 << 20, None).clients < MOST_CLIENTS
+    assert bounds(None, None, 20).clients == LEAST_CLIENTS
+    assert bounds(None, 100).direct == 15
+    assert bounds(1 << 20, 10).direct == LEAST
