@@ -9,6 +9,10 @@
  *   select()       waits no longer than that (sm_io waits there, on a descriptor that does not block);
  *   attempts_begin_anew()  when a message is done: a connection that is kept open begins anew with the next one.
  *
+ * Since when is told by the process's name (/proc/PID/comm): "sends " and the seconds since the epoch, in hexadecimal; sendmail's
+ * own title (/proc/PID/cmdline) has the message, the receiver and the command (postroad/sendmail/attempts.py reads both). The
+ * signal SIGRTMIN ends the attempt: its connection is shut down, and read() and write() fail with ECONNABORTED.
+ *
  * What is encrypted passes here, too: OpenSSL's sockets use read() and write(). As everywhere in this library: no locks and no
  * malloc(), and sendmail may siglongjmp() out of any of this when its own alarm comes: nothing is held meanwhile.
  */
@@ -20,8 +24,11 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -43,6 +50,8 @@ static struct attempt {
 } attempts[MOST_ATTEMPTS];
 
 static int64_t limit; /* milliseconds; 0: none */
+static bool is_anew;  /* a message is done, and no word of the next one is said */
+static volatile sig_atomic_t is_aborted;
 
 __attribute__((constructor)) static void
 read_limit(void)
@@ -90,9 +99,43 @@ find(int descriptor)
 	return NULL;
 }
 
+/* End what is under way. Called for the signal: whatever waits for the receiver fails at once. */
+static void
+abort_attempts(int signal)
+{
+	int error = errno, i;
+
+	(void)signal;
+	is_aborted = 1;
+	for (i = 0; i < MOST_ATTEMPTS * 2; i++) {
+		struct attempt *attempt = &attempts[i / 2];
+		int descriptor = (i % 2 == 0 ? attempt->descriptor : attempt->copy) - 1;
+
+		if (attempt->socket != 0 && descriptor >= 0 && socket_of(descriptor) == attempt->socket)
+			(void)shutdown(descriptor, SHUT_RDWR);
+	}
+	errno = error;
+}
+
+static void
+tell_since(void)
+{
+	/* without SA_RESTART: connect() would begin anew */
+	static const struct sigaction aborts = { .sa_handler = abort_attempts };
+	char name[16];
+
+	is_anew = false;
+	is_aborted = 0;
+	snprintf(name, sizeof name, "sends %08llx", (unsigned long long)time(NULL));
+	(void)prctl(PR_SET_NAME, name);
+	(void)sigaction(SIGRTMIN, &aborts, NULL);
+}
+
 static int64_t
 left(const struct attempt *attempt)
 {
+	if (is_aborted)
+		return 0;
 	return attempt->began + limit + attempt->sent * 1000 / FAIR - now();
 }
 
@@ -114,6 +157,7 @@ attempt_begin(int descriptor, const struct sockaddr *peer)
 				attempt = &attempts[i];
 		if (attempt != NULL)
 			*attempt = (struct attempt) { descriptor + 1, 0, socket_of(descriptor), now(), 0 };
+		tell_since();
 	} else if (attempt != NULL) {
 		*attempt = (struct attempt) { 0 };
 	}
@@ -148,6 +192,7 @@ attempts_begin_anew(void)
 		attempts[i].began = now();
 		attempts[i].sent = 0;
 	}
+	is_anew = true;
 }
 
 /* Wait until a descriptor that blocks is ready; false: the attempt is over, and errno says so. */
@@ -166,7 +211,7 @@ wait_for(struct attempt *attempt, int descriptor, short events)
 		if (poll(&wait, 1, most < INT32_MAX ? (int)most : INT32_MAX) > 0)
 			return true;
 	}
-	errno = ETIMEDOUT;
+	errno = is_aborted ? ECONNABORTED : ETIMEDOUT;
 	return false;
 }
 
@@ -193,6 +238,8 @@ attempt_write(int descriptor, const void *buffer, size_t size, ssize_t *sent)
 
 	if (attempt == NULL)
 		return false;
+	if (is_anew)
+		tell_since();
 	flags = fcntl(descriptor, F_GETFL);
 	for (;;) {
 		*sent = -1;
