@@ -17,7 +17,7 @@ import postroad
 from postroad.events.classify import RULES
 from postroad.runtime import refusals
 from postroad.runtime.paths import HEALTH, QUEUE
-from postroad.sendmail import queue
+from postroad.sendmail import attempts, queue
 from postroad.store.schema import BRAKES, COUNTERS, OUTBOX, SUPPRESSIONS
 
 PROVIDERS = {
@@ -167,6 +167,7 @@ class Collector:
         age = 0.0 if oldest is None else max(0.0, time.time() - oldest)
         yield GaugeMetricFamily("postroad_queue_messages", "Messages in the queue.", value=depth)
         yield GaugeMetricFamily("postroad_queue_oldest_seconds", "Age of the oldest message in the queue.", value=age)
+        yield from _attempts(list(attempts.attempts()))
         yield GaugeMetricFamily("postroad_suppressed_addresses", "Addresses on the suppression list.", value=dead)
         domains = GaugeMetricFamily("postroad_bounce_rate_domains", "Sender domains above a rate.", labels=["state"])
         for state in ("warning", "braked"):
@@ -178,6 +179,19 @@ class Collector:
         build = GaugeMetricFamily("postroad_build_info", "Always 1.", labels=["version"])
         build.add_metric([postroad.__version__], 1)
         yield build
+
+
+def _attempts(under_way: list[attempts.Attempt]) -> Iterator[Metric]:
+    numbers = Counter(provider(each.host) for each in under_way)
+    family = GaugeMetricFamily("postroad_attempts_active", "Attempts under way, by who receives.", labels=["provider"])
+    for who in (*PROVIDERS, "other"):
+        family.add_metric([who], numbers[who])
+    yield family
+    oldest = min((each.since for each in under_way), default=None)
+    age = 0.0 if oldest is None else max(0.0, time.time() - oldest)
+    yield GaugeMetricFamily(
+        "postroad_attempts_oldest_seconds", "For how long the oldest attempt is under way.", value=age
+    )
 
 
 def _deliveries() -> list[str]:
