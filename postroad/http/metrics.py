@@ -71,6 +71,14 @@ VALUES: dict[str, tuple[Iterable[str], ...]] = {
     "event_gaps": (),
 }
 """All that labels can be: each series is there at 0 from the start, or Prometheus would not see its first growth."""
+CAUSES = {
+    "daemon": ("does not run", "does not serve", "is gone"),
+    "processes": ("(pids)",),
+    "memory": ("limit of memory", "memory is near"),
+    "deliveries": (refusals.NONE_SUCCEEDS,),
+    "queue": (refusals.NOT_TRIED,),
+}
+"""What degrades the server: words in the reason."""
 Key = tuple[str, str]
 """A counter's name, and its labels' values joined by commas."""
 
@@ -176,9 +184,18 @@ class Collector:
         yield GaugeMetricFamily(
             "postroad_ready", "Whether the server is ready (1) or not (0).", value=health()[0] == "ready"
         )
+        yield from _troubles(health()[1])
         build = GaugeMetricFamily("postroad_build_info", "Always 1.", labels=["version"])
         build.add_metric([postroad.__version__], 1)
         yield build
+
+
+def _troubles(reasons: list[str]) -> Iterator[Metric]:
+    """What the server is degraded by, in classes that are there at 0 from the start."""
+    family = GaugeMetricFamily("postroad_degraded", "Whether the server is degraded, by cause.", labels=["cause"])
+    for cause, words in CAUSES.items():
+        family.add_metric([cause], any(word in reason for reason in reasons for word in words))
+    yield family
 
 
 def _attempts(under_way: list[attempts.Attempt]) -> Iterator[Metric]:
@@ -225,3 +242,10 @@ def health() -> tuple[str, list[str]]:
             life = "X"
         reasons += [f"process {pid} is gone"] if life in "XZ" else []
     return state, reasons
+
+
+def life() -> tuple[str, list[str]]:
+    """Likewise, without what no restart mends: deliveries that fail."""
+    state, reasons = health()
+    others = [reason for reason in reasons if not reason.startswith(refusals.DELIVERY)]
+    return (state, others) if others or not reasons else ("ready", [])

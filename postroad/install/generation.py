@@ -11,14 +11,14 @@ import re
 import secrets
 import sys
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from postroad import system
 from postroad.config.load import Loaded
 from postroad.config.model import Config
 from postroad.config.names import host_and_port
-from postroad.config.values import format_duration
+from postroad.config.values import format_duration, parse_duration
 from postroad.errors import CommandError, InstallError
 from postroad.install import changes, neighbours
 from postroad.install.material import Material, gather
@@ -305,7 +305,16 @@ def make_plan(loaded: Loaded, material: Material, around: networks.Surroundings,
         watched=material.watched,
         due=material.pair.due.timestamp(),
         networks=fingerprint,
+        retry=max(config.delivery.queue.retry, _least_age(config)).total_seconds(),
     )
+
+
+def _least_age(config: Config) -> timedelta:
+    """``MinQueueAge``, where the configuration sets it in words of ours: a message that is younger is not tried."""
+    try:
+        return parse_duration(config.sendmail.defines.get("confMIN_QUEUE_AGE", "0s"))
+    except ValueError:
+        return timedelta(0)
 
 
 def warnings(loaded: Loaded, material: Material, around: networks.Surroundings) -> Iterator[str]:

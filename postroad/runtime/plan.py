@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ class Plan:
         warnings: what else the log should say.
         watched: files that call for a reload when ``system.status`` says something else of them.
         networks: ``attached.Tables.fingerprint`` of the networks that the files are for: another calls for a reload.
+        retry: seconds after which mail that waits is tried again.
         due: when a reload is due even without a change, in seconds since the epoch.
     """
 
@@ -74,6 +76,7 @@ class Plan:
     watched: dict[str, str]
     due: float
     networks: str
+    retry: float = inf
 
 
 def dumps(plan: Plan) -> str:
