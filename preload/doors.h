@@ -26,3 +26,13 @@ void attempt_begin(int descriptor, const struct sockaddr *peer);
 
 /* A message is done: whatever connection is used next is used for another one. */
 void attempts_begin_anew(void);
+
+/*
+ * Deliveries in processes of their own (attempts.c). The process that serves a client asks whether there is room for one more,
+ * before it forks; else it tells the front which messages it leaves in the queue: those whose control files ("qf" and the
+ * id) it has saved since it last asked. A new process says that it is one.
+ */
+bool delivery_has_room(void);
+void delivery_awaits(const char *name);
+void delivery_put_off(void);
+void delivery_begins(void);

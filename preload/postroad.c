@@ -15,7 +15,7 @@
  *   connect(), accept()  make TCP send at once: sendmail writes a message in pieces of 4 KB, and the last one would wait
  *                  until the receiver has acknowledged those before, which receivers put off by some 40 ms;
  *   write()        tells a client that sends AUTH in clear text what to do, where sendmail says "AUTH not available";
- *   fork(), wait() make the delivery of a message in the background one fork and not two;
+ *   fork(), wait() make the delivery of a message in the background one fork and not two, and none where too many are under way;
  *   exit()         in a forked child leaves out what libraries do at the end: a child a connection and one a message would
  *                  each free, one by one, what the kernel frees at once;
  *   connect(), read(), write()  also end each session with a receiver within a time (attempts.c);
@@ -378,7 +378,11 @@ write(int descriptor, const void *data, size_t size)
  * serves clients reaps whatever ends, in a handler of SIGCHLD (reapchild()), and of whom it leaves behind, PID 1 takes care.
  * So the first child takes itself for the second, and the wait for it ends at once. No process that serves a client forks for
  * anything else here: there is no ETRN (PrivacyOptions) and no mailer that is a program.
+ *
+ * So many deliveries may be under way as attempts.c says. What is beyond that stays in the queue, and the front is told.
  */
+
+enum { NOBODY = INT_MAX }; /* no process has this number (PID_MAX_LIMIT of the kernel is 4 million) */
 
 static enum { DAEMON, SERVER, DELIVERY } role;
 static bool is_second;   /* this process is a delivery, and has not yet come to the second fork() */
@@ -415,10 +419,17 @@ fork(void)
 		is_second = false;
 		return 0;
 	}
+	if (role == SERVER && !delivery_has_room()) {
+		/* as if the child had ended before it began: the message is in the queue, and nobody holds it */
+		delivery_put_off();
+		return not_waited = NOBODY;
+	}
 	child = next();
 	if (child == 0) {
 		not_waited = 0;
 		is_second = role == SERVER;
+		if (role == SERVER)
+			delivery_begins();
 		role = for_client ? SERVER : role == SERVER ? DELIVERY : role;
 	} else if (child > 0 && role == SERVER) {
 		not_waited = child;
@@ -592,8 +603,10 @@ fsync(int descriptor)
 	attempts_begin_anew();
 	if (sync_folder(path, next) != 0)
 		return -1;
-	if (role == SERVER) /* what serves a client; a delivery that is forked has nobody to tell */
+	if (role == SERVER) { /* what serves a client; a delivery that is forked has nobody to tell */
+		delivery_awaits(strrchr(path, '/') + 1);
 		door_tell_saved(strrchr(path, '/') + 1);
+	}
 	return 0;
 }
 

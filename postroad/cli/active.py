@@ -12,19 +12,27 @@ from postroad.cli import terminal
 from postroad.cli.plain import plain
 from postroad.config.values import format_duration
 from postroad.errors import PostroadError
+from postroad.runtime import attempts
+from postroad.runtime.attempts import Attempt
 from postroad.runtime.log import tell
-from postroad.sendmail import attempts
-from postroad.sendmail.attempts import Attempt
 from postroad.text import printable
 
 SOME_ENDED = 3
 
 
+COMMANDS = {"user open": "connect", "DATA 354": "DATA", "DATA status": "end of data"}
+"""What sendmail calls what it waits for, where we call it otherwise."""
+
+
 def under_way(host: str | None = None) -> list[Attempt]:
     """Attempts under way, the oldest first; only those with this receiving host, if one is given."""
     wanted = host.lower().rstrip(".") if host else None
-    found = [each for each in attempts.attempts() if wanted is None or each.host.lower() == wanted]
-    return sorted(found, key=lambda each: (each.since, each.pid))
+    return [each for each in attempts.under_way() if each.queue_id and wanted in {None, each.host.lower()}]
+
+
+def command_of(attempt: Attempt) -> str:
+    """The command whose answer is awaited."""
+    return COMMANDS.get(attempt.command.strip(), attempt.command.strip())
 
 
 def show(*, as_json: bool) -> None:
@@ -35,9 +43,11 @@ def show(*, as_json: bool) -> None:
             {
                 "queue_id": each.queue_id,
                 "host": each.host,
-                "since": datetime.fromtimestamp(each.since, UTC).isoformat().replace("+00:00", "Z"),
-                "seconds": max(0, now - each.since),
-                "command": each.command,
+                "address": each.address,
+                "since": datetime.fromtimestamp(int(each.since), UTC).isoformat().replace("+00:00", "Z"),
+                "seconds": max(0, now - int(each.since)),
+                "sent": each.sent,
+                "command": command_of(each),
             }
             for each in found
         ]
@@ -60,8 +70,8 @@ def show(*, as_json: bool) -> None:
             plain(each.host) if first else "",
             str(numbers[each.host]) if first else "",
             plain(each.queue_id),
-            format_duration(timedelta(seconds=max(0, now - each.since))),
-            plain(each.command),
+            format_duration(timedelta(seconds=max(0, now - int(each.since)))),
+            plain(command_of(each)),
         )
     console.print(table)
 
@@ -85,7 +95,7 @@ def command(queue_id: str | None, host: str | None) -> int:
     for each in found:
         if attempts.abort(each):
             ended += 1
-            said = f"attempt for {each.queue_id} with {each.host} ended by hand, at {each.command}"
+            said = f"attempt for {each.queue_id} with {each.host} ended by hand, at {command_of(each)}"
             tell("notice", f"queue: {printable(said)}")
             console.print(f"  {plain(said)}")
     console.print(f"{ended} ended; the messages stay in the queue")

@@ -8,20 +8,23 @@ import select
 import signal
 import socket
 import traceback
+from contextlib import suppress
 
 from postroad import system
 from postroad.errors import CommandError
-from postroad.front import addresses, bounds
+from postroad.front import addresses
 from postroad.front.client import Client, Stage
 from postroad.front.greeting import Greeting
 from postroad.front.limits import Counts
 from postroad.front.loop import Loop, process_ended
 from postroad.front.pool import Pool
 from postroad.front.runs import Run, Runs
+from postroad.runtime import bounds
 from postroad.runtime import front as told
 from postroad.runtime.acceptance import accepting
 from postroad.runtime.log import tell, tell_as_sendmail
-from postroad.runtime.paths import CURRENT, FRONT
+from postroad.runtime.paths import CURRENT, FRONT, PUT_OFF, QUEUE
+from postroad.sendmail import queue
 
 GRACE = 10.0
 """Seconds that a client may say nothing where others wait for its place, and it has sent no mail yet."""
@@ -30,6 +33,8 @@ MARGIN = 30.0
 above ``limits.idle``: sendmail, which says so in words, is the first to notice."""
 AT_ONCE = 64
 """Connections that are accepted in a row."""
+OTHERS = 32
+"""Descriptors for runs of the queue, and for all that is neither a client nor a session."""
 SCARCE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 DRAINED = "421 4.3.2 this server is being drained and takes no messages now: try again later"
 
@@ -37,8 +42,12 @@ DRAINED = "421 4.3.2 this server is being drained and takes no messages now: try
 class Front:
     """Clients on one side, sendmail's sessions on the other."""
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, descriptors: int) -> None:
         """Read the settings, and begin to learn what sendmail greets with.
+
+        Args:
+            listener: the listening socket.
+            descriptors: how many this process may have.
 
         Raises:
             OSError: the settings can't be read, or the socket that tells of the front can't be made.
@@ -48,6 +57,8 @@ class Front:
         self.settings = told.load(CURRENT / "front.json")
         self.pool = Pool(self.loop, self.settings, bounds.here())
         self._listener = listener
+        # whoever is in must be able to send: sessions, runs of the queue and all else have descriptors left
+        self._most_clients = max(descriptors // 2, descriptors - self.pool.bounds.sessions - 2 * OTHERS)
         self._listening = False
         self._stopping = False
         self._counts = Counts()
@@ -59,6 +70,7 @@ class Front:
         self._greeting = Greeting(self.loop, self.pool, self._listen)
         self._signals()
         self._tell_who_asks()
+        self._hear_what_is_put_off()
         self._greeting.ask()
         self.loop.at(self.loop.now + 1, self._every_second)
 
@@ -72,6 +84,9 @@ class Front:
 
     def _accept(self, _: int) -> None:
         for _number in range(AT_ONCE):
+            if len(self._clients) >= self._most_clients and not self._make_room():
+                self._pause()
+                return
             try:
                 connected, name = self._listener.accept()
             except BlockingIOError:
@@ -91,6 +106,8 @@ class Front:
 
     def _pause(self) -> None:
         """Let connections wait in the kernel for a moment: there are no descriptors for them, or no memory."""
+        if not self._listening:
+            return
         self._listening = False
         self.loop.forget(self._listener.fileno())
         self.loop.at(self.loop.now + 0.2, self._listen)
@@ -117,7 +134,7 @@ class Front:
             return DRAINED
         if most is not None and now > most and not self._make_room(addr):
             return f"421 4.7.0 too many connections at once from {shown}: limits.connections_per_client is {most}"
-        capacity = self.pool.bounds.clients
+        capacity = min(self.pool.bounds.clients, self._most_clients)
         if len(self._clients) > capacity * 3 // 4:
             share = capacity if self._has_sent(addr) else capacity * 3 // 4
             if len(self._clients) > share and not self._make_room():
@@ -173,6 +190,24 @@ class Front:
 
     def _put_off(self, queue_id: str, domains: list[str]) -> None:
         self._runs.add(queue_id, domains, self.loop.now)
+
+    def _hear_what_is_put_off(self) -> None:
+        """Messages that came in by a door of sendmail's own, when too many were being delivered."""
+        PUT_OFF.unlink(missing_ok=True)
+        told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        told.bind(str(PUT_OFF))
+        PUT_OFF.chmod(0o600)
+
+        def hear(_: int) -> None:
+            with suppress(BlockingIOError):
+                while True:
+                    for queue_id in told.recv(1024).decode("ascii", "replace").split():
+                        message = queue.read(QUEUE / f"qf{queue_id}")
+                        # else it has gone, or is for a route with limits, and in a folder of its own
+                        if message is not None:
+                            self._put_off(queue_id, sorted(message.domains))
+
+        self.loop.watch(told.fileno(), select.EPOLLIN, hear)
 
     def _fill(self) -> None:
         if self._runs.waiting:
@@ -262,7 +297,7 @@ def main() -> int:
     """Serve until told to stop."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    front = Front(socket.socket(fileno=0))
+    front = Front(socket.socket(fileno=0), most)
     front.loop.run()
     return 0
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, Protocol
 
-from postroad.front.bounds import Bounds
 from postroad.front.loop import Loop
 from postroad.front.session import Key, Session, State, User, connect, header
+from postroad.runtime.bounds import Bounds
 from postroad.runtime.front import BACKGROUND, NOW, QUEUE, Settings
 
 IDLE = 20.0

@@ -15,9 +15,9 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 
 import postroad
 from postroad.events.classify import RULES
-from postroad.runtime import refusals
+from postroad.runtime import attempts, refusals
 from postroad.runtime.paths import HEALTH, QUEUE
-from postroad.sendmail import attempts, queue
+from postroad.sendmail import queue
 from postroad.store.schema import BRAKES, COUNTERS, OUTBOX, SUPPRESSIONS
 
 PROVIDERS = {
@@ -175,7 +175,7 @@ class Collector:
         age = 0.0 if oldest is None else max(0.0, time.time() - oldest)
         yield GaugeMetricFamily("postroad_queue_messages", "Messages in the queue.", value=depth)
         yield GaugeMetricFamily("postroad_queue_oldest_seconds", "Age of the oldest message in the queue.", value=age)
-        yield from _attempts(list(attempts.attempts()))
+        yield from _attempts([each for each in attempts.under_way() if each.queue_id])
         yield GaugeMetricFamily("postroad_suppressed_addresses", "Addresses on the suppression list.", value=dead)
         domains = GaugeMetricFamily("postroad_bounce_rate_domains", "Sender domains above a rate.", labels=["state"])
         for state in ("warning", "braked"):

@@ -22,7 +22,7 @@ from postroad.config.values import format_duration, parse_duration
 from postroad.errors import CommandError, InstallError
 from postroad.install import changes, neighbours
 from postroad.install.material import Material, gather
-from postroad.runtime import attached, front, plan
+from postroad.runtime import attached, bounds, front, plan
 from postroad.runtime.paths import (
     BRAKED,
     CURRENT,
@@ -344,7 +344,10 @@ def _environment(config: Config) -> dict[str, str]:
 def sendmail_environment(config: Config) -> dict[str, str]:
     """The same for sendmail, which delivers: preload/attempts.c."""
     seconds = max(1, round(config.delivery.attempt_timeout.total_seconds()))
-    return _environment(config) | {"POSTROAD_ATTEMPT_TIMEOUT": str(seconds)}
+    return _environment(config) | {
+        "POSTROAD_ATTEMPT_TIMEOUT": str(seconds),
+        "POSTROAD_MOST_DELIVERIES": str(bounds.here().background),
+    }
 
 
 def _python_environment() -> dict[str, str]:

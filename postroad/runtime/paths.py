@@ -64,6 +64,12 @@ HEALTH = RUN / "health"
 FRONT = RUN / "front"
 """Where the front says what it has in hand, to whoever connects."""
 
+PUT_OFF = RUN / "put-off"
+"""Where the front is told of messages for whose delivery there was no room, a line each: preload/attempts.c."""
+
+ATTEMPTS = RUN / "attempts"
+"""The attempts at delivery that are under way, as preload/attempts.c keeps them."""
+
 
 def door(number: int) -> Path:
     """The socket of an inner door of sendmail's daemon, as preload/doors.c makes it."""

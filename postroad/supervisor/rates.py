@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from postroad.front import bounds
+from postroad.runtime import bounds
 from postroad.supervisor.guesses import Guesses
 from postroad.supervisor.sessions import Sessions
 

@@ -17,7 +17,13 @@ def bench() -> Iterator[Bench]:
         yield made
 
 
-@pytest.mark.parametrize("name", ["delivery", "container", "mx-after-dot", "fsync", "doors"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("delivery", "container", "mx-after-dot", "fsync", "doors"),
+        *("front", "front-stopped", "front-descriptors", "front-idle"),
+    ],
+)
 def test_nothing_is_lost(name: str, bench: Bench) -> None:
     (step,) = [step for step in STEPS if step.name == name]
     row = run(step, bench, print, short=True)

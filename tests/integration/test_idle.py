@@ -62,9 +62,10 @@ def context() -> ssl.SSLContext:
 def connect(relay: PostroadContainer, listener: str) -> smtplib.SMTP:
     """A session, within TLS where the listener has it from the start."""
     port = relay.port_of(listener)
+    patience = 20  # of each answer
     if listener == "submissions":
-        return smtplib.SMTP_SSL(relay.host, port, timeout=LATE, context=context())
-    return smtplib.SMTP(relay.host, port, timeout=LATE)
+        return smtplib.SMTP_SSL(relay.host, port, timeout=patience, context=context())
+    return smtplib.SMTP(relay.host, port, timeout=patience)
 
 
 def login(smtp: smtplib.SMTP) -> None:
@@ -126,26 +127,29 @@ def test_a_client_that_falls_silent_is_sent_away(
         say(smtp)
         began = time.monotonic()
         assert smtp.sock
+        smtp.sock.settimeout(LATE)
         said = b""
         with contextlib.suppress(ssl.SSLEOFError, ConnectionResetError):
             while data := smtp.sock.recv(4096):
                 said += data
         assert IDLE - 2 < time.monotonic() - began < LATE
-        assert re.match(rb"421 4\.4\.[12] ", said), said
+        if listener == "smtp" and say not in {within_tls, help_first}:
+            assert re.match(rb"421 4\.4\.2 \S+ timeout waiting for input", said), said
+        else:
+            assert not said  # sendmail itself closes without a word
 
 
 def test_a_letter_now_and_then_is_not_a_word(relay: PostroadContainer) -> None:
-    for listener in ("smtp", "submission"):
-        with socket.create_connection((relay.host, relay.port_of(listener)), timeout=1) as client:
-            began, said = time.monotonic(), b""
-            while time.monotonic() < began + LATE:
-                with contextlib.suppress(TimeoutError):
-                    if not (data := client.recv(100)):
-                        break
-                    said += data
-                with contextlib.suppress(OSError):
-                    client.send(b"N")
-            assert time.monotonic() < began + LATE, said
+    with socket.create_connection((relay.host, relay.port), timeout=1) as client:
+        began, said = time.monotonic(), b""
+        while time.monotonic() < began + LATE:
+            with contextlib.suppress(TimeoutError):
+                if not (data := client.recv(100)):
+                    break
+                said += data
+            with contextlib.suppress(OSError):
+                client.send(b"N")
+        assert time.monotonic() < began + LATE, said
 
 
 def test_who_says_something_in_time_stays(relay: PostroadContainer) -> None:
@@ -202,15 +206,21 @@ def test_fifty_silent_connections_do_not_shut_out_who_shares_their_address(
             assert before.noop()[0] == 250  # who has sent mail stays
 
 
-def test_silent_connections_that_have_a_session_of_their_own_make_room(usual: PostroadContainer) -> None:
+@pytest.fixture(scope="module")
+def small(start: Callable[..., PostroadContainer]) -> PostroadContainer:
+    """A relay with 100 processes and 128 MiB for all."""
+    return start(kwargs={"mem_limit": "128m", "memswap_limit": "128m", "pids_limit": 100})
+
+
+def test_silent_connections_that_have_a_session_of_their_own_stand_in_nobody_s_way(small: PostroadContainer) -> None:
     """Each of them has sendmail read on, and there are not that many sessions."""
     with contextlib.ExitStack() as stack:
-        for _ in range(49):
-            smtp = stack.enter_context(contextlib.closing(connect(usual, "smtp")))
+        for _ in range(40):
+            smtp = stack.enter_context(contextlib.closing(connect(small, "smtp")))
             smtp.ehlo()
             assert smtp.sock
             smtp.sock.sendall(b"HELP\r\n")
-        wait_until(partial(use, usual, "smtp"), 60)
+        wait_until(partial(use, small, "smtp"), 15)
 
 
 SILENT_ONES = """
@@ -226,13 +236,12 @@ time.sleep(300)
 """
 
 
-def test_silent_neighbours_leave_room_for_others(start: Callable[..., PostroadContainer], internet: Internet) -> None:
-    """Forty from each of three neighbours to each listener, where there are 100 processes and 128 MiB for all."""
-    relay = start(kwargs={"mem_limit": "128m", "memswap_limit": "128m", "pids_limit": 100})
-    assert all(use(relay, listener) for listener in LISTENERS)
+def test_silent_neighbours_leave_room_for_others(small: PostroadContainer, internet: Internet) -> None:
+    """Forty from each of three neighbours to each listener."""
+    assert all(use(small, listener) for listener in LISTENERS)
     for neighbour in [internet.add_app() for _ in range(3)]:
-        command = ["timeout", "150", "python3", "-c", SILENT_ONES, relay.address, "40", "25", "587", "465"]
+        command = ["timeout", "150", "python3", "-c", SILENT_ONES, small.address, "40", "25", "587", "465"]
         subprocess.run(["docker", "exec", "--detach", neighbour.name, *command], check=True)
     for _ in range(3):
         for listener in LISTENERS:
-            wait_until(partial(use, relay, listener), 30)
+            wait_until(partial(use, small, listener), 30)

@@ -1,6 +1,5 @@
 """How much may be under way at once, by what this container may use."""
 
-import resource
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +35,8 @@ class Bounds:
         runs: runs of the queue for what went there.
         clients: connections of clients at the front.
         direct: sessions at the listeners that sendmail itself has (587 and 465), all together.
+        background: deliveries in processes of their own, of what came in by sendmail's own doors, before more of it
+            goes into the queue.
     """
 
     sessions: int
@@ -46,9 +47,10 @@ class Bounds:
     runs: int
     clients: int
     direct: int
+    background: int
 
 
-def bounds(memory: int | None, processes: int | None, descriptors: int = 1 << 20) -> Bounds:
+def bounds(memory: int | None, processes: int | None) -> Bounds:
     """The bounds for so much memory, in octets, and so many processes; None: no limit."""
     sessions, direct = MOST, MOST_DIRECT
     if processes is not None:
@@ -58,7 +60,7 @@ def bounds(memory: int | None, processes: int | None, descriptors: int = 1 << 20
         sessions = min(sessions, (memory - REST) // SIZE)
         direct = min(direct, (memory - REST) // SIZE // 2)
     sessions = max(sessions, LEAST)
-    clients = min(MOST_CLIENTS, descriptors - sessions - 50, MOST_CLIENTS if memory is None else memory // 8 // CLIENT)
+    clients = MOST_CLIENTS if memory is None else min(MOST_CLIENTS, memory // 8 // CLIENT)
     return Bounds(
         sessions=sessions,
         delivering=sessions * 2 // 3,
@@ -68,12 +70,13 @@ def bounds(memory: int | None, processes: int | None, descriptors: int = 1 << 20
         runs=max(3, min(sessions // 8, 16)),
         clients=max(clients, LEAST_CLIENTS),
         direct=max(direct, LEAST),
+        background=sessions // 2,
     )
 
 
 def here() -> Bounds:
     """The bounds for this container."""
-    return bounds(_limit(_MEMORY), _limit(_PROCESSES), resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    return bounds(_limit(_MEMORY), _limit(_PROCESSES))
 
 
 def _limit(files: tuple[str, ...]) -> int | None:
