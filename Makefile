@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup engine compiler image lint format test test-unit sanitize coverage mutants faults oracle fidelity demo bench down generate site pictures audit sbom reproducible clean
+.PHONY: help setup engine compiler image lint format test test-unit sanitize coverage mutants faults soak oracle fidelity demo bench down generate site pictures audit sbom reproducible clean
 
 # An image's build trusts what this host trusts: a proxy that inspects TLS signs PyPI with a certificate of its own.
 CA_BUNDLE ?= $(firstword $(wildcard $(SSL_CERT_FILE) $(REQUESTS_CA_BUNDLE) /etc/ssl/certs/ca-certificates.crt) /dev/null)
@@ -96,6 +96,9 @@ mutants: $(VENV) ## Change the rooms without I/O in small ways, and count the ch
 
 faults: $(VENV) image ## Inject every fault, account for every message, fill docs/reliability.md; FAULTS='packets dns-gone' chooses
 	$(BIN)/python -m tests.faults --json dist/faults.json --docs docs/reliability.md $(FAULTS) $(ARGS)
+
+soak: $(VENV) $(if $(POSTROAD_IMAGE),engine,image) ## A steady mixed load with faults and reloads at random, for an hour; SOAK=10m for less, ARGS='--docs docs/reliability.md' fills its table
+	$(BIN)/python -m tests.faults.soak --for $(or $(SOAK),1h) --json dist/soak.json $(ARGS)
 
 oracle: $(VENV) engine ## Hold the doctor against receivers' own programs: a message for each state of the DNS, 5,000 SPF records
 	$(BIN)/python -m tests.oracle $(ARGS)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from postroad import system
-from postroad.cli import running, terminal
+from postroad.cli import active, running, terminal
 from postroad.cli.example import example
 from postroad.cli.plain import echo, plain
 from postroad.cli.times import duration
@@ -43,21 +43,27 @@ def command() -> None:
     """Look at the messages that wait, try them again, delete them, deliver all before a shutdown."""
 
 
+command.add_command(active.command)
+
+
 @command.command("list", epilog=example("queue list --domain example.net"))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--domain", help="Only messages with a recipient in this domain.")
 @click.option("--sender", help="Only messages of this envelope sender; <> is the null sender of bounces.")
-def list_(as_json: bool, domain: str | None, sender: str | None) -> None:
+@click.option("--active", "is_active", is_flag=True, help="Attempts under way instead, by receiving host.")
+def list_(as_json: bool, domain: str | None, sender: str | None, is_active: bool) -> None:
     """The messages that wait: for whom, since when, why, and when they are tried again."""
+    if is_active:
+        if domain or sender:
+            raise click.UsageError("--active stands without --domain and --sender")
+        active.show(as_json=as_json)
+        return
     delivery = load().delivery
     retry, turns = delivery.queue.retry, outbound.turns(delivery)
     now = time.time()
     found = chosen(domain=domain, sender=sender)
     if as_json:
-        click.echo(f'{{"draining": {json.dumps(not acceptance.accepting())}, "messages": [', nl=False)
-        for number, message in enumerate(found):
-            click.echo(f"{',' if number else ''}\n {json.dumps(as_dict(message, retry, now, turns))}", nl=False)
-        click.echo("\n]}")
+        _print_json(as_dict(message, retry, now, turns) for message in found)
         return
     console = terminal.console()
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -73,10 +79,22 @@ def list_(as_json: bool, domain: str | None, sender: str | None) -> None:
         console.print(f"and {more} more: --json prints them all")
     if not table.row_count:
         console.print("no such message waits" if domain or sender else "the queue is empty")
+    _tell_state(console)
+
+
+def _tell_state(console: Console) -> None:
+    """Say so where no server runs, or where it takes no messages."""
     if not running.is_running():
         console.print("[yellow]![/] no server runs here: this is what the volume holds")
     elif not acceptance.accepting():
         console.print(f"[yellow]![/] {DRAINING}")
+
+
+def _print_json(messages: Iterable[dict[str, Any]]) -> None:
+    click.echo(f'{{"draining": {json.dumps(not acceptance.accepting())}, "messages": [', nl=False)
+    for number, message in enumerate(messages):
+        click.echo(f"{',' if number else ''}\n {json.dumps(message)}", nl=False)
+    click.echo("\n]}")
 
 
 def why(message: Message, turns: Mapping[str, str]) -> str:

@@ -21,6 +21,8 @@ OWNED_DEFINES = {
     "confMAX_HEADERS_LENGTH": "the key limits.header_size instead",
     "confMAX_MESSAGE_SIZE": "the key limits.message_size instead",
     "confMAX_RCPTS_PER_MESSAGE": "the key limits.recipients_per_message instead",
+    "confTO_COMMAND": "the key limits.idle instead",
+    "confTO_AUTH": "the key limits.idle instead",
     "confTO_QUEUERETURN": "the key delivery.queue.give_up_after instead",
     "confTO_QUEUERETURN_NORMAL": "the key delivery.queue.give_up_after instead",
     "confTO_QUEUEWARN": "the key delivery.queue.warn_after instead",

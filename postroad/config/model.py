@@ -516,6 +516,13 @@ class Limits(Section):
         "ones get a 451. `null`: no limit.",
         examples=[300],
     )
+    idle: Duration = Field(
+        timedelta(minutes=5),
+        ge=timedelta(seconds=10),
+        le=timedelta(hours=1),
+        description="How long a client may say nothing before its connection is closed.",
+        examples=["10m"],
+    )
 
 
 class Dns(Section):

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 import postroad
 from postroad import domains
 from postroad.events.classify import RULES
-from postroad.runtime import looks, plan, refusals
+from postroad.runtime import attempts, looks, plan, refusals
 from postroad.runtime.paths import DOCTOR, HEALTH, QUEUE
 from postroad.sendmail import queue
 from postroad.store.schema import BRAKES, COUNTERS, OUTBOX, SUPPRESSIONS
@@ -71,6 +71,14 @@ VALUES: dict[str, tuple[Iterable[str], ...]] = {
     "event_gaps": (),
 }
 """All that labels can be: each series is there at 0 from the start, or Prometheus would not see its first growth."""
+CAUSES = {
+    "daemon": ("does not run", "does not serve", "is gone"),
+    "processes": ("(pids)",),
+    "memory": ("limit of memory", "memory is near"),
+    "deliveries": (refusals.NONE_SUCCEEDS,),
+    "queue": (refusals.NOT_TRIED,),
+}
+"""What degrades the server: words in the reason."""
 Key = tuple[str, str]
 """A counter's name, and its labels' values joined by commas."""
 
@@ -167,6 +175,7 @@ class Collector:
         age = 0.0 if oldest is None else max(0.0, time.time() - oldest)
         yield GaugeMetricFamily("postroad_queue_messages", "Messages in the queue.", value=depth)
         yield GaugeMetricFamily("postroad_queue_oldest_seconds", "Age of the oldest message in the queue.", value=age)
+        yield from _attempts([each for each in attempts.under_way() if each.queue_id])
         yield GaugeMetricFamily("postroad_suppressed_addresses", "Addresses on the suppression list.", value=dead)
         domains = GaugeMetricFamily("postroad_bounce_rate_domains", "Sender domains above a rate.", labels=["state"])
         for state in ("warning", "braked"):
@@ -176,9 +185,31 @@ class Collector:
         yield GaugeMetricFamily(
             "postroad_ready", "Whether the server is ready (1) or not (0).", value=health()[0] == "ready"
         )
+        yield from _troubles(health()[1])
         build = GaugeMetricFamily("postroad_build_info", "Always 1.", labels=["version"])
         build.add_metric([postroad.__version__], 1)
         yield build
+
+
+def _troubles(reasons: list[str]) -> Iterator[Metric]:
+    """What the server is degraded by, in classes that are there at 0 from the start."""
+    family = GaugeMetricFamily("postroad_degraded", "Whether the server is degraded, by cause.", labels=["cause"])
+    for cause, words in CAUSES.items():
+        family.add_metric([cause], any(word in reason for reason in reasons for word in words))
+    yield family
+
+
+def _attempts(under_way: list[attempts.Attempt]) -> Iterator[Metric]:
+    numbers = Counter(provider(each.host) for each in under_way)
+    family = GaugeMetricFamily("postroad_attempts_active", "Attempts under way, by who receives.", labels=["provider"])
+    for who in (*PROVIDERS, "other"):
+        family.add_metric([who], numbers[who])
+    yield family
+    oldest = min((each.since for each in under_way), default=None)
+    age = 0.0 if oldest is None else max(0.0, time.time() - oldest)
+    yield GaugeMetricFamily(
+        "postroad_attempts_oldest_seconds", "For how long the oldest attempt is under way.", value=age
+    )
 
 
 def _deliveries() -> list[str]:
@@ -232,3 +263,10 @@ def health() -> tuple[str, list[str]]:
             life = "X"
         reasons += [f"process {pid} is gone"] if life in "XZ" else []
     return state, reasons
+
+
+def life() -> tuple[str, list[str]]:
+    """Likewise, without what no restart mends: deliveries that fail."""
+    state, reasons = health()
+    others = [reason for reason in reasons if not reason.startswith(refusals.DELIVERY)]
+    return (state, others) if others or not reasons else ("ready", [])

@@ -2,11 +2,12 @@
 
 import sys
 import time
+from datetime import timedelta
 from typing import Any
 
 from postroad.config.load import Loaded
 from postroad.config.model import Config
-from postroad.config.values import format_duration
+from postroad.config.values import format_duration, parse_duration
 from postroad.install import environment, summary
 from postroad.install.material import Material
 from postroad.runtime import front, plan
@@ -33,8 +34,17 @@ def make_plan(loaded: Loaded, material: Material, around: networks.Surroundings,
         watched=material.watched,
         due=material.pair.due.timestamp(),
         networks=fingerprint,
+        retry=max(config.delivery.queue.retry, _least_age(config)).total_seconds(),
         keys_due=rotation.due(config, STATE, time.time()),
     )
+
+
+def _least_age(config: Config) -> timedelta:
+    """``MinQueueAge``, where the configuration sets it in words of ours: a message that is younger is not tried."""
+    try:
+        return parse_duration(config.sendmail.defines.get("confMIN_QUEUE_AGE", "0s"))
+    except ValueError:
+        return timedelta(0)
 
 
 def _processes(config: Config, material: Material, around: networks.Surroundings) -> tuple[plan.Process, ...]:

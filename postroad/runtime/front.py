@@ -33,6 +33,7 @@ class Settings:
             features of the user's own, which may say something else to each client.
         connections_per_client: most connections at once from one address; None: any number.
         connections_per_minute: most new ones in a minute; None: any number.
+        idle: seconds after which a client that says nothing is sent away.
         starttls: whether STARTTLS is offered.
         split: whether a message for several domains may go in by ``SPLIT``.
         retry: seconds after which a message that waits is tried again.
@@ -46,6 +47,7 @@ class Settings:
     transparent: bool
     connections_per_client: int | None
     connections_per_minute: int | None
+    idle: float
     starttls: bool
     split: bool
     retry: float

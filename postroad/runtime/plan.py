@@ -1,6 +1,7 @@
 """What the supervisor is to run: written by an installation, read by PID 1. Standard library only."""
 
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -64,6 +65,7 @@ class Plan:
         warnings: what else the log should say.
         watched: files that call for a reload when ``system.status`` says something else of them.
         networks: ``attached.Tables.fingerprint`` of the networks that the files are for: another calls for a reload.
+        retry: seconds after which mail that waits is tried again.
         due: when a reload is due even without a change, in seconds since the epoch.
         keys_due: when ``python -m postroad.rotation`` has something to do, in seconds since the epoch.
     """
@@ -82,7 +84,8 @@ class Plan:
     watched: dict[str, str]
     due: float
     networks: str
-    keys_due: float = float("inf")
+    keys_due: float = inf
+    retry: float = inf
 
 
 def load(path: Path) -> Plan:

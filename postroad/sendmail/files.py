@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from postroad.sendmail import listeners, m4, networks, outbound
 
 _PACKAGE = Path(__file__).parent.parent
 TEMPLATES = next(path for path in (_PACKAGE / "templates", _PACKAGE.parent / "templates") if path.is_dir())
+
+IDLE_MARGIN = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,8 @@ def files(
         or bool(config.delivery.tls.domains)
         or config.delivery.tls.mta_sts,
         "tls_policies": outbound.policies(config.delivery.tls),
+        # the front is the first to notice, and says so
+        "idle": format_duration(config.limits.idle + IDLE_MARGIN),
         "warn_after": format_duration(queue.warn_after) if queue.warn_after else "",
         "give_up_after": format_duration(queue.give_up_after),
         "hostname_sends": config.covers(config.hostname),

@@ -19,11 +19,12 @@ from postroad import system
 from postroad.errors import CommandError, InstallError, PostroadError
 from postroad.events import model as events
 from postroad.runtime import acceptance, plan
-from postroad.runtime.paths import CURRENT, DOCTOR, FEED, HEALTH, LOG_SOCKET, RATES, RUN
+from postroad.runtime.paths import CURRENT, DOCTOR, FEED, HEALTH, LOG_SOCKET, QUEUE, RATES, RUN
 from postroad.supervisor import alone, processes
 from postroad.supervisor.doctor import Doctor
-from postroad.supervisor.health import HealthFile, ProcessLimit
+from postroad.supervisor.health import HealthFile, MemoryLimit, ProcessLimit
 from postroad.supervisor.log import LogThread
+from postroad.supervisor.outgoing import QueueWatch
 from postroad.supervisor.processes import Child
 from postroad.supervisor.rates import RateThread
 from postroad.supervisor.shutdown import Shutdown
@@ -95,6 +96,8 @@ class Supervisor:
         self.watch = Watch({}, float("inf"))
         self.health = HealthFile(HEALTH)
         self.limit = ProcessLimit()
+        self.memory = MemoryLimit()
+        self.queue = QueueWatch(QUEUE)
         self.reasons: list[str] = []
         """Why it is degraded."""
         self.began = time.monotonic()
@@ -113,6 +116,7 @@ class Supervisor:
             self.plan = plan.load(CURRENT / plan.FILE)
             self.log.start(self.plan)
             RateThread(RATES, self._say).start()
+            self.queue.start()
             self._start_all(self.plan)
             if self.plan.look_over:
                 self._examine("start")
@@ -226,6 +230,7 @@ class Supervisor:
         self.watch = Watch(wanted.watched, wanted.due, wanted.networks)
         self.keys = Errand(wanted.keys_due)
         self.doctor.follow(wanted.look_every)
+        self.queue.retry = wanted.retry
         for warning in wanted.warnings:
             self._say("warning", warning)
 
@@ -260,16 +265,21 @@ class Supervisor:
         self._judge()
 
     def _judge(self) -> None:
-        """Say whether it is ready: every daemon that mail needs serves, and processes do not run short."""
+        """Say whether it is ready: daemons that mail needs serve, nothing runs short, mail leaves."""
         if self.state not in {State.READY, State.DEGRADED}:
             return
         reasons = [f"{child.process.name} does not run" for child in self._essential() if not child.pid]
         if self.state is State.DEGRADED and not reasons:
             reasons = [f"{child.process.name} does not serve yet" for child in self._essential() if not child.ready]
-        if short := self.limit.reason():
-            if short not in self.reasons:
-                self._say("error", f"{short}: mail waits or is refused for now; raise it (docker run --pids-limit)")
-            reasons.append(short)
+        for limit, option in ((self.limit, "--pids-limit"), (self.memory, "--memory")):
+            if short := limit.reason():
+                if short not in self.reasons:
+                    self._say("error", f"{short}: mail waits or is refused for now; raise it (docker run {option})")
+                reasons.append(short)
+        for trouble in filter(None, (self.log.deliveries.reason(self.queue.retry), self.queue.reason)):
+            if trouble not in self.reasons:
+                self._say("error", trouble)
+            reasons.append(trouble)
         before, self.reasons = self.reasons, reasons
         state = State.DEGRADED if reasons else State.READY
         if state is not self.state:

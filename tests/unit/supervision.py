@@ -16,7 +16,8 @@ from postroad.events import model as events
 from postroad.runtime import acceptance
 from postroad.runtime.plan import Daemon, Plan, Process
 from postroad.supervisor import main, processes
-from postroad.supervisor.health import ProcessLimit
+from postroad.supervisor.health import MemoryLimit, ProcessLimit
+from postroad.supervisor.outgoing import Deliveries
 from postroad.supervisor.output import Output
 
 
@@ -37,6 +38,7 @@ class Log:
 
     def __init__(self, *_: Path) -> None:
         self.events: list[events.Event] = []
+        self.deliveries = Deliveries()
 
     def emit(self, event: events.Event) -> None:
         self.events.append(event)
@@ -83,6 +85,7 @@ class World:
             (main, "DOCTOR", tmp_path / "doctor.json"),
             (acceptance, "set_accepting", lambda _: None),
             (main, "ProcessLimit", lambda: self.limit),
+            (main, "MemoryLimit", lambda: MemoryLimit(tmp_path, lambda: self.now)),
             (system, "spawn", self.spawn),
             (processes, "kill", self.kill),
             (processes, "children", lambda: dict(self.running)),
