@@ -245,7 +245,12 @@ def make_plan(loaded: Loaded, material: Material, around: networks.Surroundings,
                 str(CURRENT / "sendmail.cf"),
                 "-bD",
                 # the front sees to what waits: sendmail's own runs stick at each receiver that is slow
-                *([] if config.listeners.smtp else [f"-q{format_duration(config.delivery.queue.retry)}"]),
+                # a session that serves many messages tries a host again that failed for the one before; runs do not
+                *(
+                    ["-O", "Timeout.hoststatus=1s"]
+                    if config.listeners.smtp
+                    else [f"-q{format_duration(config.delivery.queue.retry)}"]
+                ),
             ),
             env=sendmail_environment(config),
             socket="",
