@@ -79,12 +79,17 @@ def _mta_sts(material: Material) -> plan.Process:
 
 
 def _sendmail(config: Config) -> plan.Process:
-    retry = format_duration(config.delivery.queue.retry)
+    # the front sees to what waits: sendmail's own runs stick at each receiver that is slow. A session that serves many
+    # messages tries a host again that failed for the one before; runs do not
+    front_runs = ("-O", "Timeout.hoststatus=1s")
+    own_runs = (f"-q{format_duration(config.delivery.queue.retry)}",)
     return plan.Process(
         name="sendmail",
         # the whole path: sendmail starts itself anew by it on SIGHUP
-        # the front sees to what waits: sendmail's own runs stick at each receiver that is slow
-        argv=(SENDMAIL, "-C", str(CURRENT / "sendmail.cf"), "-bD", *([] if config.listeners.smtp else [f"-q{retry}"])),
+        argv=(
+            *(SENDMAIL, "-C", str(CURRENT / "sendmail.cf"), "-bD"),
+            *(front_runs if config.listeners.smtp else own_runs),
+        ),
         env=environment.of_sendmail(config),
         socket="",
         ports=tuple(port for name, port in config.listeners if port and name != "smtp"),
