@@ -36,3 +36,9 @@ bool delivery_has_room(void);
 void delivery_awaits(const char *name);
 void delivery_put_off(void);
 void delivery_begins(void);
+
+/*
+ * Whether the client that was just accepted gets a process (auth.c): the supervisor counts those at sendmail's own doors. false:
+ * there are too many, and it has been told.
+ */
+bool client_may_come_in(void);
