@@ -77,10 +77,23 @@ static struct attempt {
 
 static int most_deliveries; /* 0: any number */
 static char awaiting[512];  /* messages that a delivery is about to be begun for, a line each */
-static struct slot *picture; /* NULL: not looked at yet; MAP_FAILED: it can't be had */
+static struct slot *picture = MAP_FAILED; /* it can't be had, or is not wanted */
 
 static int64_t limit; /* milliseconds; 0: none */
 static volatile sig_atomic_t is_aborted;
+
+static void
+open_picture(void)
+{
+	int descriptor = open(PICTURE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	if (descriptor < 0)
+		return;
+	/* all of it has room from now on: in a file system that is full, a write to memory that has none is SIGBUS */
+	if (posix_fallocate(descriptor, 0, MOST_SEEN * sizeof *picture) == 0)
+		picture = mmap(NULL, MOST_SEEN * sizeof *picture, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+	close(descriptor);
+}
 
 __attribute__((constructor)) static void
 read_limit(void)
@@ -91,6 +104,8 @@ read_limit(void)
 		limit = atol(text) * 1000;
 	text = getenv("POSTROAD_MOST_DELIVERIES");
 	most_deliveries = text == NULL ? 0 : atoi(text);
+	if (limit != 0 || most_deliveries > 0)
+		open_picture();
 }
 
 static int64_t
@@ -110,19 +125,6 @@ socket_of(int descriptor)
 	return fstat(descriptor, &found) == 0 && S_ISSOCK(found.st_mode) ? found.st_ino : 0;
 }
 
-static void
-open_picture(void)
-{
-	int descriptor = open(PICTURE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-
-	picture = MAP_FAILED;
-	if (descriptor < 0)
-		return;
-	if (ftruncate(descriptor, MOST_SEEN * sizeof *picture) == 0)
-		picture = mmap(NULL, MOST_SEEN * sizeof *picture, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
-	close(descriptor);
-}
-
 static bool
 is_alive(int32_t pid)
 {
@@ -136,8 +138,6 @@ free_slot(void)
 	int32_t me = getpid(), holder;
 	int i;
 
-	if (picture == NULL)
-		open_picture();
 	for (i = 0; picture != MAP_FAILED && i < MOST_SEEN; i++) {
 		struct slot *slot = &picture[(me + i) % MOST_SEEN];
 
@@ -439,8 +439,6 @@ delivery_has_room(void)
 {
 	int error = errno, count = 0, i;
 
-	if (most_deliveries > 0 && picture == NULL)
-		open_picture();
 	for (i = 0; most_deliveries > 0 && picture != MAP_FAILED && i < MOST_SEEN && count < most_deliveries; i++) {
 		int32_t holder = atomic_load(&picture[i].pid);
 

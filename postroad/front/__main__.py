@@ -7,6 +7,7 @@ import resource
 import select
 import signal
 import socket
+import sys
 import traceback
 from contextlib import suppress
 
@@ -33,6 +34,12 @@ MARGIN = 30.0
 above ``limits.idle``: sendmail, which says so in words, is the first to notice."""
 AT_ONCE = 64
 """Connections that are accepted in a row."""
+LIMIT = "POSTROAD_ATTEMPT_TIMEOUT"
+"""What tells a run how long an attempt may take, in seconds (preload/attempts.c)."""
+PROBE = 20
+"""Seconds for an attempt with a receiver of which nothing is known."""
+SHORTEST = 14
+"""Characters of sendmail's queue ids, and more."""
 OTHERS = 32
 """Descriptors for runs of the queue, and for all that is neither a client nor a session."""
 SCARCE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
@@ -61,6 +68,7 @@ class Front:
         self._most_clients = max(descriptors // 2, descriptors - self.pool.bounds.sessions - 2 * OTHERS)
         self._listening = False
         self._stopping = False
+        self._looking = False
         self._counts = Counts()
         self._clients: set[Client] = set()
         self._runs = Runs(self.pool.bounds.runs, self._start_run)
@@ -73,6 +81,7 @@ class Front:
         self._hear_what_is_put_off()
         self._greeting.ask()
         self.loop.at(self.loop.now + 1, self._every_second)
+        self.loop.at(self.loop.now + 1, self._look_for_due)
 
     # --- clients
 
@@ -189,6 +198,11 @@ class Front:
     # --- what there was no room for
 
     def _put_off(self, queue_id: str, domains: list[str]) -> None:
+        if not domains:
+            message = queue.read(QUEUE / f"qf{queue_id}")
+            if message is None:  # it has gone, or is for a route with limits, and in a folder of its own
+                return
+            domains = sorted(message.domains)
         self._runs.add(queue_id, domains, self.loop.now)
 
     def _hear_what_is_put_off(self) -> None:
@@ -202,10 +216,7 @@ class Front:
             with suppress(BlockingIOError):
                 while True:
                     for queue_id in told.recv(1024).decode("ascii", "replace").split():
-                        message = queue.read(QUEUE / f"qf{queue_id}")
-                        # else it has gone, or is for a route with limits, and in a folder of its own
-                        if message is not None:
-                            self._put_off(queue_id, sorted(message.domains))
+                        self._put_off(queue_id, [])
 
         self.loop.watch(told.fileno(), select.EPOLLIN, hear)
 
@@ -215,13 +226,50 @@ class Front:
 
     def _start_run(self, run: Run) -> bool:
         """Have sendmail try these messages once; it leaves those that another process has."""
-        argv = [self.settings.sendmail, "-C", str(CURRENT / "sendmail.cf"), "-qf", *(f"-qI{each}" for each in run.ids)]
+        which = [f"-qI{each}" for each in run.ids]
+        argv = [self.settings.sendmail, "-C", str(CURRENT / "sendmail.cf"), "-qf", *which]
+        env = self.settings.env
+        if run.probes and int(env[LIMIT]) > PROBE:
+            env = env | {LIMIT: str(PROBE)}
         try:
-            pid = system.spawn(argv, self.settings.env, quiet=True)
+            pid = system.spawn(argv, env, quiet=True)
         except CommandError:
-            return False  # the next regular run of the queue takes them
+            return False  # they are due again when the queue is looked at next
         process_ended(self.loop, pid, lambda: self._runs.ended(run, self.loop.now))
         return True
+
+    # --- what is to be tried again
+
+    def _look_for_due(self) -> None:
+        """Have a process read the queue, and see to what it says is due; do so again and again."""
+        self.loop.at(self.loop.now + self.settings.retry, self._look_for_due)
+        if self._looking or self._stopping or not _any_waits():
+            return
+        reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        os.set_blocking(writer, True)
+        argv = [sys.executable, "-m", "postroad.front.due", str(self.settings.retry)]
+        try:
+            pid = system.spawn(argv, dict(os.environ), output=writer)
+        except CommandError as error:
+            os.close(reader)
+            tell("error", f"front: the queue can't be looked at: {error}")
+            return
+        finally:
+            os.close(writer)
+        self._looking = True
+        said: list[bytes] = []
+
+        def read(_: int) -> None:
+            if data := os.read(reader, 1 << 16):
+                said.append(data)
+                return
+            self.loop.forget(reader)
+            os.close(reader)
+            self._looking = False
+            self._runs.due(_due(b"".join(said).decode("ascii", "replace")), self.loop.now)
+
+        self.loop.watch(reader, select.EPOLLIN, read)
+        process_ended(self.loop, pid, lambda: None)
 
     # --- signals, and who asks
 
@@ -286,6 +334,23 @@ class Front:
     def _figures(self) -> dict[str, int]:
         runs = {"runs": len(self._runs.running), "put_off": self._runs.waiting}
         return {"clients": len(self._clients)} | self.pool.counts | runs
+
+
+def _any_waits() -> bool:
+    with os.scandir(QUEUE) as entries:
+        return any(entry.name.startswith("qf") for entry in entries)
+
+
+def _due(said: str) -> list[tuple[str, str]]:
+    """What ``postroad.front.due`` printed; whatever else stands there, of a failure, is told."""
+    found = []
+    for line in said.splitlines():
+        queue_id, space, domain = line.partition(" ")
+        if space and queue_id.isalnum() and len(queue_id) >= SHORTEST:
+            found.append((queue_id, domain))
+        else:
+            tell("error", f"front: the queue can't be looked at: {line}")
+    return found
 
 
 def _report(error: Exception) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from postroad.front.loop import Loop
 from postroad.front.session import Key, Session, State, User, connect, header
 from postroad.runtime.bounds import Bounds
-from postroad.runtime.front import BACKGROUND, NOW, QUEUE, Settings
+from postroad.runtime.front import BACKGROUND, NOW, QUEUE, TELLING, Settings
 
 IDLE = 20.0
 """Seconds that a session waits for its next transaction, and with it the connections to receivers that it holds."""
@@ -46,6 +46,8 @@ class Waiting(User, Protocol):
     peer: tuple[str, int]
     local: tuple[str, int]
     active: float
+    door: int
+    """The only inner door that will do; 0: any."""
     crowded: bool
     """Whether its message is to go into the queue: its receiver has its share of the sessions."""
 
@@ -114,7 +116,7 @@ class Pool:
         own = client.wants is Wants.OWN
         if not (self.own < self.bounds.own if own else self._may_begin()):
             return False
-        number = BACKGROUND if own else QUEUE if client.crowded else self._door()
+        number = BACKGROUND if own else client.door or (QUEUE if client.crowded else self._door())
         key = (client.addr, client.helo_wanted, number)
         free = self._idle.get(key)
         if free and client.wants is Wants.MAIL and not client.fresh:
@@ -141,7 +143,7 @@ class Pool:
     def open(self, key: Key, user: User | None, peer: tuple[str, int], local: tuple[str, int]) -> Session | None:
         """Open a session; None: sendmail does not listen now, which is tried again before long."""
         number = key[2]
-        begin = header(peer, local, inet6=self.settings.inet6, tell=number in {NOW, QUEUE})
+        begin = header(peer, local, inet6=self.settings.inet6, tell=number in TELLING)
         try:
             connected = connect(number)
         except OSError:

@@ -244,7 +244,8 @@ def make_plan(loaded: Loaded, material: Material, around: networks.Surroundings,
                 "-C",
                 str(CURRENT / "sendmail.cf"),
                 "-bD",
-                f"-q{format_duration(config.delivery.queue.retry)}",
+                # the front sees to what waits: sendmail's own runs stick at each receiver that is slow
+                *([] if config.listeners.smtp else [f"-q{format_duration(config.delivery.queue.retry)}"]),
             ),
             env=sendmail_environment(config),
             socket="",
@@ -374,6 +375,8 @@ def front_settings(config: Config, around: networks.Surroundings) -> front.Setti
         connections_per_minute=config.limits.connections_per_minute,
         idle=config.limits.idle.total_seconds(),
         starttls=config.tls.on_smtp,
+        split=outbound.splits(config),
+        retry=config.delivery.queue.retry.total_seconds(),
         sendmail=SENDMAIL,
         env=sendmail_environment(config),
     )

@@ -8,7 +8,13 @@ NOW, BACKGROUND, QUEUE = 1, 2, 3
 """The inner doors of sendmail's daemon (preload/doors.c), and how mail that comes in there leaves: in the session
 itself, in a process of its own, or when a run of the queue takes it."""
 
-DOORS = (NOW, BACKGROUND, QUEUE)
+AGAIN, SPLIT = 4, 5
+"""As ``QUEUE``, for transactions that began at another door, and are counted there; behind ``SPLIT`` a message becomes
+one for each recipient, so that runs deliver them side by side."""
+
+DOORS = (NOW, BACKGROUND, QUEUE, AGAIN, SPLIT)
+TELLING = frozenset((NOW, QUEUE, AGAIN, SPLIT))
+"""Those behind which the front is told that a message is on the disk."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,8 @@ class Settings:
         connections_per_minute: most new ones in a minute; None: any number.
         idle: seconds after which a client that says nothing is sent away.
         starttls: whether STARTTLS is offered.
+        split: whether a message for several domains may go in by ``SPLIT``.
+        retry: seconds after which a message that waits is tried again.
         sendmail: sendmail's program.
         env: the environment of its processes.
     """
@@ -38,6 +46,8 @@ class Settings:
     connections_per_minute: int | None
     idle: float
     starttls: bool
+    split: bool
+    retry: float
     sendmail: str
     env: dict[str, str]
 

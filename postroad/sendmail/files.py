@@ -11,6 +11,7 @@ import jinja2
 from postroad.config.model import Config, User
 from postroad.config.values import format_duration
 from postroad.runtime import refusals, signing
+from postroad.runtime.front import AGAIN, SPLIT
 from postroad.runtime.paths import BRAKED, RUN, SUPPRESSED
 from postroad.secrets.keys import SigningKey
 from postroad.sendmail import listeners, m4, networks, outbound
@@ -104,6 +105,9 @@ def files(
         "ways": outbound.ways(config.delivery),
         "routes": outbound.routes(config.delivery),
         "shaped": outbound.shaped(config.delivery),
+        "splits": outbound.splits(config),
+        "split_door": SPLIT,
+        "again_door": AGAIN,
         "strict": config.delivery.tls.policy != "opportunistic"
         or bool(config.delivery.tls.domains)
         or config.delivery.tls.mta_sts,

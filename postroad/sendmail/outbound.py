@@ -105,6 +105,15 @@ def shaped(delivery: Delivery) -> list[Shaped]:
     ]
 
 
+def splits(config: Config) -> bool:
+    """Whether a message for several domains may become one for each recipient: where each domain has its own servers.
+
+    Not beside routes with limits, whose mail has queue groups of its own, nor beside the user's own rules and features.
+    """
+    own = config.sendmail.features or config.sendmail.local_config.strip()
+    return bool(config.listeners.smtp and not shaped(config.delivery) and not config.delivery.smarthost and not own)
+
+
 def routes(delivery: Delivery) -> list[RouteRules]:
     """The routes of a configuration and, last, its default."""
     mailers = {shape.index: shape.mailer for shape in shaped(delivery)}
