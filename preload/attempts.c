@@ -18,7 +18,7 @@
  * ECONNABORTED, so that the message is deferred.
  *
  * Deliveries in processes of their own, of what came in by a door of sendmail's own, are counted there as well: no more than
- * POSTROAD_MOST_DELIVERIES at once (postroad.c, fork()).
+ * POSTROAD_MOST_DELIVERIES at once (processes.c, fork()).
  *
  * What is encrypted passes here, too: OpenSSL's sockets use read() and write(). As everywhere in this library: no locks and no
  * malloc(), and sendmail may siglongjmp() out of any of this when its own alarm comes: nothing is held meanwhile.
@@ -45,7 +45,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "doors.h"
+#include "preload.h"
 
 #define PICTURE "/run/postroad/attempts"
 #define PUT_OFF "/run/postroad/put-off"

@@ -10,7 +10,7 @@
  * A session ends at its third wrong password: sendmail answers, and then reads the end of what its client says. Where the
  * client's next words are there already, which the kernel still hands over, the next attempt ends it.
  *
- * Rules as in postroad.c: no locks, no malloc(), errno is left as it was found. sendmail serves each client in a process of
+ * Rules as in preload.h. sendmail serves each client in a process of
  * its own, so what is kept here is one session's.
  */
 
@@ -29,7 +29,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "doors.h"
+#include "preload.h"
 
 /* sasl/sasl.h */
 enum { SASL_OK = 0, SASL_CONTINUE = 1, SASL_BADAUTH = -13, SASL_UNAVAIL = -24 };
@@ -44,8 +44,6 @@ enum {
 	LONGEST_NAME = 256, /* of a user's name: what is longer is cut, for the count only */
 	WAIT_SECONDS = 5,
 };
-
-extern int accepted; /* the client's descriptor: postroad.c */
 
 static struct sockaddr_un supervisor = { .sun_family = AF_UNIX };
 static int failures;

@@ -9,6 +9,7 @@ import click
 from rich.table import Table
 
 from postroad.cli import terminal
+from postroad.cli.example import example
 from postroad.cli.plain import plain
 from postroad.config.values import format_duration
 from postroad.errors import PostroadError
@@ -76,7 +77,7 @@ def show(*, as_json: bool) -> None:
     console.print(table)
 
 
-@click.command("abort")
+@click.command("abort", epilog=example("queue abort --host mx.example.net"))
 @click.argument("queue_id", required=False)
 @click.option("--host", help="Every attempt with this receiving host.")
 def command(queue_id: str | None, host: str | None) -> int:

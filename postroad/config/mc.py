@@ -12,6 +12,7 @@ from postroad.config.values import refuse
 
 OWNED_DEFINES = {
     "confDOMAIN_NAME": "the key hostname instead",
+    "confRECEIVED_HEADER": "the key rewrite.hide_client instead",
     "confSERVER_CERT": "the key tls.certificate_file instead",
     "confSERVER_KEY": "the key tls.key_file instead",
     "confCACERT": "the key delivery.tls.ca_file instead",

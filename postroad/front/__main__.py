@@ -25,6 +25,7 @@ from postroad.runtime import front as told
 from postroad.runtime.acceptance import accepting
 from postroad.runtime.log import tell, tell_as_sendmail
 from postroad.runtime.paths import CURRENT, FRONT, PUT_OFF, QUEUE
+from postroad.runtime.refusals import DRAINING
 from postroad.sendmail import queue
 
 GRACE = 10.0
@@ -43,7 +44,7 @@ SHORTEST = 14
 OTHERS = 32
 """Descriptors for runs of the queue, and for all that is neither a client nor a session."""
 SCARCE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
-DRAINED = "421 4.3.2 this server is being drained and takes no messages now: try again later"
+DRAINED = f"421 4.3.2 {DRAINING}"
 
 
 class Front:
@@ -61,7 +62,7 @@ class Front:
         """
         self.loop = Loop()
         self.loop.failed = _report
-        self.settings = told.load(CURRENT / "front.json")
+        self.settings = told.load(CURRENT / told.FILE)
         self.pool = Pool(self.loop, self.settings, bounds.here())
         self._listener = listener
         # whoever is in must be able to send: sessions, runs of the queue and all else have descriptors left
@@ -289,7 +290,7 @@ class Front:
         self.loop.watch(reader, select.EPOLLIN, came)
 
     def _reload(self) -> None:
-        self.settings = self.pool.settings = told.load(CURRENT / "front.json")
+        self.settings = self.pool.settings = told.load(CURRENT / told.FILE)
         self.pool.flush()
         self._greeting.ask()
 

@@ -24,10 +24,10 @@ BAD = 3
 """Likewise commands that are refused, but for those that speak of an address (MaxBadCommands)."""
 TRIES = 5
 """Sessions that end before they are ready, before a client is told."""
-STEADY = 1000
-"""Octets of a message's text that count as a word: less, now and then, is silence."""
 MOST_SPLIT = 20
 """Recipients for whom a message for several domains becomes a message each: each of them is saved on the disk."""
+STEADY = 1000
+"""Octets of a message's text that count as a word: less, now and then, is silence."""
 AHEAD = 1 << 16
 """Octets that a client may send ahead before it is not read any more."""
 
@@ -48,9 +48,9 @@ class Client(Stream):
 
     __slots__ = (
         *("_again", "_asked", "_bad", "_buffer", "_command", "_domains", "_end", "_first", "_gone", "_greeted"),
-        *("_helos", "_mail", "_noops", "_octets", "_over", "_parts", "_pool", "_put_off", "_told", "_tries", "active"),
-        *("addr", "crowded", "door", "fresh", "has_sent", "helo", "local", "peer", "session", "spoke", "stage"),
-        "wants",
+        *("_helos", "_mail", "_noops", "_octets", "_over", "_parts", "_pool", "_put_off", "_told", "_tries"),
+        *("active", "addr", "crowded", "door", "fresh", "has_sent", "helo", "local", "peer", "session", "spoke"),
+        *("stage", "wants"),
     )
 
     def __init__(

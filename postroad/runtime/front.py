@@ -1,8 +1,11 @@
 """What the front is told: written by an installation, read by the front. Standard library only."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+
+from postroad.runtime import handover
+
+FILE = "front.json"
 
 NOW, BACKGROUND, QUEUE = 1, 2, 3
 """The inner doors of sendmail's daemon (preload/doors.c), and how mail that comes in there leaves: in the session
@@ -54,11 +57,11 @@ class Settings:
     env: dict[str, str]
 
 
-def dumps(settings: Settings) -> str:
-    """Settings as JSON."""
-    return json.dumps(asdict(settings), indent=1) + "\n"
-
-
 def load(path: Path) -> Settings:
-    """Read settings that ``dumps`` made."""
-    return Settings(**json.loads(path.read_text()))
+    """Read the settings.
+
+    Raises:
+        OSError: the file can't be read.
+        ValueError: it holds something else.
+    """
+    return handover.load(Settings, path)

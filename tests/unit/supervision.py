@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -14,7 +14,7 @@ from postroad import system
 from postroad.errors import CommandError
 from postroad.events import model as events
 from postroad.runtime import acceptance
-from postroad.runtime.plan import Plan, Process
+from postroad.runtime.plan import Daemon, Plan, Process
 from postroad.supervisor import main, processes
 from postroad.supervisor.health import MemoryLimit, ProcessLimit
 from postroad.supervisor.outgoing import Deliveries
@@ -23,13 +23,13 @@ from postroad.supervisor.output import Output
 
 def process(name: str, **fields: Any) -> Process:
     given: dict[str, Any] = {"argv": (f"/{name}",), "env": {}, "socket": "", "ports": (), "reload": "SIGHUP"} | fields
-    return Process(name=name, **given)
+    return Process(name=cast("Daemon", name), **given)
 
 
 def plan(*wanted: Process) -> Plan:
     return Plan(
         processes=wanted, grace=8.0, log_format="json", redact="none", message_size=1, journal=False, policy="policy", sources="", networks="",
-        look_over=False, warnings=(), watched={}, due=float("inf"),
+        look_over=False, look_every=0.0, warnings=(), watched={}, due=float("inf"),
     )  # fmt: skip
 
 
@@ -82,6 +82,7 @@ class World:
             (main, "RUN", tmp_path),
             (main, "CURRENT", tmp_path / "current"),
             (main, "HEALTH", tmp_path / "health"),
+            (main, "DOCTOR", tmp_path / "doctor.json"),
             (acceptance, "set_accepting", lambda _: None),
             (main, "ProcessLimit", lambda: self.limit),
             (main, "MemoryLimit", lambda: MemoryLimit(tmp_path, lambda: self.now)),

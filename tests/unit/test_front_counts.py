@@ -95,22 +95,6 @@ def test_a_run_that_can_not_be_started_takes_no_room() -> None:
     assert runs.waiting == 0
 
 
-def test_addresses_that_have_sent_mail_are_remembered_up_to_a_number() -> None:
-    counts = Counts()
-    for number in range(REMEMBERED + 1):
-        counts.sent(str(number))
-    assert not counts.has_sent("0")
-    assert counts.has_sent("1")
-
-
-def test_clients_are_as_many_as_memory_allows() -> None:
-    assert bounds(None, None).clients == MOST_CLIENTS
-    assert LEAST_CLIENTS < bounds(128 << 20, None).clients < MOST_CLIENTS
-    assert bounds(1 << 20, None).clients == LEAST_CLIENTS
-    assert bounds(None, 100).direct == 15
-    assert bounds(1 << 20, 10).direct == LEAST
-
-
 def test_what_is_due_waits_and_runs_once_only() -> None:
     started = Started(8)
     started.under_way.due([("A1", "rcpt.example"), ("A2", "rcpt.example")], 0.0)
@@ -144,3 +128,19 @@ def test_one_run_takes_the_whole_of_a_long_queue() -> None:
     started.under_way.fill(5 * SLOW)
     assert not started.under_way.is_quick("")
     started.under_way.ended(started.runs[0], 5 * SLOW)
+
+
+def test_addresses_that_have_sent_mail_are_remembered_up_to_a_number() -> None:
+    counts = Counts()
+    for number in range(REMEMBERED + 1):
+        counts.sent(str(number))
+    assert not counts.has_sent("0")
+    assert counts.has_sent("1")
+
+
+def test_clients_are_as_many_as_memory_allows() -> None:
+    assert bounds(None, None).clients == MOST_CLIENTS
+    assert LEAST_CLIENTS < bounds(128 << 20, None).clients < MOST_CLIENTS
+    assert bounds(1 << 20, None).clients == LEAST_CLIENTS
+    assert bounds(None, 100).direct == 15
+    assert bounds(1 << 20, 10).direct == LEAST

@@ -121,7 +121,7 @@ def test_mail_that_nobody_tries(tmp_path: Path) -> None:
 def test_two_retry_intervals_count_from_the_start_and_from_when_the_clock_was_set(tmp_path: Path) -> None:
     watch = QueueWatch(tmp_path)
     watch.retry = RETRY
-    control_file(tmp_path, "qfold", 0)
+    control_file(tmp_path, "qf6AO58bxT000041", 0)
     watch.look(100_000, 5)
     assert watch.reason == ""  # it has just begun
     watch.look(100_000 + 2 * RETRY, 5 + 2 * RETRY)
@@ -130,7 +130,7 @@ def test_two_retry_intervals_count_from_the_start_and_from_when_the_clock_was_se
     assert watch.reason == ""
     watch.look(200_000 + 2 * RETRY, 6 + 4 * RETRY)
     assert watch.reason == NOT_TRIED
-    control_file(tmp_path, "qfold", 200_000 + RETRY)
+    control_file(tmp_path, "qf6AO58bxT000041", 200_000 + RETRY)
     watch.look(200_001 + 2 * RETRY, 7 + 4 * RETRY)
     assert watch.reason == ""
 
@@ -138,7 +138,7 @@ def test_two_retry_intervals_count_from_the_start_and_from_when_the_clock_was_se
 def test_a_retry_of_seconds_is_no_reason_to_hurry(tmp_path: Path) -> None:
     watch = QueueWatch(tmp_path)
     watch.retry = 1
-    control_file(tmp_path, "qfold", 0)
+    control_file(tmp_path, "qf6AO58bxT000041", 0)
     watch.look(100_000, 5)
     watch.look(100_002 + LEAST / 2, 7 + LEAST / 2)
     assert watch.reason == ""
