@@ -1,6 +1,7 @@
 """The check of SPF records: what it says to publish mends what it says is wrong."""
 
 import time
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ ADDRESS = "203.0.113.10"
 GOOD = f"v=spf1 ip4:{ADDRESS} -all"
 
 
-def context(*records: str, **config: object) -> Context:
+def context(*records: str, **config: Any) -> Context:
     values = {"hostname": "mail.x.example", "domains": ["x.example"], **config}
     zone = {
         "x.example": {"TXT": records},
