@@ -17,7 +17,7 @@ GOOD = f"v=spf1 ip4:{ADDRESS} -all"
 
 def context(*records: str, **config: Any) -> Context:
     values = {"hostname": "mail.x.example", "domains": ["x.example"], **config}
-    zone = {
+    zone: dict[str, dict[str, tuple[str, ...]]] = {
         "x.example": {"TXT": records},
         "mail.x.example": {"TXT": (GOOD,)},
         "bad.example": {"TXT": ("v=spf1 ipv4:192.0.2.1 -all",)},
