@@ -15,6 +15,7 @@ from postroad.checks.doctor import begin, examine
 from postroad.checks.history import key
 from postroad.checks.model import Check, Finding, Level
 from postroad.cli import terminal
+from postroad.cli.example import example
 from postroad.cli.plain import plain
 from postroad.config.load import load
 from postroad.config.model import Config
@@ -30,7 +31,7 @@ PAUSE = 10.0
 """Seconds between two looks at what has not propagated yet."""
 
 
-@click.command()
+@click.command(epilog=example("doctor --only dkim --only spf"))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "--only",

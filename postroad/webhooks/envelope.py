@@ -8,28 +8,25 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from postroad import domains
+from postroad.runtime.recording import Hook
+
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 GAP, PING = "gap", "ping"
 OF_SERVER = frozenset({GAP, PING, "doctor"})
 """Kinds that are about no message, but about the server."""
 
 
-def wants(hook: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
-    """Whether a webhook, as the recorder's settings have it, gets the event of this row of the store.
+def wants(hook: Hook, row: Mapping[str, Any]) -> bool:
+    """Whether a webhook gets the event of this row of the store.
 
     What is about the server passes the filters by domain.
     """
-    if row["kind"] not in hook["types"]:
+    if row["kind"] not in hook.types:
         return False
     return row["kind"] in OF_SERVER or all(
-        not patterns or _covers(patterns, row[column])
-        for patterns, column in ((hook["senders"], "sender_domain"), (hook["recipients"], "recipient_domain"))
-    )
-
-
-def _covers(patterns: Sequence[str], domain: str | None) -> bool:
-    return domain is not None and any(
-        domain.endswith(pattern) if pattern.startswith(".") else domain == pattern for pattern in patterns
+        not patterns or (row[column] is not None and any(domains.fits(row[column], pattern) for pattern in patterns))
+        for patterns, column in ((hook.senders, "sender_domain"), (hook.recipients, "recipient_domain"))
     )
 
 

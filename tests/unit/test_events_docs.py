@@ -15,8 +15,10 @@ SECTIONS = {
     head.strip(): body
     for head, _, body in (part.partition("\n") for part in re.split(r"^### ", DOCS, flags=re.MULTILINE)[1:])
 }
+TODAY = {"listener": {"MTA": "smtp"}, "mailer": {"esmtp": "mx"}}
+"""Names in the recordings, which an older configuration gave, and those of today's."""
 RECORDED = [
-    event
+    event | {key: names.get(event[key], event[key]) for key, names in TODAY.items() if key in event}
     for path in sorted((Path(__file__).parents[1] / "logs").glob("*.json"))
     for event in json.loads(path.read_text())
 ]

@@ -13,8 +13,8 @@ from postroad.journal.reader import Batch, Position
 from postroad.recorder import writer
 from postroad.runtime import looks
 from postroad.store import database
+from tests.unit.handed import RECORDING
 
-SETTINGS: dict[str, Any] = {"suppress": None, "webhooks": []}
 EVENTS: list[dict[str, Any]] = [
     {"event": "accepted"},
     {"event": "delivered", "relay_host": "mx.google.com", "delay": 3},
@@ -63,7 +63,7 @@ def test_all_series_are_there_before_the_first_event(collector: metrics.Collecto
     ]
     with database.writing(collector._engine) as connection:
         metrics.add(connection, metrics.count(failures))
-    writer.write(collector._engine, Batch(tuple(EVENTS), Position("j", 1)), SETTINGS)
+    writer.write(collector._engine, Batch(tuple(EVENTS), Position("j", 1)), RECORDING)
     second = series(list(collector.collect()))
     assert second.keys() == first.keys()
     assert second["postroad_deliveries_total", "bounced", "userunknown", "mailru"] == 1
