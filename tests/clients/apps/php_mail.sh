@@ -32,6 +32,7 @@ sendmail_path = "/usr/bin/msmtp -t -i"
 # </ini>
 END
 sed -i '/^#/d' "$HOME/php.ini"
+# shellcheck disable=SC2016 # PHP expands it
 php -c "$HOME/php.ini" -r '
 $given = json_decode(file_get_contents(getenv("MESSAGE")), true);
 mb_internal_encoding("UTF-8");
