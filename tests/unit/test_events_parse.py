@@ -20,6 +20,7 @@ FROM = "from=<app@x>, size=82, class=0, nrcpts=2, msgid=<m@x>, proto=ESMTP, daem
 ABORTED = "from=<app@x>, size=0, class=0, nrcpts=1, proto=ESMTP, daemon=smtp, relay=[192.0.2.1]"
 MILTER = "Milter accept: message"
 REFUSED = "to=<a@y>, delay=00:00:00, pri=30082, stat=Please try again later"
+CUT = "the connection to mx.y ended before its answer to the message"
 
 
 def line(text: str, time: float = 0, *, pid: int = 1, level: int = 6, program: str = "sendmail") -> LogLine:
@@ -321,13 +322,13 @@ def test_those_that_wait_are_bounded() -> None:
         ("Sent (ok (really) queued)", ", dsn=2.0.0", "delivered", "ok (really) queued", None),
         ("Sent (ok, stat=Deferred: 4)", ", dsn=2.0.0", "delivered", "ok, stat=Deferred: 4", None),
         ("queued", "", "queued", None, None),
-        ("Deferred", ", dsn=4.4.2", "deferred", None, None),
+        ("Deferred", ", dsn=4.4.2", "deferred", None, CUT),
         ("Deferred: Connection refused by mx.y.", ", dsn=4.4.1", "deferred", None, "Connection refused by mx.y."),
         ("Deferred: 450 5.7.1 wait", ", dsn=5.7.1, reply=450 5.7.1 wait", "deferred", "450 5.7.1 wait", None),
         ("Operating system error", ", dsn=4.0.0", "deferred", None, "Operating system error"),
         ("User unknown", ", dsn=5.1.1, reply=550 5.1.1 no", "bounced", "550 5.1.1 no", "User unknown"),
         ("Service unavailable", ", dsn=5.0.0, reply=554 no", "bounced", "554 no", "Service unavailable"),
-        ("Deferred", ", dsn=4.4.2, reply=550 5.1.1 of another", "deferred", None, None),
+        ("Deferred", ", dsn=4.4.2, reply=550 5.1.1 of another", "deferred", None, CUT),
         (
             "Host unknown (Name server: y.: host not found)",
             ", dsn=5.1.2",
