@@ -656,3 +656,22 @@ def test_an_mx_that_is_this_server_is_told_as_the_dns_s_fault(logged: str, told:
     after = feed(parser, to("<b@y.example>", "Local configuration error").replace("stat=", "dsn=5.3.5, stat="))[-1]
     assert isinstance(after, model.Bounced)
     assert after.status == "Local configuration error"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (
+            "mx.y.example.",
+            "mx.y.example, an MX host of y.example, has no address that this server can reach (such as IPv6 only)",
+        ),
+        ("y.example.", "Host unknown (Name server: y.example.: no data known)"),
+    ],
+)
+def test_an_mx_host_without_an_address_is_no_unknown_domain(name: str, told: str) -> None:
+    parser = Parser()
+    feed(parser, FROM, MILTER)
+    status = f"Host unknown (Name server: {name}: no data known)"
+    bounced = feed(parser, to("<a@y.example>", status).replace("stat=", "dsn=5.1.2, stat="))[-1]
+    assert isinstance(bounced, model.Bounced)
+    assert bounced.status == told
