@@ -198,7 +198,7 @@ class Pod:
         self.secrets: dict[str, tuple[str, int, int | None]] = {}
         """The volume of each Secret, its mode, and its group."""
         self.event = ""
-        """What a preStop hook that failed said: the message of the event FailedPreStopHook."""
+        """What a preStop hook that failed said; kubelet tells in an event, FailedPreStopHook, that it did."""
 
     def _security(self, given: Mapping[str, Any]) -> dict[str, Any]:
         return {**given, **OPENSHIFT} if self.cluster.openshift else dict(given)

@@ -280,6 +280,25 @@ def test_port_25_is_never_open_to_the_outside() -> None:
         assert rule.get("from") or {port["port"] for port in rule["ports"]} == {"submission", "submissions"}
 
 
+def test_a_network_policy_lets_in_whom_it_names_and_helm_test() -> None:
+    def peers(found: list[Object], port: str) -> list[object]:
+        rules = find(found, "NetworkPolicy")["spec"]["ingress"]
+        here = [rule for rule in rules if port in {each["port"] for each in rule["ports"]}]
+        return [peer for rule in here for peer in rule.get("from", ["everybody"])]
+
+    asks = {"podSelector": {"matchLabels": find(objects(FULL), "Pod")["metadata"]["labels"]}}
+    for label in ("app.kubernetes.io/version", "app.kubernetes.io/managed-by", "helm.sh/chart"):
+        del asks["podSelector"]["matchLabels"][label]
+    assert peers(objects(FULL), "smtp") == [*FULL["networkPolicy"]["clients"], asks]
+    assert peers(objects(FULL), "submission") == [*FULL["networkPolicy"]["clients"], "everybody"]
+    assert peers(objects(FULL), "http") == FULL["networkPolicy"]["monitoring"]
+    assert find(objects(FULL), "NetworkPolicy")["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    default = objects(changed(chart.EXAMPLE, "networkPolicy.enabled", True))
+    assert peers(default, "smtp") == [{"podSelector": {}}, asks]
+    assert peers(default, "submission") == [{"podSelector": {}}]
+    assert find(default, "NetworkPolicy")["spec"]["policyTypes"] == ["Ingress"]
+
+
 def test_secrets_are_mounted_where_the_configuration_names_them_and_nowhere_else() -> None:
     spec, container = next(containers([find(objects(FULL), "StatefulSet")]))
     volumes = {volume["name"]: volume.get("secret") for volume in spec["volumes"]}
