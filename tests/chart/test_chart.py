@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from dev import chart, published
-from dev.helm import helm, kubectl
+from dev.helm import VERSION, helm, kubectl
 from postroad.config.model import Config
 from tests.documents import blocks
 
@@ -188,6 +188,11 @@ def test_kubernetes_takes_every_object(case: str, version: str) -> None:
     for each in found:
         if each["kind"] not in OPERATOR_S:
             kubernetes_validate.validate(each, version, strict=True)
+
+
+def test_helm_is_the_same_version_on_every_processor() -> None:
+    said = subprocess.run([str(helm()), "version", "--short"], capture_output=True, text=True, check=True).stdout
+    assert said.startswith(VERSION)
 
 
 def test_an_unknown_field_would_be_seen() -> None:
