@@ -13,9 +13,11 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#define USER "smmta" /* the name of whoever runs this: getpwuid() in postroad.c */
+#include "preload.h"
 
-__attribute__((visibility("default"))) struct group *
+#define USER "smmta" /* the name of whoever runs this: getpwuid() in host.c */
+
+EXPORT struct group *
 getgrgid(gid_t gid)
 {
 	static char *members[] = { USER, NULL };
