@@ -124,6 +124,7 @@ generate: $(VENV) ## Write what follows from the models of configuration and eve
 	$(BIN)/python -m dev.config_files
 	$(BIN)/python -m dev.webhook_schema >docs/webhook.schema.json
 	$(BIN)/python -m dev.published
+	$(BIN)/python -m dev.chart
 
 site: $(VENV) ## Build the pages of docs/ as a site with search, into dist/site; links that lead nowhere fail it
 	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(UV) run --quiet --frozen --no-project --with-requirements <($(UV) export --quiet --frozen --only-group site) mkdocs build
