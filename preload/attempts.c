@@ -14,8 +14,11 @@
  * in memory that all of sendmail's processes share. A slot is its process's while that lives, so that nobody has to clean up
  * after one that was killed.
  *
+ * The signal SIGRTMIN ends what is under way in a process: the connection is shut down, and read() and write() fail with
+ * ECONNABORTED, so that the message is deferred.
+ *
  * Deliveries in processes of their own, of what came in by a door of sendmail's own, are counted there as well: no more than
- * POSTROAD_MOST_DELIVERIES at once (postroad.c, fork()).
+ * POSTROAD_MOST_DELIVERIES at once (processes.c, fork()).
  *
  * What is encrypted passes here, too: OpenSSL's sockets use read() and write(). As everywhere in this library: no locks and no
  * malloc(), and sendmail may siglongjmp() out of any of this when its own alarm comes: nothing is held meanwhile.
@@ -42,7 +45,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "doors.h"
+#include "preload.h"
 
 #define PICTURE "/run/postroad/attempts"
 #define PUT_OFF "/run/postroad/put-off"
@@ -77,6 +80,7 @@ static char awaiting[512];  /* messages that a delivery is about to be begun for
 static struct slot *picture = MAP_FAILED; /* it can't be had, or is not wanted */
 
 static int64_t limit; /* milliseconds; 0: none */
+static volatile sig_atomic_t is_aborted;
 
 static void
 open_picture(void)
@@ -220,7 +224,27 @@ find(int descriptor)
 static int64_t
 left(const struct attempt *attempt)
 {
+	if (is_aborted)
+		return 0;
 	return attempt->began + limit + attempt->sent * 1000 / FAIR - now();
+}
+
+/* Whatever waits for the receiver fails at once. */
+static void
+abort_attempts(int signal)
+{
+	int error = errno, i;
+
+	(void)signal;
+	is_aborted = 1;
+	for (i = 0; i < MOST_ATTEMPTS * 2; i++) {
+		struct attempt *attempt = &attempts[i / 2];
+		int descriptor = (i % 2 == 0 ? attempt->descriptor : attempt->copy) - 1;
+
+		if (attempt->socket != 0 && descriptor >= 0 && socket_of(descriptor) == attempt->socket)
+			(void)shutdown(descriptor, SHUT_RDWR);
+	}
+	errno = error;
 }
 
 void
@@ -229,6 +253,8 @@ attempt_begin(int descriptor, const struct sockaddr *peer)
 	int error = errno, type = 0, port, i;
 	socklen_t length = sizeof type;
 	struct attempt *attempt = find(descriptor);
+	/* without SA_RESTART: connect() would begin anew */
+	static const struct sigaction aborts = { .sa_handler = abort_attempts };
 
 	if (limit == 0 || peer == NULL || (peer->sa_family != AF_INET && peer->sa_family != AF_INET6))
 		return;
@@ -240,6 +266,8 @@ attempt_begin(int descriptor, const struct sockaddr *peer)
 			    && socket_of(attempts[i].copy - 1) != attempts[i].socket))
 				attempt = &attempts[i];
 		if (attempt != NULL) {
+			is_aborted = 0;
+			(void)sigaction(SIGRTMIN, &aborts, NULL);
 			forget(attempt);
 			*attempt = (struct attempt) { descriptor + 1, 0, socket_of(descriptor), 0, 0, take_slot(peer) };
 			use(attempt);
@@ -274,6 +302,7 @@ attempts_begin_anew(void)
 {
 	int i;
 
+	is_aborted = 0;
 	for (i = 0; limit != 0 && i < MOST_ATTEMPTS; i++) {
 		struct slot *slot = slot_of(&attempts[i]);
 
@@ -320,7 +349,7 @@ wait_for(struct attempt *attempt, int descriptor, short events)
 		if (poll(&wait, 1, most < INT32_MAX ? (int)most : INT32_MAX) > 0)
 			return true;
 	}
-	errno = ETIMEDOUT;
+	errno = is_aborted ? ECONNABORTED : ETIMEDOUT;
 	return false;
 }
 

@@ -25,10 +25,14 @@ from postroad.runtime import front as told
 from postroad.runtime.acceptance import accepting
 from postroad.runtime.log import tell, tell_as_sendmail
 from postroad.runtime.paths import CURRENT, FRONT, PUT_OFF, QUEUE
+from postroad.runtime.refusals import DRAINING
 from postroad.sendmail import queue
 
-SILENT = 300.0
-"""Seconds after which a client that says nothing is sent away (RFC 5321, 4.5.3.2.7: five minutes)."""
+GRACE = 10.0
+"""Seconds that a client may say nothing where others wait for its place, and it has sent no mail yet."""
+MARGIN = 30.0
+"""Likewise for a client whose session is its own, of which nothing is read here; and seconds that it may be silent
+above ``limits.idle``: sendmail, which says so in words, is the first to notice."""
 AT_ONCE = 64
 """Connections that are accepted in a row."""
 LIMIT = "POSTROAD_ATTEMPT_TIMEOUT"
@@ -40,7 +44,7 @@ SHORTEST = 14
 OTHERS = 32
 """Descriptors for runs of the queue, and for all that is neither a client nor a session."""
 SCARCE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
-DRAINED = "421 4.3.2 this server is being drained and takes no messages now: try again later"
+DRAINED = f"421 4.3.2 {DRAINING}"
 
 
 class Front:
@@ -58,7 +62,7 @@ class Front:
         """
         self.loop = Loop()
         self.loop.failed = _report
-        self.settings = told.load(CURRENT / "front.json")
+        self.settings = told.load(CURRENT / told.FILE)
         self.pool = Pool(self.loop, self.settings, bounds.here())
         self._listener = listener
         # whoever is in must be able to send: sessions, runs of the queue and all else have descriptors left
@@ -90,7 +94,7 @@ class Front:
 
     def _accept(self, _: int) -> None:
         for _number in range(AT_ONCE):
-            if len(self._clients) >= self._most_clients:
+            if len(self._clients) >= self._most_clients and not self._make_room():
                 self._pause()
                 return
             try:
@@ -138,12 +142,37 @@ class Front:
         shown = addresses.as_sendmail(addr)
         if not accepting():
             return DRAINED
-        if most is not None and now > most:
+        if most is not None and now > most and not self._make_room(addr):
             return f"421 4.7.0 too many connections at once from {shown}: limits.connections_per_client is {most}"
+        capacity = min(self.pool.bounds.clients, self._most_clients)
+        if len(self._clients) > capacity * 3 // 4:
+            share = capacity if self._has_sent(addr) else capacity * 3 // 4
+            if len(self._clients) > share and not self._make_room():
+                return "421 4.3.2 too many connections at once, all clients together: try again later"
         if most_lately is not None and lately > most_lately:
             key = "limits.connections_per_minute"
             return f"421 4.7.0 too many connections in a minute from {shown}: {key} is {most_lately}"
         return ""
+
+    def _has_sent(self, addr: str) -> bool:
+        """Whether mail of this address was accepted before."""
+        return self._counts.has_sent(addr) or any(each.has_sent and each.addr == addr for each in self._clients)
+
+    def _make_room(self, addr: str = "") -> bool:
+        """End the connection, of this address or any, that has been silent for longest and has sent no mail."""
+        silent = [
+            client
+            for client in self._clients
+            if addr in {"", client.addr}
+            and not client.has_sent
+            and client.silence() > (MARGIN if client.stage is Stage.OWN else GRACE)
+        ]
+        if not silent:
+            return False
+        longest = max(silent, key=Client.silence)
+        longest.cut("closing connection: it has sent no mail, and others wait for its place")
+        longest.close()
+        return True
 
     def _tell_of(self, addr: str, refusal: str) -> None:
         shown = addresses.as_sendmail(addr)
@@ -151,6 +180,8 @@ class Front:
 
     def _gone(self, client: Client) -> None:
         self._clients.discard(client)
+        if client.has_sent:
+            self._counts.sent(client.addr)
         self._counts.end(client.addr)
 
     def _every_second(self) -> None:
@@ -158,7 +189,8 @@ class Front:
         self.pool.sweep()
         self._counts.forget(self.loop.now)
         for client in tuple(self._clients):
-            if self.loop.now - client.active > SILENT:
+            margin = MARGIN if client.stage is Stage.OWN else 0.0
+            if client.silence() > self.settings.idle + margin:
                 client.cut()
         self._runs.fill(self.loop.now)
         if self._stopping:
@@ -258,7 +290,7 @@ class Front:
         self.loop.watch(reader, select.EPOLLIN, came)
 
     def _reload(self) -> None:
-        self.settings = self.pool.settings = told.load(CURRENT / "front.json")
+        self.settings = self.pool.settings = told.load(CURRENT / told.FILE)
         self.pool.flush()
         self._greeting.ask()
 

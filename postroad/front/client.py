@@ -26,6 +26,8 @@ TRIES = 5
 """Sessions that end before they are ready, before a client is told."""
 MOST_SPLIT = 20
 """Recipients for whom a message for several domains becomes a message each: each of them is saved on the disk."""
+STEADY = 1000
+"""Octets of a message's text that count as a word: less, now and then, is silence."""
 AHEAD = 1 << 16
 """Octets that a client may send ahead before it is not read any more."""
 
@@ -46,8 +48,9 @@ class Client(Stream):
 
     __slots__ = (
         *("_again", "_asked", "_bad", "_buffer", "_command", "_domains", "_end", "_first", "_gone", "_greeted"),
-        *("_helos", "_mail", "_noops", "_over", "_parts", "_pool", "_put_off", "_told", "_tries", "active", "addr"),
-        *("crowded", "door", "fresh", "helo", "local", "peer", "session", "stage", "wants"),
+        *("_helos", "_mail", "_noops", "_octets", "_over", "_parts", "_pool", "_put_off", "_told", "_tries"),
+        *("active", "addr", "crowded", "door", "fresh", "has_sent", "helo", "local", "peer", "session", "spoke"),
+        *("stage", "wants"),
     )
 
     def __init__(
@@ -81,12 +84,15 @@ class Client(Stream):
         self.fresh = False
         self.crowded = False
         self.door = 0
-        self.active = loop.now
+        self.active = self.spoke = loop.now
+        """When something came last, and when that was a whole command, its answer, or a part of a message's text."""
+        self.has_sent = False
         self.stage = Stage.IDLE
         self.session: Session | None = None
         self._pool = pool
         self._gone = gone
         self._put_off = put_off
+        self._octets = 0  # of the text, since it last counted as a word
         self._buffer = bytearray()
         self._command = b""  # that waits for a session, or was asked last
         self._mail = b""  # that began the transaction
@@ -140,6 +146,7 @@ class Client(Stream):
                 command = lines.command(self._buffer)
                 if command is None:
                     break
+                self.spoke = self._loop.now
                 if self.stage is Stage.IDLE:
                     self._between(command)
                 else:
@@ -228,6 +235,9 @@ class Client(Stream):
         if session is None:
             return False
         piece = bytes(self._buffer)
+        self._octets += len(piece)
+        if self._octets >= STEADY:
+            self._octets, self.spoke = 0, self._loop.now
         size = self._end.find(piece)
         if size < 0:
             self._buffer.clear()
@@ -388,6 +398,7 @@ class Client(Stream):
 
     def _hear(self, session: Session, answer: Answer) -> None:
         """The answer to what was asked."""
+        self.spoke = self._loop.now
         good = 200 <= answer.code < 400
         session.spoilt |= not good
         verb, first = _verb(self._command), self._first
@@ -477,6 +488,7 @@ class Client(Stream):
         self.crowded = self.crowded and self._pool.is_crowded(self._domain)
         self.session, self.fresh, self._asked, self.door = None, False, False, 0
         self.stage = Stage.IDLE
+        self.spoke, self.has_sent = self._loop.now, True
         if session.key[2] == SPLIT:
             for part in self._parts:
                 self._put_off(part, [])
@@ -505,10 +517,20 @@ class Client(Stream):
         self.stage = Stage.OWN
         self.finish()
 
-    def cut(self) -> None:
-        """End it: it has said nothing for too long."""
+    def silence(self) -> float:
+        """Seconds for which it has said nothing that counts; 0 where it waits for an answer."""
+        if self.stage is Stage.END or self.stage is Stage.WAITING:
+            return 0.0
+        # what passes unread may be encrypted: there sendmail itself tells words from letters
+        return self._loop.now - (self.active if self.stage is Stage.OWN else self.spoke)
+
+    def cut(self, why: str = "") -> None:
+        """End it: it has said nothing for too long, or for longer than others where there is no room."""
         session = self.session
         if self.stage is Stage.END or self.stage is Stage.WAITING:
+            return
+        if self._ended:
+            self.close()  # it does not even read
             return
         if self.stage is Stage.OWN:
             if session is not None:
@@ -516,7 +538,7 @@ class Client(Stream):
             self.finish()
             return
         host, addr = self._pool.settings.hostname.encode(), self.addr.encode()
-        self.write(b"421 4.4.2 %b timeout waiting for input from [%b]\r\n" % (host, addr))
+        self.write(b"421 4.4.2 %b %b\r\n" % (host, why.encode() or b"timeout waiting for input from [%b]" % addr))
         self.stage = Stage.OWN
         self.finish()
 

@@ -77,6 +77,7 @@ class Pool:
         self._all: set[Session] = set()
         self._busy: set[Session] = set()
         self._waiting: deque[Waiting] = deque()
+        self._waiting_own: deque[Waiting] = deque()  # for a session of their own: they stand in nobody else's way
         self._down = False
         self.delivering = 0
         self.own = 0
@@ -95,17 +96,19 @@ class Pool:
 
     def want(self, client: Waiting) -> None:
         """Give the client a session, in its turn."""
-        self._waiting.append(client)
-        if len(self._waiting) == 1:
+        waiting = self._waiting_own if client.wants is Wants.OWN else self._waiting
+        waiting.append(client)
+        if len(waiting) == 1:
             self.serve()
 
     def serve(self) -> None:
         """Give sessions to whoever waits, as far as there are any."""
-        while self._waiting:
-            client = self._waiting[0]
-            if client.wants is not None and not self._give(client):
-                return
-            self._waiting.popleft()
+        for waiting in (self._waiting, self._waiting_own):
+            while waiting:
+                client = waiting[0]
+                if client.wants is not None and not self._give(client):
+                    break
+                waiting.popleft()
 
     def name(self, addr: str, helo: bytes) -> bytes | None:
         """What sendmail has answered to this line from this address, if that is known."""
@@ -279,13 +282,15 @@ class Pool:
                 session.state in {State.GREETING, State.HELO} and old > 60
             ):
                 session.close()
-        if self._waiting:
+        if self._waiting or self._waiting_own:
             self._cut_one()
             self.serve()
 
     def _cut_one(self) -> None:
-        clients: list[Any] = [session.user for session in self._busy if session.user is not None]
-        if len(self._busy) < self.bounds.busy or not clients:
+        wants_own = bool(self._waiting_own) and self.own >= self.bounds.own
+        sessions = [session for session in self._busy if session.raw or not wants_own]
+        clients: list[Any] = [session.user for session in sessions if session.user is not None]
+        if (len(self._busy) < self.bounds.busy and not wants_own) or not clients:
             return
         slowest = min(clients, key=lambda client: client.active)
         if self._loop.now - slowest.active > SLUGGISH:
@@ -300,7 +305,7 @@ class Pool:
             "own": self.own,
             "delivering": self.delivering,
             "idle": sum(map(len, self._idle.values())),
-            "waiting": len(self._waiting),
+            "waiting": len(self._waiting) + len(self._waiting_own),
             "opened": self.started,
         }
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 import struct
 import time
@@ -68,7 +69,7 @@ def _attempts(picture: Path, proc: Path) -> Iterator[Attempt]:
         queue_id, host, command = said.groups() if said else ("", "", "")
         kind, size = _FAMILIES[family]
         address = socket.inet_ntop(kind, bytes(packed)[:size])
-        yield Attempt(pid, queue_id, host.rstrip("."), address, port, since, sent, command)
+        yield Attempt(pid, queue_id.rpartition("/")[2], host.rstrip("."), address, port, since, sent, command)
 
 
 def _title(process: Path, began: float) -> str | None:
@@ -81,3 +82,21 @@ def _title(process: Path, began: float) -> str | None:
     if started / os.sysconf("SC_CLK_TCK") > began + 1:
         return None
     return text.rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
+
+
+def abort(attempt: Attempt) -> bool:
+    """End an attempt; its message stays in the queue. False: it has ended by itself, or is another one by now."""
+    try:
+        process = os.pidfd_open(attempt.pid)
+    except ProcessLookupError:
+        return False
+    try:
+        wanted = (attempt.pid, attempt.queue_id, attempt.host)
+        if wanted not in {(each.pid, each.queue_id, each.host) for each in under_way()}:
+            return False
+        signal.pidfd_send_signal(process, signal.SIGRTMIN)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(process)
+    return True

@@ -1,8 +1,11 @@
 """What the front is told: written by an installation, read by the front. Standard library only."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+
+from postroad.runtime import handover
+
+FILE = "front.json"
 
 NOW, BACKGROUND, QUEUE = 1, 2, 3
 """The inner doors of sendmail's daemon (preload/doors.c), and how mail that comes in there leaves: in the session
@@ -30,6 +33,7 @@ class Settings:
             features of the user's own, which may say something else to each client.
         connections_per_client: most connections at once from one address; None: any number.
         connections_per_minute: most new ones in a minute; None: any number.
+        idle: seconds after which a client that says nothing is sent away.
         starttls: whether STARTTLS is offered.
         split: whether a message for several domains may go in by ``SPLIT``.
         retry: seconds after which a message that waits is tried again.
@@ -43,6 +47,7 @@ class Settings:
     transparent: bool
     connections_per_client: int | None
     connections_per_minute: int | None
+    idle: float
     starttls: bool
     split: bool
     retry: float
@@ -50,11 +55,11 @@ class Settings:
     env: dict[str, str]
 
 
-def dumps(settings: Settings) -> str:
-    """Settings as JSON."""
-    return json.dumps(asdict(settings), indent=1) + "\n"
-
-
 def load(path: Path) -> Settings:
-    """Read settings that ``dumps`` made."""
-    return Settings(**json.loads(path.read_text()))
+    """Read the settings.
+
+    Raises:
+        OSError: the file can't be read.
+        ValueError: it holds something else.
+    """
+    return handover.load(Settings, path)

@@ -20,6 +20,11 @@ BRAKED = STATE / "braked"
 REDACTION_KEY = STATE / "redaction.key"
 """The key of the digests that stand for addresses in the log."""
 
+SENDMAIL = "/usr/sbin/sendmail"
+"""sendmail's program."""
+DOCTOR = STATE / "doctor.json"
+"""What the doctor's last regular look found. A volume: a restart tells nothing twice."""
+
 QUEUE = Path("/var/spool/mqueue")
 """A volume: sendmail's queue."""
 

@@ -17,11 +17,13 @@ def bench() -> Iterator[Bench]:
         yield made
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     "name",
     [
         *("delivery", "container", "mx-after-dot", "fsync", "doors"),
         *("front", "front-stopped", "front-descriptors", "front-idle"),
+        *("idle-clients", "neighbours", "guessing", "helper-dies", "dripping-mx", "silent-mx"),
     ],
 )
 def test_nothing_is_lost(name: str, bench: Bench) -> None:

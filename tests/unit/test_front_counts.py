@@ -1,8 +1,8 @@
 """What the front counts: connections, sessions, runs of the queue."""
 
-from postroad.front.limits import WINDOW, Counts
+from postroad.front.limits import REMEMBERED, WINDOW, Counts
 from postroad.front.runs import BATCH, PER_DOMAIN, SLOW, WHOLE, Run, Runs
-from postroad.runtime.bounds import LEAST, MOST, bounds
+from postroad.runtime.bounds import LEAST, LEAST_CLIENTS, MOST, MOST_CLIENTS, bounds
 
 
 def test_connections_are_counted_by_address() -> None:
@@ -128,3 +128,19 @@ def test_one_run_takes_the_whole_of_a_long_queue() -> None:
     started.under_way.fill(5 * SLOW)
     assert not started.under_way.is_quick("")
     started.under_way.ended(started.runs[0], 5 * SLOW)
+
+
+def test_addresses_that_have_sent_mail_are_remembered_up_to_a_number() -> None:
+    counts = Counts()
+    for number in range(REMEMBERED + 1):
+        counts.sent(str(number))
+    assert not counts.has_sent("0")
+    assert counts.has_sent("1")
+
+
+def test_clients_are_as_many_as_memory_allows() -> None:
+    assert bounds(None, None).clients == MOST_CLIENTS
+    assert LEAST_CLIENTS < bounds(128 << 20, None).clients < MOST_CLIENTS
+    assert bounds(1 << 20, None).clients == LEAST_CLIENTS
+    assert bounds(None, 100).direct == 15
+    assert bounds(1 << 20, 10).direct == LEAST

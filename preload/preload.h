@@ -1,4 +1,15 @@
-/* What doors.c and attempts.c offer the rest of the library. */
+/*
+ * Preloaded into sendmail, so that it can run without privileges and without a host name or a syslog daemon that someone
+ * else has to provide, and keeps promises that it does not keep by itself. Each file says which functions it takes over.
+ *
+ * Rules for everything in here. No locks and no malloc(): sendmail logs from signal handlers, some of which siglongjmp()
+ * away. errno is left as it was found. Nothing holds up mail.
+ *
+ * gcc -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -o preload.so *.c, without absent.c
+ */
+
+#ifndef POSTROAD_PRELOAD_H
+#define POSTROAD_PRELOAD_H
 
 #include <stdbool.h>
 #include <sys/socket.h>
@@ -36,3 +47,17 @@ bool delivery_has_room(void);
 void delivery_awaits(const char *name);
 void delivery_put_off(void);
 void delivery_begins(void);
+
+/* The version of sendmail that all of this was read in: headers.c ends any other, at the image's build already. */
+#define READ_IN "8.18.1"
+
+/* The last client's descriptor (sockets.c); -1: none yet. */
+extern int accepted;
+
+/* Whether this process was forked by the one that began with main() (processes.c). */
+bool is_child(void);
+
+/* Whether this process serves a client, and is no delivery of its message (processes.c). */
+bool serves_client(void);
+
+#endif
