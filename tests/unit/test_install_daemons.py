@@ -102,7 +102,7 @@ def test_without_port_25_there_are_no_inner_doors(tmp_path: Path) -> None:
     found = by_name(made(tmp_path, "listeners: {smtp: null, submission: 587, submissions: 465}\n"))
     assert (found["sendmail"].doors, found["sendmail"].ports) == ((), (587, 465))
     assert found["sendmail"].argv[-2:] == ("-bD", "-q5m"), "no front sees to what waits"
-    assert by_name(made(tmp_path))["sendmail"].argv[-1] == "-bD"
+    assert by_name(made(tmp_path))["sendmail"].argv[-2:] == ("-O", "Timeout.hoststatus=1s"), "no runs of its own"
 
 
 def test_mail_of_a_route_that_is_no_more_is_taken_from_its_folder(tmp_path: Path, queue: Path) -> None:
