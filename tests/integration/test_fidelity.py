@@ -11,9 +11,10 @@ import pytest
 
 from postroad.testing import PostroadContainer
 from tests.integration.conftest import HOSTNAME, Relays, wait_until
+from tests.internet.host import Host
 from tests.internet.internet import Internet
 from tests.internet.received import ReceivedMessage
-from tests.messages.compare import differences
+from tests.messages.compare import arrived, differences, perl_verdicts
 from tests.messages.generate import message
 
 CASES = Path(__file__).parents[1] / "messages"
@@ -77,7 +78,7 @@ def test_a_case(name: str, relay: PostroadContainer, record: bytes, internet: In
             assert RIGHT[name].encode() in refused.value.smtp_error
 
 
-def test_messages_at_random(relay: PostroadContainer, record: bytes, internet: Internet) -> None:
+def test_messages_at_random(relay: PostroadContainer, record: bytes, internet: Internet, app: Host) -> None:
     """``make fidelity`` sends thousands."""
     sent: dict[str, bytes] = {}
     refused: dict[str, str] = {}
@@ -97,6 +98,9 @@ def test_messages_at_random(relay: PostroadContainer, record: bytes, internet: I
         number: said for number, made in sent.items() if (said := differences(made, came[number], HOSTNAME, record))
     }
     assert not wrong, f"{len(wrong)} of {len(sent)}: {list(wrong.items())[:5]}"
+    verdicts = perl_verdicts(app, [arrived(came[number], HOSTNAME)[2] for number in sent])
+    assert len(verdicts) == len(sent)
+    assert {number: said for number, said in zip(sent, verdicts, strict=True) if said != "pass"} == {}
     assert all(re.match(r"550 b['\"]5\.", text) for text in refused.values()), refused
     # refused for what the documentation says, and not too many of them
     assert {text.partition(": ")[2].split(" ")[0] for text in refused.values()} <= {"has", "holds", "must", "is"}, (
