@@ -1,6 +1,7 @@
 """The milter protocol, packet by packet, and what a fault becomes."""
 
 import struct
+import time
 
 import pytest
 
@@ -152,3 +153,21 @@ def test_a_fault_refuses_for_now_and_never_lets_a_message_pass() -> None:
     answer, lines = judged(with_key(("x.example", False)), {"0.pem": Broken()}, FROM)
     assert answer == (protocol.TRY_AGAIN,)
     assert lines[0][0] == "err"
+
+
+@pytest.mark.parametrize("name", [b"To", b"Subject", b"From", b"X-Other"])
+def test_a_message_with_30_000_parentheses_costs_less_than_10_ms(name: bytes, rsa: bytes) -> None:  # noqa: F811
+    """From its first packet to its signature."""
+    made = Judge(with_key(("x.example", False)), {"0.pem": PrivateKey(rsa)}, lambda _level, _text: None)
+    value = b"\n ".join([b"(" * 1500] * 20)
+    fields = [packet(b"L", b"From\0 a@x.example\0")] if name != b"From" else []
+    packets = b"".join([*fields, packet(b"L", name + b"\0 " + value + b"\0"), packet(b"E", b"(" * 30_000)])
+    times = []
+    for _ in range(5):
+        session = Session(made)
+        told(session, packet(b"O", ALL))
+        start = time.process_time()
+        answer = told(session, packets)
+        times.append(time.process_time() - start)
+        assert answer.endswith(protocol.ACCEPT) == (name != b"From")
+    assert min(times) < 0.01, times
