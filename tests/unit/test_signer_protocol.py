@@ -171,3 +171,21 @@ def test_a_message_with_30_000_parentheses_costs_less_than_10_ms(name: bytes, rs
         times.append(time.process_time() - start)
         assert answer.endswith(protocol.ACCEPT) == (name != b"From")
     assert min(times) < 0.01, times
+
+
+def test_a_parameter_that_was_refused_spoils_the_message() -> None:
+    """sendmail keeps the ORCPT of a recipient that was refused where the same recipient was taken before."""
+    session = Session(lambda _envelope: (protocol.ACCEPT,))
+    told(session, packet(b"O", ALL))
+    mail, end = packet(b"M", b"<a@x.example>\0"), packet(b"E")
+    good, odd = (
+        packet(b"R", b"<b@y.example>\0ORCPT=rfc822;b@y.example\0"),
+        packet(b"R", b"<b@y.example>\0ORCPT=rfc822;b+0A\0"),
+    )
+    assert told(session, mail, good, end).endswith(protocol.ACCEPT)
+    assert b"501 5.5.4 ORCPT" in told(session, mail, good, odd)
+    assert b"550 5.5.4 ORCPT" in told(session, end)
+    assert told(session, mail, good, end).endswith(protocol.ACCEPT)
+    told(session, mail, odd)
+    assert told(session, packet(b"A"), mail, good, end).endswith(protocol.ACCEPT)
+    assert told(session, mail, packet(b"R", b"<b b@y.example>\0"), good, end).endswith(protocol.ACCEPT), "others go on"
