@@ -12,9 +12,12 @@ from tests.internet.received import ReceivedMessage
 
 
 @pytest.fixture(scope="module")
-def relay(relays: Relays) -> PostroadContainer:
+def relay(relays: Relays, internet: Internet) -> PostroadContainer:
+    internet.add_zone("later.example", "mistyped.example")  # whose mail goes nowhere
     return relays(
-        domains=["sender.example", "later.example"], suppression={"enabled": False}, delivery={"queue": {"retry": "1s"}}
+        domains=["sender.example", "later.example", "mistyped.example"],
+        suppression={"enabled": False},
+        delivery={"queue": {"retry": "1s"}},
     )
 
 
@@ -52,11 +55,18 @@ def test_a_bounce_that_waits_keeps_its_signature(relay: PostroadContainer, inter
     assert verifies(received, relay)
 
 
+@pytest.mark.parametrize("sender", ["app@mistyped.example", "unknown-2@sender.example"])
+def test_a_bounce_that_fails_ends(sender: str, relay: PostroadContainer, internet: Internet) -> None:
+    """Nobody reads a postmaster's mailbox here, and nothing is left in the queue."""
+    send(relay, letter(To="unknown@rcpt.example"), from_addr=sender)
+    wait_until(lambda: any(event["event"] == "bounced" and event["recipient"] == sender for event in relay.events()))
+    wait_until(lambda: relay.shell("ls /var/spool/mqueue")[1].strip() == "")
+    assert not [message for message in internet.messages() if message.recipient.lower().startswith("postmaster")]
+
+
 def test_a_host_outside_of_domains_sends_unsigned_bounces(relays: Relays, internet: Internet) -> None:
     """No key is for its name."""
-    hostname = "elsewhere.example"
-    internet.add_zone(hostname)
-    relay = relays(hostname=hostname, suppression={"enabled": False})
+    relay = relays(hostname="mail.elsewhere.example", suppression={"enabled": False})
     message_id = send(relay, letter(To="unknown@rcpt.example"))
     received = internet.wait_for_message(bounce_of(message_id))
     assert b"DKIM-Signature" not in received.raw.partition(b"\n\n")[0]

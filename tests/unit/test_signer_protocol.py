@@ -2,13 +2,14 @@
 
 import struct
 import time
+from pathlib import Path
 
 import pytest
 
-from postroad.runtime.signing import Key, Settings
+from postroad.runtime.signing import Key, Settings, dumps
 from postroad.signer import protocol
 from postroad.signer.judge import Judge
-from postroad.signer.keys import PrivateKey
+from postroad.signer.keys import PrivateKey, SigningError
 from postroad.signer.protocol import Answer, Envelope, ProtocolError, Session, packet
 from tests.unit.test_signer_policy import PLAIN
 from tests.unit.test_signer_sign import generate, rsa  # noqa: F401 - a fixture
@@ -189,3 +190,13 @@ def test_a_parameter_that_was_refused_spoils_the_message() -> None:
     told(session, mail, odd)
     assert told(session, packet(b"A"), mail, good, end).endswith(protocol.ACCEPT)
     assert told(session, mail, packet(b"R", b"<b b@y.example>\0"), good, end).endswith(protocol.ACCEPT), "others go on"
+
+
+def test_without_one_of_its_keys_it_does_not_begin(rsa: bytes, tmp_path: Path) -> None:  # noqa: F811
+    (tmp_path / "signer.json").write_text(dumps(with_key(("x.example", False), ("below.example", True))))
+    (tmp_path / "0.pem").write_bytes(rsa)
+    with pytest.raises(FileNotFoundError):
+        Judge.load(tmp_path, lambda _level, _text: None)
+    (tmp_path / "1.pem").write_text("no key")
+    with pytest.raises(SigningError):
+        Judge.load(tmp_path, lambda _level, _text: None)
