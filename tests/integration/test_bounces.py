@@ -27,7 +27,7 @@ def bounce_of(message_id: str) -> Callable[[ReceivedMessage], bool]:
 
 def verifies(received: ReceivedMessage, relay: PostroadContainer) -> bool:
     records = {f"{name}.".encode(): value.encode() for name, value in relay.dkim_records().items()}
-    wire = b"DKIM-Signature:" + received.raw.partition(b"DKIM-Signature:")[2].replace(b"\n", b"\r\n")
+    wire = received.raw[received.raw.index(b"Received: from localhost (localhost)") :].replace(b"\n", b"\r\n")
     return bool(dkim.verify(wire, dnsfunc=lambda name, timeout=5: records.get(name, b"")))
 
 

@@ -130,6 +130,19 @@ def test_what_waits_in_the_queue_leaves_as_it_came(relays: Relays, internet: Int
     assert not wrong, f"{len(wrong)} of {len(sent)}: {list(wrong.items())[:5]}"
 
 
+def test_signatures_of_others_stay_where_they_are(relay: PostroadContainer, record: bytes, internet: Internet) -> None:
+    """sendmail knows the field's name: by it bounces get theirs."""
+    theirs = "v=1; a=rsa-sha256; d=other.example; s=s; h=from; bh=x; b=y"
+    sent = (
+        f"DKIM-Signature: {theirs}\r\nX-Theirs: yes\r\nFrom: app@sender.example\r\ndkim-signature: {theirs}z\r\n"
+        "Subject: signed before\r\n\r\nbody\r\n"
+    ).encode()
+    with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
+        smtp.sendmail("app@sender.example", ["u@rcpt.example"], sent)
+    received = internet.wait_for_message(lambda message: b"\nX-Theirs: yes\n" in message.raw)
+    assert [each for each in differences(sent, received, HOSTNAME, record) if not each.startswith("OpenDKIM")] == []
+
+
 @pytest.mark.parametrize("quoted", [False, True])
 @pytest.mark.parametrize("name", ["Content-Type", "Content-Disposition", "To", "Subject"])
 def test_a_field_of_several_long_lines(name: str, quoted: bool, relay: PostroadContainer, record: bytes, internet: Internet) -> None:  # fmt: skip
