@@ -126,27 +126,32 @@ class Session:
                 self._message = Envelope()
                 return _answer(refused_sender(content.removesuffix(b"\0").split(b"\0")))
             case b"R":
-                refusal = refused_recipient(content.removesuffix(b"\0").split(b"\0"))
-                if refusal and refusal.status == PARAMETER:
-                    self._message.spoilt = refusal
-                return _answer(refusal)
+                return self._recipient(content)
             case b"L":
                 name, _, rest = content.partition(b"\0")
                 self._message.headers.append((name, rest.removesuffix(b"\0")))
             case b"B":
                 self._message.body.update(content)
             case b"E":
-                if content:
-                    self._message.body.update(content)
-                message, self._message = self._message, Envelope()
-                if message.spoilt:
-                    return refuse("550", message.spoilt.status, message.spoilt.text)
-                return b"".join(self._judge(message))
+                return self._end(content)
             case b"A" | b"K":
                 self._message = Envelope()
             case _:
                 raise ProtocolError(f"command {command!r}")
         return b""
+
+    def _recipient(self, content: bytes) -> bytes:
+        refusal = refused_recipient(content.removesuffix(b"\0").split(b"\0"))
+        if refusal and refusal.status == PARAMETER:
+            self._message.spoilt = refusal
+        return _answer(refusal)
+
+    def _end(self, content: bytes) -> bytes:
+        self._message.body.update(content)
+        message, self._message = self._message, Envelope()
+        if message.spoilt:
+            return refuse("550", message.spoilt.status, message.spoilt.text)
+        return b"".join(self._judge(message))
 
     @staticmethod
     def _negotiate(content: bytes) -> bytes:

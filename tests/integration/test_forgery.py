@@ -151,7 +151,7 @@ def test_nothing_foreign_arrives(
         results = b" ".join(
             re.findall(rb"^Authentication-Results: *mx\.judge\.example;.*(?:\n[ \t].*)*", raw, re.MULTILINE)
         )
-        said = re.findall(rb"header\.(?:from|d)=([^\s;]+)", results)
+        said = re.findall(rb"header\.(?:from|d)=([^\s;]+)", results.lower())
         assert said or not keys, (accepted[number], raw)
         assert not set(said) - {b"sender.example"}, (accepted[number], raw)
         assert received.verdict("dkim") == ("pass" if keys else "none"), (accepted[number], raw)
