@@ -37,8 +37,8 @@ class Envelope:
         headers: its fields in order: name, and value whole.
         body: the hash of its body.
         macros: what sendmail says of it, by their names.
-        spoilt: why it is refused at its end, whatever is in it. sendmail keeps the ORCPT of a recipient that was refused
-            where the same recipient was taken before, and puts it into bounces.
+        spoilt: why it is refused at its end, whatever is in it. sendmail keeps the ORCPT of a recipient that was
+            refused where the same recipient was taken before, and puts it into bounces.
     """
 
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
