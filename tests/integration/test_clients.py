@@ -176,7 +176,7 @@ def test_on_port_25_without_a_word_about_tls(job: Job, on_25: Results, internet:
 @pytest.fixture(scope="module")
 def recorded(internet: Internet) -> Iterator[list[bytes]]:
     """What the clients write, octet for octet."""
-    watch = internet.add_watch("watch.example", behaviour="no-starttls")
+    watch = internet.add_watch("in.watch.example", behaviour="no-starttls")
     for container in place(internet, {"postroad": watch.address}):
         results = run(container, ON_25)
         assert {str(job): said for job, (code, said) in results.items() if code} == {}
