@@ -61,7 +61,8 @@ def examine(checks: Sequence[Check], context: Context) -> Iterator[tuple[Check, 
             yield check, task.result(context.deadline + GRACE - time.monotonic())
         except Late:
             unfinished = "this check did not end in time, so it says nothing"
-            yield check, [Finding(check.ID, Level.WARNING, unfinished, fix=f"run it alone: --only {check.ID}")]
+            fix = f"run it alone: --only {check.ID}"
+            yield check, [Finding(check.ID, Level.WARNING, unfinished, fix=fix, unknown=True)]
         except Exception as error:  # noqa: BLE001 - a check that fails must not hide what the others found
             yield check, [_broken(check, error)]
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from postroad.cli.example import example
 from postroad.cli.plain import echo
 from postroad.config.load import load
 from postroad.config.model import Config
@@ -23,7 +24,7 @@ def command() -> None:
     """The DKIM keys."""
 
 
-@command.command(name="list")
+@command.command(name="list", epilog=example("dkim list"))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_keys(as_json: bool) -> None:
     """List the keys, with the TXT record that publishes each, and where each stands.
@@ -70,7 +71,7 @@ def _note(config: Config, each: PublishedKey, value: str) -> str:
     return ""
 
 
-@command.command()
+@command.command(epilog=example("dkim rotate --domain example.com"))
 @click.option("--domain", "domains", multiple=True, metavar="NAME", help="Only this one; may be repeated.")
 def rotate(domains: Sequence[str]) -> None:
     """Make the next key of each domain, and print the record to publish.

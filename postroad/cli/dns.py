@@ -9,6 +9,7 @@ import click
 import dns.name
 import dns.reversename
 
+from postroad.cli.example import example
 from postroad.cli.plain import echo
 from postroad.config.load import load
 from postroad.config.model import Config
@@ -32,7 +33,7 @@ THEIRS = "All mail goes to smarthosts: their addresses count, so this host needs
 COLOURS = {State.ADD: "yellow", State.CHANGE: "yellow", State.PRESENT: "green", State.UNKNOWN: "red"}
 
 
-@click.command()
+@click.command(epilog=example("dns --format route53"))
 @click.option(
     "--format",
     "form",

@@ -24,17 +24,20 @@ def _port(value: int) -> int:
 
 
 class Smarthost(Section):
-    """A server that takes our mail and delivers it on."""
+    """A server that takes our mail and delivers it."""
 
     host: ServerName = Field(
-        description="The server: a name, whose A and AAAA records count (not MX), or an address.",
+        description="The server's name, or its address. The name's A and AAAA records are used, not its MX.",
         examples=["smtp.example.net"],
     )
-    port: Annotated[WholeNumber, AfterValidator(_port)] = Field(587, ge=1, le=65535, description="Its port.")
+    port: Annotated[WholeNumber, AfterValidator(_port)] = Field(
+        587, ge=1, le=65535, description="The server's port.", examples=[2587]
+    )
     fallback: ServerName | None = Field(
         None,
-        description="A second server, on the same port and with the same credentials, for when the first can't be"
-        " reached or has no valid certificate.",
+        description="A second server, with the same port and credentials. It is used while the first can't be reached "
+        "or has no valid certificate.",
+        examples=["smtp2.example.net"],
     )
     tls: Literal["verify", "require", "none"] = Field(
         "verify",
@@ -42,9 +45,14 @@ class Smarthost(Section):
         " any certificate. `none`: no TLS.",
     )
     username: str | None = Field(
-        None, min_length=1, description="User for AUTH (PLAIN, LOGIN or CRAM-MD5); only with `tls: verify`."
+        None,
+        min_length=1,
+        description="User for AUTH (PLAIN, LOGIN or CRAM-MD5); only with `tls: verify`.",
+        examples=["app"],
     )
-    password_file: AbsolutePath | None = Field(None, description="File that holds the password.")
+    password_file: AbsolutePath | None = Field(
+        None, description="File that holds the password.", examples=["/run/secrets/smarthost"]
+    )
 
     @model_validator(mode="after")
     def _safe(self) -> Self:
@@ -79,40 +87,53 @@ def is_address(host: str) -> bool:
 
 
 class WarmUp(Section):
-    """How many messages a day go out from a new address, so that receivers learn what to expect of it."""
+    """Limits per day for a new address, so that receivers get to know it."""
 
-    since: Day = Field(description="The first day (UTC). Before it, mail waits.", examples=["2026-11-24"])
+    since: Day = Field(description="The first day, in UTC. Before it, mail waits.", examples=["2026-11-24"])
     daily: tuple[Annotated[WholeNumber, Field(ge=1, le=10**7)], ...] = Field(
         min_length=1,
         max_length=366,
-        description="Most messages on the first day, the second, and so on. After the last there is no such limit.",
+        description="Most messages on the first day, on the second, and so on. Further ones wait for the next day. "
+        "After the last day there is no limit.",
         examples=[[50, 100, 200, 400]],
     )
 
 
 class Route(Section):
-    """A way for some of the mail."""
+    """Some mail that goes another way, or with limits."""
 
     domains: tuple[DomainPattern, ...] = Field(
-        (), description="Recipients' domains, `.example.com` for all below it. Empty: any."
+        (),
+        description="The recipients' domains. `.example.com` stands for all names below it. Empty: all.",
+        examples=[["example.net", ".example.org"]],
     )
     senders: tuple[DomainPattern, ...] = Field(
         (),
-        description="Domains of envelope senders, written likewise. Empty: any, and bounces, which have no sender.",
+        description="The domains of envelope senders, written likewise. Empty: all, and bounces, which have no sender.",
+        examples=[["news.example.com"]],
     )
     smarthost: Smarthost | None = Field(
-        description="Where this mail goes. `null`: to the recipients' own MX hosts.", examples=[None]
+        description="The server that this mail goes to. `null`: the recipients' MX hosts.", examples=[None]
     )
 
     concurrency: WholeNumber | None = Field(
-        None, ge=1, le=100, description="Most connections at once. `null`: any number.", examples=[2]
+        None,
+        ge=1,
+        le=100,
+        description="Most connections at once. Further messages wait. `null`: no limit.",
+        examples=[2],
     )
     rate: RateValue | None = Field(
         None,
-        description="Most messages tried within any minute, hour or day. `null`: any number.",
+        description="Most delivery attempts within a minute, hour or day. Further messages wait. `null`: no limit.",
         examples=["100/minute"],
     )
-    warm_up: WarmUp | None = Field(None, description="Most messages a day for a new address. `null`: any number.")
+    warm_up: WarmUp | None = Field(
+        None,
+        description="A limit per day that grows, for a new address. Further messages wait for the next day. `null`: "
+        "no limit.",
+        examples=[{"since": "2026-11-24", "daily": [50, 100, 200, 400]}],
+    )
 
     @property
     def shaped(self) -> bool:
@@ -140,13 +161,14 @@ TlsPolicy = Literal["opportunistic", "require", "verify", "dane", "dane-only"]
 
 
 class OutboundTls(Section):
-    """TLS with recipients' MX hosts; a smarthost has a `tls` of its own."""
+    """TLS with recipients' MX hosts. A smarthost has its own key `tls`."""
 
     policy: TlsPolicy = Field(
         "opportunistic",
-        description="`opportunistic`: STARTTLS where it works, else clear text. `require`: never clear text."
-        " `verify`: a valid certificate, too, for the MX host or the domain. `dane`: as the domain's TLSA records say;"
-        " opportunistic without. `dane-only`: only with TLSA records. What falls short waits in the queue.",
+        description="TLS with recipients' MX hosts. `opportunistic`: TLS where it works, else clear text. `require`: "
+        "always TLS. `verify`: TLS, with a valid certificate for the MX host or the domain. `dane`: as "
+        "the domain's TLSA records say, else opportunistic. `dane-only`: only with TLSA records. Mail "
+        "that can't be sent so waits in the queue.",
     )
     domains: Annotated[
         Mapping[DomainPattern, TlsPolicy],
@@ -154,15 +176,19 @@ class OutboundTls(Section):
         PlainSerializer(dict, return_type=dict[str, str]),
     ] = Field(
         default_factory=lambda: FrozenMap({}),
-        description="Policies of recipients' domains, `.example.com` for all below it; the longest that fits wins.",
+        description="Policies for single recipients' domains. `.example.com` stands for all names below it; the "
+        "longest match wins.",
+        examples=[{"example.net": "verify", ".example.org": "require"}],
     )
     mta_sts: bool = Field(
         False,
-        description="Whether domains that are not in `domains` get what their MTA-STS policies ask for, besides"
-        " `policy`. While policies can't be looked up, mail waits.",
+        description="Whether the MTA-STS policies of recipients' domains are obeyed (RFC 8461), except for those in "
+        "`domains`. While a policy can't be looked up, mail to its domain waits.",
     )
     ca_file: AbsolutePath | None = Field(
-        None, description="Certificates (PEM) of authorities to trust besides the system's."
+        None,
+        description="File with certificates (PEM) of authorities to trust besides the system's.",
+        examples=["/run/secrets/ca.pem"],
     )
 
     @model_validator(mode="after")

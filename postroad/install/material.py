@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from postroad import system
 from postroad.config.model import Config
+from postroad.runtime import recording
 from postroad.runtime.paths import STATE
 from postroad.secrets import certificate, rotation, users, webhooks
 from postroad.secrets import files as named_files
@@ -41,7 +42,7 @@ class Material:
     passwords: dict[bytes, bytes]
     credentials: dict[bytes, bytes]
     authorities: str
-    webhooks: list[dict[str, object]]
+    webhooks: tuple[recording.Hook, ...]
     store_password: str | None
 
 

@@ -243,7 +243,9 @@ def read(key: SigningKey) -> bytes:
     title = f"At '{key.key}'" if key.given else f"The DKIM key of {key.domain}"
     where = f"{title}: {key.path}"
     if not key.given and not os.path.lexists(key.path):
-        raise InstallError(f"{where} is not there yet: `postroad run` makes it at its start")
+        raise InstallError(
+            f"{where} is not there yet: the server makes it at its start; run this in the server's container"
+        )
     pem_bytes = named_files.read(title, key.path)
     if not pem_bytes.strip():
         raise InstallError(f"{where} is empty: put a private key (PEM) into it")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from postroad.runtime.signing import Key, Settings, dumps
+from postroad.runtime.handover import dumps
+from postroad.runtime.signing import FILE, Key, Settings
 from postroad.signer import protocol
 from postroad.signer.judge import Judge
 from postroad.signer.keys import PrivateKey, SigningError
@@ -193,7 +194,7 @@ def test_a_parameter_that_was_refused_spoils_the_message() -> None:
 
 
 def test_without_one_of_its_keys_it_does_not_begin(rsa: bytes, tmp_path: Path) -> None:  # noqa: F811
-    (tmp_path / "signer.json").write_text(dumps(with_key(("x.example", False), ("below.example", True))))
+    (tmp_path / FILE).write_text(dumps(with_key(("x.example", False), ("below.example", True))))
     (tmp_path / "0.pem").write_bytes(rsa)
     with pytest.raises(FileNotFoundError):
         Judge.load(tmp_path, lambda _level, _text: None)
