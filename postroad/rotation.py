@@ -45,6 +45,9 @@ def step(config: Config, each: Series) -> None:
         PostroadError, OSError: it can't be done.
     """
     stands, now = rotation.load(each), time.time()
+    for old in keys.remove_past(each, stands, now, rotation.overlap(config)):
+        name = published_at(config, each.name(old.selector))
+        tell("warning", f"dkim: {name} may be revoked: remove the record, its key is removed here", 1.0)
     if stands.next:
         _take_over(config, each, stands)
     elif config.dkim.rotate and now >= rotation.turn(each, stands, config.dkim.rotate.total_seconds()):
@@ -56,10 +59,6 @@ def step(config: Config, each: Series) -> None:
             f"{published_at(config, name)} TXT {value}",
             1.0,
         )
-    keep = rotation.overlap(config)
-    for old in keys.remove_past(each, rotation.load(each), now, keep):
-        name = published_at(config, each.name(old.selector))
-        tell("warning", f"dkim: {name} may be revoked: remove the record, its key is removed here", 1.0)
 
 
 def _take_over(config: Config, each: Series, stands: Rotation) -> None:
