@@ -9,6 +9,8 @@ SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc libc6-dev python3-venv
 COPY preload /src/preload
+# a word for each file
+# hadolint ignore=SC2046
 RUN mkdir -p /out/usr/local/lib/postroad \
     && gcc -std=gnu17 -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -Wl,-z,relro,-z,now,-s \
         -o /out/usr/local/lib/postroad/preload.so $(find /src/preload -name '*.c' ! -name absent.c | sort) -ldl \

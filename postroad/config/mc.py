@@ -41,6 +41,8 @@ OWNED_DEFINES = {
         ),
         # a message could be lost that was accepted
         *("confDELIVERY_MODE", "confSAFE_QUEUE"),
+        # a message that is put off would bounce
+        "confSEPARATE_PROC",
         # limits of routes would not hold
         "confCON_EXPENSIVE",
         # the message would not leave as it was signed
