@@ -214,7 +214,7 @@ class Pool:
         elif state is State.DELIVERING:
             self.delivering += 1
         elif state is State.IDLE:
-            if session.uses >= USES or self._loop.now - session.born > AGE:
+            if session.uses >= (USES if self.settings.reuses else 1) or self._loop.now - session.born > AGE:
                 session.quit()
             else:
                 self._idle.setdefault(session.key, []).append(session)

@@ -57,6 +57,9 @@ PACES = STATE / "paces.json"
 SIGNER = RUN / "signer"
 """Where sendmail asks about each message: a milter."""
 
+BOUNCES = RUN / "bounces"
+"""Where sendmail asks the signer for the signature of a bounce that it made: a socket map."""
+
 MTA_STS = RUN / "mta-sts"
 """Where sendmail asks for the MTA-STS policies of domains."""
 
