@@ -35,6 +35,8 @@ MARGIN = 30.0
 above ``limits.idle``: sendmail, which says so in words, is the first to notice."""
 AT_ONCE = 64
 """Connections that are accepted in a row."""
+HELD = 0.2
+"""Seconds after which a run is started again for messages that were held by the process that wrote them."""
 LIMIT = "POSTROAD_ATTEMPT_TIMEOUT"
 """What tells a run how long an attempt may take, in seconds (preload/attempts.c)."""
 PROBE = 20
@@ -236,8 +238,19 @@ class Front:
             pid = system.spawn(argv, env, quiet=True)
         except CommandError:
             return False  # they are due again when the queue is looked at next
-        process_ended(self.loop, pid, lambda: self._runs.ended(run, self.loop.now))
+        process_ended(self.loop, pid, lambda: self._run_ended(run))
         return True
+
+    def _run_ended(self, run: Run) -> None:
+        left = self._runs.passed_over(run, _is_untouched)
+        self._runs.ended(run, self.loop.now)
+
+        def again() -> None:
+            for queue_id in left:
+                self._runs.add(queue_id, [run.domain], self.loop.now)
+
+        if left:
+            self.loop.at(self.loop.now + HELD, again)
 
     # --- what is to be tried again
 
@@ -335,6 +348,11 @@ class Front:
     def _figures(self) -> dict[str, int]:
         runs = {"runs": len(self._runs.running), "put_off": self._runs.waiting}
         return {"clients": len(self._clients)} | self.pool.counts | runs
+
+
+def _is_untouched(queue_id: str) -> bool:
+    message = queue.read(QUEUE / f"qf{queue_id}")
+    return message is not None and not message.attempts
 
 
 def _any_waits() -> bool:

@@ -15,6 +15,8 @@ SLOW = 10.0
 """Seconds after which a run, and its domain, counts as slow."""
 PER_DOMAIN = 4
 """Runs for one domain at once, where it is quick; any other has one."""
+PASSES = 6
+"""Times that a run may pass a message over before it waits until the queue is looked at."""
 REMEMBERED = 1000
 """Domains that were quick, and likewise slow."""
 MOST = 50_000
@@ -54,6 +56,7 @@ class Runs:
         self.waiting = 0
         self._start = start
         self._known: set[str] = set()  # those that wait, and those of runs
+        self._fresh: dict[str, int] = {}  # those that have come just now, and how often a run has passed them over
         self._domains: OrderedDict[str, list[str]] = OrderedDict()
         self._quick: OrderedDict[str, None] = OrderedDict()
         self._slow: OrderedDict[str, None] = OrderedDict()
@@ -61,7 +64,23 @@ class Runs:
     def add(self, queue_id: str, domains: list[str], now: float) -> None:
         """A message has gone into the queue."""
         self._add(queue_id, domains[0] if domains else "")
+        if queue_id in self._known:
+            self._fresh.setdefault(queue_id, 0)
         self.fill(now)
+
+    def passed_over(self, run: Run, untouched: Callable[[str], bool]) -> list[str]:
+        """Those of a run that it has passed over, and that are to be added once more.
+
+        A message is told of when it is on the disk. The process that wrote it may still hold it then, and a run leaves
+        alone what another process holds. ``untouched`` says that it was never tried, and is still there.
+        """
+        found = []
+        for queue_id in run.ids:
+            times = self._fresh.pop(queue_id, PASSES)
+            if times < PASSES and untouched(queue_id):
+                self._fresh[queue_id] = times + 1
+                found.append(queue_id)
+        return found
 
     def due(self, messages: list[tuple[str, str]], now: float) -> None:
         """These are to be tried again: queue id and domain of each."""

@@ -1,7 +1,7 @@
 """What the front counts: connections, sessions, runs of the queue."""
 
 from postroad.front.limits import REMEMBERED, WINDOW, Counts
-from postroad.front.runs import BATCH, PER_DOMAIN, SLOW, WHOLE, Run, Runs
+from postroad.front.runs import BATCH, PASSES, PER_DOMAIN, SLOW, WHOLE, Run, Runs
 from postroad.runtime.bounds import LEAST, LEAST_CLIENTS, MOST, MOST_CLIENTS, bounds
 
 
@@ -115,6 +115,26 @@ def test_only_a_domain_of_which_nothing_is_known_is_probed() -> None:
     for domain in ("quick.example", "slow.example", "new.example"):
         started.under_way.add(domain, [domain], 0.0)
     assert [run.probes for run in started.runs] == [False, False, True]
+
+
+def test_what_a_run_has_passed_over_runs_again_a_few_times() -> None:
+    started = Started(8)
+    started.under_way.add("A1", ["rcpt.example"], 0.0)
+    for _ in range(PASSES):
+        run = started.runs[-1]
+        assert started.under_way.passed_over(run, lambda _: True) == ["A1"]
+        started.under_way.ended(run, 0.1)
+        started.under_way.add("A1", ["rcpt.example"], 0.2)
+    assert len(started.runs) == PASSES + 1
+    assert started.under_way.passed_over(started.runs[-1], lambda _: True) == []
+
+
+def test_what_a_run_has_tried_or_what_was_only_due_is_not_run_again_at_once() -> None:
+    started = Started(8)
+    started.under_way.add("A1", ["rcpt.example"], 0.0)
+    assert started.under_way.passed_over(started.runs[0], lambda _: False) == []
+    started.under_way.due([("B1", "other.example")], 0.0)
+    assert started.under_way.passed_over(started.runs[1], lambda _: True) == []
 
 
 def test_one_run_takes_the_whole_of_a_long_queue() -> None:
