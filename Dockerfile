@@ -12,7 +12,7 @@ COPY preload /src/preload
 RUN mkdir -p /out/usr/local/lib/postroad \
     && gcc -std=gnu17 -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -Wl,-z,relro,-z,now,-s \
         -o /out/usr/local/lib/postroad/preload.so /src/preload/postroad.c /src/preload/auth.c /src/preload/headers.c \
-        /src/preload/doors.c /src/preload/attempts.c -ldl \
+        /src/preload/doors.c /src/preload/attempts.c /src/preload/uplink.c -ldl \
     && lib=/out/usr/lib/$(gcc -print-multiarch) && mkdir -p "$lib" \
     && gcc -std=gnu17 -O2 -fPIC -shared -Wall -Wextra -Werror -Wl,-z,relro,-z,now,-s -Wl,-soname,libnsl.so.2 \
         -Wl,--version-script=<(echo 'LIBNSL_1.0 { *; };') -o "$lib/libnsl.so.2" /src/preload/absent.c \

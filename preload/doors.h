@@ -1,4 +1,4 @@
-/* What doors.c and attempts.c offer the rest of the library. */
+/* What doors.c, attempts.c and uplink.c offer the rest of the library. */
 
 #include <stdbool.h>
 #include <sys/socket.h>
@@ -26,3 +26,12 @@ void attempt_begin(int descriptor, const struct sockaddr *peer);
 
 /* A message is done: whatever connection is used next is used for another one. */
 void attempts_begin_anew(void);
+
+/* connect(2). */
+typedef int connect_call(int, const struct sockaddr *, socklen_t);
+
+/*
+ * Connect to the uplink where the address is one of its own (uplink.c). false: it is another, and nothing was done. true:
+ * *result is what connect() returns, with errno set.
+ */
+bool uplink_connect(int descriptor, const struct sockaddr *peer, socklen_t length, connect_call *next, int *result);

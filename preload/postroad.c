@@ -20,6 +20,7 @@
  *                  each free, one by one, what the kernel frees at once;
  *   connect(), read(), write()  also end each session with a receiver within a time (attempts.c);
  *   bind(), accept(), getpeername(), getsockname()  also know inner doors (doors.c);
+ *   gethostbyname2(), gethostbyname(), connect()  also know the uplink (uplink.c);
  *   fsync(), unlink()  also save the names of new files in the queue, and delete a message in the order that leaves
  *                  none without its body, whenever the power fails.
  *
@@ -27,7 +28,7 @@
  * after that lines are dropped and counted until one gets through. No locks and no malloc(): sendmail logs from signal
  * handlers, some of which siglongjmp() away. errno is left as it was found.
  *
- * gcc -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -o preload.so postroad.c auth.c headers.c doors.c attempts.c
+ * gcc -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -o preload.so postroad.c auth.c headers.c doors.c attempts.c uplink.c
  */
 
 #define _GNU_SOURCE
@@ -300,13 +301,19 @@ send_at_once(int descriptor, const struct sockaddr *peer)
 EXPORT int
 connect(int descriptor, const struct sockaddr *peer, socklen_t length)
 {
-	static int (*next)(int, const struct sockaddr *, socklen_t);
+	static connect_call *next;
+	int result;
 
 	if (next == NULL)
 		*(void **)&next = dlsym(RTLD_NEXT, "connect");
 	if (next == NULL) {
 		errno = ENOSYS;
 		return -1;
+	}
+	if (uplink_connect(descriptor, peer, length, next, &result)) {
+		if (result == 0)
+			attempt_begin(descriptor, peer);
+		return result;
 	}
 	send_at_once(descriptor, peer);
 	attempt_begin(descriptor, peer);

@@ -21,6 +21,7 @@ COMMANDS = (
     "render",
     "run",
     "send",
+    "smarthost",
     "stats",
     "suppress",
     "trace",

@@ -10,17 +10,13 @@ from postroad.config.names import DomainPattern, ServerName
 from postroad.config.section import FrozenMap, Section
 from postroad.config.values import AbsolutePath, Day, RateValue, WholeNumber, format_rate, refuse
 
-MOST_SMARTHOSTS = 12
-"""sendmail knows 25 mailers, each smarthost is one, and ten are taken; the others are for what may come."""
+MOST_SHAPED = 14
+"""Routes with limits: sendmail knows 25 mailers, each such route is one, and eleven are taken."""
 
-MOST_MAILERS = 15
-"""Smarthosts and shaped routes together: each is a mailer."""
+IMPLICIT_PORT = 465
+"""The port on which servers expect TLS from the first octet (RFC 8314, 3.3)."""
 
-
-def _port(value: int) -> int:
-    if value == 465:
-        refuse("a port with STARTTLS, such as 587: sendmail can't begin a connection with TLS, as port 465 wants it")
-    return value
+TlsMode = Literal["implicit", "verify", "require", "none"]
 
 
 class Smarthost(Section):
@@ -30,31 +26,46 @@ class Smarthost(Section):
         description="The server: a name, whose A and AAAA records count (not MX), or an address.",
         examples=["smtp.example.net"],
     )
-    port: Annotated[WholeNumber, AfterValidator(_port)] = Field(587, ge=1, le=65535, description="Its port.")
+    port: WholeNumber = Field(587, ge=1, le=65535, description="Its port.")
     fallback: ServerName | None = Field(
         None,
         description="A second server, on the same port and with the same credentials, for when the first can't be"
-        " reached or has no valid certificate.",
+        " reached, has no valid certificate or refuses the credentials.",
     )
-    tls: Literal["verify", "require", "none"] = Field(
-        "verify",
-        description="`verify`: STARTTLS, and a valid certificate for `host` (or `fallback`). `require`: STARTTLS with"
-        " any certificate. `none`: no TLS.",
+    tls: TlsMode | None = Field(
+        None,
+        description="`implicit`: TLS from the first octet, and a valid certificate for `host` (or `fallback`)."
+        " `verify`: STARTTLS, and such a certificate. `require`: STARTTLS with any certificate. `none`: no TLS."
+        " `null`: `implicit` on port 465, else `verify`.",
+        examples=["implicit"],
     )
     username: str | None = Field(
-        None, min_length=1, description="User for AUTH (PLAIN, LOGIN or CRAM-MD5); only with `tls: verify`."
+        None,
+        min_length=1,
+        max_length=255,
+        description="User for AUTH (SCRAM-SHA-256, SCRAM-SHA-1, CRAM-MD5, PLAIN or LOGIN); only with a verified"
+        " certificate.",
     )
     password_file: AbsolutePath | None = Field(None, description="File that holds the password.")
+    certificate_file: AbsolutePath | None = Field(
+        None, description="Client certificate (PEM), with its chain, for servers that ask for one."
+    )
+    key_file: AbsolutePath | None = Field(None, description="The client certificate's private key (PEM).")
 
     @model_validator(mode="after")
     def _safe(self) -> Self:
-        if (self.username is None) != (self.password_file is None):
-            missing = "username" if self.username is None else "password_file"
-            refuse("username and password_file together, or neither", at=(missing,), found="one alone")
-        if self.tls != "verify":
+        for one, other in (("username", "password_file"), ("certificate_file", "key_file")):
+            if (getattr(self, one) is None) != (getattr(self, other) is None):
+                missing = one if getattr(self, one) is None else other
+                refuse(f"{one} and {other} together, or neither", at=(missing,), found="one alone")
+        if self.security == "none" and self.certificate_file is not None:
+            refuse("no certificate_file where there is no TLS", at=("certificate_file",), found="tls: none")
+        if not self.verified:
             if self.username is not None:
                 refuse(
-                    "verify where there is a username: the password would go to anybody", at=("tls",), found=self.tls
+                    "verify or implicit where there is a username: the password would go to anybody",
+                    at=("tls",),
+                    found=self.security,
                 )
             return self
         for key in ("host", "fallback"):
@@ -62,6 +73,16 @@ class Smarthost(Section):
             if name is not None and is_address(name):
                 refuse("a name, as certificates are for names", at=(key,), found=name)
         return self
+
+    @property
+    def security(self) -> TlsMode:
+        """How the connection is protected."""
+        return self.tls or ("implicit" if self.port == IMPLICIT_PORT else "verify")
+
+    @property
+    def verified(self) -> bool:
+        """Whether the server's certificate is verified, its name included."""
+        return self.security in {"implicit", "verify"}
 
     @property
     def servers(self) -> tuple[str, ...]:

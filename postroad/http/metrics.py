@@ -32,7 +32,7 @@ PROVIDERS = {
     "mailru": ("mail.ru",),
 }
 """Who receives, by the suffix of the MX host; everybody else is ``other``."""
-DAEMONS = frozenset(("sendmail", "front", "signer", "recorder", "mta-sts", "shaper"))
+DAEMONS = frozenset(("sendmail", "front", "signer", "recorder", "mta-sts", "shaper", "uplink"))
 VERSIONS = ("TLSv1.2", "TLSv1.3")
 RULESETS = frozenset(("check_relay", "check_mail", "check_rcpt", "check_data", "check_eoh", "tls_client", "milter"))
 BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)

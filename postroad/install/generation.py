@@ -22,7 +22,7 @@ from postroad.config.values import format_duration
 from postroad.errors import CommandError, InstallError
 from postroad.install import changes, neighbours
 from postroad.install.material import Material, gather
-from postroad.runtime import attached, front, plan
+from postroad.runtime import attached, front, plan, uplink
 from postroad.runtime.paths import (
     BRAKED,
     CURRENT,
@@ -36,6 +36,7 @@ from postroad.runtime.paths import (
     SIGNER,
     STATE,
     SUPPRESSED,
+    UPLINK,
     door,
 )
 from postroad.secrets import files as named_files
@@ -145,8 +146,9 @@ def _build(generation: Path, loaded: Loaded, material: Material) -> None:
     system.write(generation / "tls" / "key.pem", material.pair.key)
     if material.passwords:
         system.write_database(generation / users.DATABASE, material.passwords)
-    if material.credentials:
-        system.write_database(generation / "authinfo.db", material.credentials)
+    for smarthost, found in material.credentials.items():
+        if found.certificate:
+            system.write(generation / outbound.certificate_name(smarthost), found.certificate)
     if material.authorities:
         # a copy: sendmail ignores a file that others could write, and the person's may be on any volume
         system.write(generation / "ca.pem", material.authorities)
@@ -164,6 +166,7 @@ def _build(generation: Path, loaded: Loaded, material: Material) -> None:
     system.write(generation / "config.json", config.model_dump_json(indent=1))
     system.write(generation / "recorder.json", json.dumps(recorder(config, material)))
     system.write(generation / "shaping.json", json.dumps(shaping(config)))
+    system.write(generation / "uplink.json", uplink.dumps(outbound.uplink_settings(config, material.credentials)))
     system.write(generation / "front.json", front.dumps(front_settings(config, around)))
     system.write(generation / "plan.json", plan.dumps(make_plan(loaded, material, around, tables.fingerprint)))
 
@@ -233,6 +236,17 @@ def make_plan(loaded: Loaded, material: Material, around: networks.Surroundings,
                 socket=str(MTA_STS),
                 ports=(),
                 reload="SIGCONT",  # nothing to read anew: other authorities are another environment
+            )
+        )
+    if outbound.ways(config.delivery):
+        processes.append(
+            plan.Process(
+                name="uplink",
+                argv=(sys.executable, "-m", "postroad.uplink"),
+                env=_python_environment(),
+                socket=str(UPLINK),
+                ports=(),
+                reload="SIGHUP",
             )
         )
     processes.append(

@@ -52,6 +52,9 @@ PACES = STATE / "paces.json"
 SIGNER = RUN / "signer"
 """Where sendmail asks about each message: a milter."""
 
+UPLINK = RUN / "uplink"
+"""Where sendmail hands sessions for smarthosts to the uplink."""
+
 MTA_STS = RUN / "mta-sts"
 """Where sendmail asks for the MTA-STS policies of domains."""
 

@@ -9,7 +9,7 @@ import jinja2
 
 from postroad.config.model import Config, User
 from postroad.config.values import format_duration
-from postroad.runtime import refusals, signing
+from postroad.runtime import refusals, signing, uplink
 from postroad.runtime.paths import BRAKED, RUN, SUPPRESSED
 from postroad.secrets.keys import SigningKey
 from postroad.sendmail import listeners, m4, networks, outbound
@@ -99,6 +99,7 @@ def files(
         "refusals": refusals,
         "around": around,
         "ways": outbound.ways(config.delivery),
+        "uplink_port": uplink.PORT,
         "routes": outbound.routes(config.delivery),
         "shaped": outbound.shaped(config.delivery),
         "strict": config.delivery.tls.policy != "opportunistic"

@@ -187,11 +187,11 @@ class Internet:
         certificate: str = "good",
         tls: bool = True,
     ) -> Mx:
-        """Start and publish a server that takes mail for any domain and keeps it; on port 587 from those only who log in.
+        """Start and publish a server that takes mail for any domain and keeps it; on ports 587 and 465 from those who log in.
 
         Args:
             hostname: its name.
-            user: ``name:password``; without one there is no port 587.
+            user: ``name:password``; without one there are no such ports.
             mechanisms: the SASL mechanisms it offers.
             certificate: good, expired, self-signed, wrong-name or wildcard.
             tls: offer STARTTLS.

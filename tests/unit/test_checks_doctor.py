@@ -96,8 +96,8 @@ def test_an_exception_comes_where_the_result_is_taken() -> None:
 
 def test_the_checks_have_names_of_their_own() -> None:
     names = [each.ID for each in CHECKS]
-    assert len(set(names)) == len(names) == 20
-    beside = {"mx", "starttls", "blocklists", "clock", "mta-sts", "bimi", "senders", "clients"}
+    assert len(set(names)) == len(names) == 21
+    beside = {"mx", "starttls", "blocklists", "clock", "mta-sts", "bimi", "senders", "clients", "smarthost-session"}
     assert {each.ID for each in CHECKS if not each.SHORT} == beside
 
 

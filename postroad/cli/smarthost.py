@@ -1,0 +1,67 @@
+"""``postroad smarthost``."""
+
+import json
+from typing import Any
+
+import click
+
+from postroad.checks import smarthosts
+from postroad.cli.plain import plain
+from postroad.config.load import load
+from postroad.uplink.probe import Probe
+
+
+@click.group()
+def command() -> None:
+    """The servers that mail is handed to."""
+
+
+@command.command()
+@click.option("--recipient", help="Address to name in RCPT; postmaster of the first domain if left out.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(recipient: str | None, as_json: bool) -> int:
+    """Connect to each smarthost, log in, and ask whether it takes mail; nothing is sent. Exit code 1: one does not."""
+    found = smarthosts.probes(load(), recipient)
+    if as_json:
+        click.echo(json.dumps({"servers": [_fields(each) for each in found]}, indent=2))
+    elif not found:
+        click.echo("no smarthost is configured: mail goes to the recipients' own MX hosts")
+    else:
+        for each in found:
+            _show(each)
+    return 0 if all(each.takes_mail for each in found) else 1
+
+
+def _show(found: Probe) -> None:
+    server = found.server
+    click.echo(f"{server.host} port {server.port} ({server.key})")
+    if found.reason:
+        click.echo(f"  fails     {plain(found.reason)}")
+        return
+    verified = ", certificate verified" if server.verified else ""
+    click.echo(f"  address   {found.address}")
+    click.echo(f"  TLS       {found.tls + verified if found.tls else 'none'}")
+    click.echo(f"  AUTH      {found.mechanism + ' as ' + plain(server.username) if found.mechanism else 'none'}")
+    click.echo(f"  offers    {plain(', '.join(found.offers)) or 'nothing'}")
+    for name, reply in (("MAIL", found.mail), ("RCPT", found.recipient)):
+        if reply:
+            click.echo(f"  {name}      {plain(reply.text)}")
+
+
+def _fields(found: Probe) -> dict[str, Any]:
+    server = found.server
+    return {
+        "host": server.host,
+        "port": server.port,
+        "key": server.key,
+        "takes_mail": found.takes_mail,
+        "reason": found.reason or None,
+        "address": found.address or None,
+        "tls": found.tls or None,
+        "verified": bool(found.tls and server.verified),
+        "mechanism": found.mechanism or None,
+        "username": server.username or None,
+        "offers": list(found.offers),
+        "mail": found.mail.text if found.mail else None,
+        "rcpt": found.recipient.text if found.recipient else None,
+    }
