@@ -7,7 +7,7 @@ from postroad import system
 from postroad.config.model import Config
 from postroad.runtime.paths import RUN
 from postroad.sendmail import outbound
-from postroad.uplink.opening import contexts
+from postroad.uplink.opening import accesses
 from postroad.uplink.probe import Probe, probe
 
 
@@ -31,7 +31,7 @@ def probes(config: Config, recipient: str | None = None, within: float | None = 
         for smarthost, found in secrets.items():
             if found.certificate:
                 system.write(aside / outbound.certificate_name(smarthost), found.certificate)
-        context = contexts(str(config.delivery.tls.ca_file or ""))
+        access = accesses(str(config.delivery.tls.ca_file or ""))
 
         async def all_of_them() -> list[Probe]:
             return await asyncio.gather(
@@ -39,7 +39,7 @@ def probes(config: Config, recipient: str | None = None, within: float | None = 
                     probe(
                         server,
                         settings.hostname,
-                        context(server, str(aside / server.certificate) if server.certificate else ""),
+                        access(server, str(aside / server.certificate) if server.certificate else ""),
                         sender=sender,
                         recipient=recipient or f"postmaster@{domain}",
                         within=within,

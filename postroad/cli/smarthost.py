@@ -8,6 +8,9 @@ import click
 from postroad.checks import smarthosts
 from postroad.cli.plain import plain
 from postroad.config.load import load
+from postroad.sendmail import outbound
+from postroad.uplink import oauth as tokens
+from postroad.uplink.opening import token_context
 from postroad.uplink.probe import Probe
 
 
@@ -30,6 +33,33 @@ def check(recipient: str | None, as_json: bool) -> int:
         for each in found:
             _show(each)
     return 0 if all(each.takes_mail for each in found) else 1
+
+
+@command.command()
+@click.argument("key", required=False)
+def login(key: str | None) -> int:
+    """Have a person agree in a browser, by a device code, that this server may send; the token is kept.
+
+    KEY says for which smarthost, such as delivery.smarthost, where there are several.
+    """
+    config = load()
+    secrets = outbound.credentials(config)
+    servers = outbound.uplink_settings(config, secrets).servers
+    able = {server.key: server for server in servers if server.oauth and server.oauth.device_url}
+    wanted = [server for server in able.values() if key in {None, server.key}]
+    if len(wanted) != 1:
+        raise click.UsageError(f"name one of those with oauth.device_url: {', '.join(sorted(able)) or 'there is none'}")
+    oauth = wanted[0].oauth
+    assert oauth is not None  # noqa: S101 - looked at above
+    post = tokens.poster(token_context(str(config.delivery.tls.ca_file or "")))
+    try:
+        code = tokens.device_code(oauth, post)
+        click.echo(f"Open {plain(code.url)} as {plain(wanted[0].username)}, and enter the code {plain(code.user_code)}")
+        tokens.wait_for_person(oauth, post, code)
+    except tokens.TokenError as error:
+        raise click.ClickException(plain(str(error))) from error
+    click.echo("done: mail that waits goes out with the next run of the queue, or by `postroad queue flush`")
+    return 0
 
 
 def _show(found: Probe) -> None:

@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PlainSerializer, field_validator, model_validator
 
@@ -17,6 +18,71 @@ IMPLICIT_PORT = 465
 """The port on which servers expect TLS from the first octet (RFC 8314, 3.3)."""
 
 TlsMode = Literal["implicit", "verify", "require", "none"]
+
+
+def _https(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme != "https" or not parts.hostname or parts.username or parts.fragment:
+        refuse("a URL that begins with https://")
+    return value
+
+
+HttpsUrl = Annotated[str, AfterValidator(_https)]
+
+
+class OAuth(Section):
+    """Access tokens in place of a password (XOAUTH2, OAUTHBEARER); they renew themselves.
+
+    With `refresh_token_file` or `device_url` a person has agreed once; with `service_account_file` (Google) or the
+    client's secret alone (Microsoft 365) nobody needs to.
+    """
+
+    token_url: HttpsUrl | None = Field(
+        None,
+        description="Where tokens are asked for. `null`: where the service account's file says.",
+        examples=["https://login.microsoftonline.com/TENANT/oauth2/v2.0/token"],
+    )
+    device_url: HttpsUrl | None = Field(
+        None,
+        description="Where `postroad smarthost login` asks for a code that a person enters.",
+        examples=["https://login.microsoftonline.com/TENANT/oauth2/v2.0/devicecode"],
+    )
+    client_id: str | None = Field(None, min_length=1, description="The application's id.")
+    client_secret_file: AbsolutePath | None = Field(None, description="File that holds the application's secret.")
+    scope: str | None = Field(
+        None, min_length=1, description="What for, as the provider calls it.", examples=["https://mail.google.com/"]
+    )
+    refresh_token_file: AbsolutePath | None = Field(
+        None,
+        description="File that holds the refresh token to begin with. The provider's next ones are kept on the state"
+        " volume, until this file holds another.",
+    )
+    service_account_file: AbsolutePath | None = Field(
+        None, description="A Google service account's key (JSON), with domain-wide delegation for `username`."
+    )
+
+    @property
+    def grant(self) -> Literal["client_credentials", "refresh_token", "service_account"]:
+        """How tokens are had."""
+        if self.service_account_file:
+            return "service_account"
+        return "refresh_token" if self.refresh_token_file or self.device_url else "client_credentials"
+
+    @model_validator(mode="after")
+    def _one_grant(self) -> Self:
+        if self.grant == "service_account":
+            for key in ("client_id", "client_secret_file", "refresh_token_file", "device_url"):
+                if getattr(self, key) is not None:
+                    refuse("service_account_file alone, with scope at most", at=(key,), found="both")
+            return self
+        for key in ("token_url", "client_id"):
+            if getattr(self, key) is None:
+                refuse(f"{key}, or a service_account_file", at=(key,), found="none")
+        if self.grant == "client_credentials" and self.client_secret_file is None:
+            refuse(
+                "client_secret_file, refresh_token_file or device_url", at=("client_secret_file",), found="none of them"
+            )
+        return self
 
 
 class Smarthost(Section):
@@ -47,6 +113,9 @@ class Smarthost(Section):
         " certificate.",
     )
     password_file: AbsolutePath | None = Field(None, description="File that holds the password.")
+    oauth: OAuth | None = Field(
+        None, description="Access tokens in place of the password. `null`: none.", examples=[None]
+    )
     certificate_file: AbsolutePath | None = Field(
         None, description="Client certificate (PEM), with its chain, for servers that ask for one."
     )
@@ -54,7 +123,10 @@ class Smarthost(Section):
 
     @model_validator(mode="after")
     def _safe(self) -> Self:
-        for one, other in (("username", "password_file"), ("certificate_file", "key_file")):
+        if self.oauth is not None and (self.username is None or self.password_file is not None):
+            refuse("oauth with a username and without a password_file", at=("oauth",), found="other keys")
+        pairs = [("certificate_file", "key_file"), *([] if self.oauth else [("username", "password_file")])]
+        for one, other in pairs:
             if (getattr(self, one) is None) != (getattr(self, other) is None):
                 missing = one if getattr(self, one) is None else other
                 refuse(f"{one} and {other} together, or neither", at=(missing,), found="one alone")

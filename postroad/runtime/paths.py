@@ -55,6 +55,9 @@ SIGNER = RUN / "signer"
 UPLINK = RUN / "uplink"
 """Where sendmail hands sessions for smarthosts to the uplink."""
 
+OAUTH = STATE / "oauth"
+"""The refresh tokens that count now. A volume: a provider may take each once."""
+
 MTA_STS = RUN / "mta-sts"
 """Where sendmail asks for the MTA-STS policies of domains."""
 

@@ -13,6 +13,35 @@ PORT = 1
 
 
 @dataclass(frozen=True)
+class OAuth:
+    """How access tokens are had (RFC 6749); secret.
+
+    Attributes:
+        grant: ``client_credentials``, ``refresh_token`` or ``service_account``.
+        token_url: where tokens are asked for.
+        device_url: where a person's device code is asked for (RFC 8628); empty: nowhere.
+        client_id: who asks; of a service account its address.
+        client_secret: may be empty.
+        scope: what for; may be empty.
+        refresh_token: the one to begin with; empty: that of ``postroad smarthost login``.
+        private_key: a service account's, PEM; else empty.
+        subject: who the service account speaks for.
+        state: path of the file that keeps the refresh token that counts now.
+    """
+
+    grant: str
+    token_url: str
+    device_url: str
+    client_id: str
+    client_secret: str
+    scope: str
+    refresh_token: str
+    private_key: str
+    subject: str
+    state: str
+
+
+@dataclass(frozen=True)
 class Server:
     """One server of a smarthost, and how it is spoken to; secret.
 
@@ -24,8 +53,9 @@ class Server:
         port: its TCP port.
         tls: ``implicit``, ``verify``, ``require`` or ``none``.
         username: for AUTH; empty: none.
-        password: likewise.
+        password: likewise; empty where there is ``oauth``.
         certificate: path of a client certificate with its key, PEM, below the generation's folder; empty: none.
+        oauth: how access tokens are had; None: there is a password, or nothing.
     """
 
     id: str
@@ -36,6 +66,7 @@ class Server:
     username: str
     password: str
     certificate: str
+    oauth: OAuth | None = None
 
     @property
     def verified(self) -> bool:
@@ -71,4 +102,9 @@ def load(path: Path) -> Settings:
         ValueError, TypeError, KeyError: it is something else.
     """
     data: dict[str, Any] = json.loads(path.read_text())
-    return Settings(data["hostname"], data["authorities"], tuple(Server(**server) for server in data["servers"]))
+    return Settings(data["hostname"], data["authorities"], tuple(map(_server, data["servers"])))
+
+
+def _server(fields: dict[str, Any]) -> Server:
+    oauth = fields.pop("oauth")
+    return Server(**fields, oauth=OAuth(**oauth) if oauth else None)

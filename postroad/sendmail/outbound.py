@@ -11,7 +11,7 @@ from postroad.config.model import Config, Delivery
 from postroad.config.values import format_duration
 from postroad.events.relays import inner_name
 from postroad.runtime import refusals, uplink
-from postroad.secrets import certificate
+from postroad.secrets import certificate, oauth
 from postroad.secrets import files as named_files
 
 GROUP = "route-"
@@ -36,7 +36,7 @@ class Way:
     def destination(self) -> str:
         """Its servers as sendmail's ``$h``: names of ours, tried in order."""
         names = zip(self.smarthost.servers, self.ids, strict=True)
-        return ":".join(f"[{inner_name(host, server)}]" for host, server in names)
+        return ":".join(inner_name(host, server) for host, server in names)
 
 
 def ways(delivery: Delivery) -> list[Way]:
@@ -171,10 +171,12 @@ class Secrets:
     Attributes:
         password: empty: none.
         certificate: a client certificate with its chain and its key, PEM; empty: none.
+        oauth: how access tokens are had; None: there are none.
     """
 
     password: str
     certificate: bytes
+    oauth: uplink.OAuth | None
 
 
 def credentials(config: Config) -> dict[Smarthost, Secrets]:
@@ -191,7 +193,8 @@ def credentials(config: Config) -> dict[Smarthost, Secrets]:
             password = named_files.password(f"At '{key}.password_file'", smarthost.password_file)
         if smarthost.certificate_file and smarthost.key_file:
             pem = certificate.for_client(key, smarthost.certificate_file, smarthost.key_file)
-        return smarthost, Secrets(password, pem)
+        tokens = oauth.read(f"{key}.oauth", smarthost.username or "", smarthost.oauth) if smarthost.oauth else None
+        return smarthost, Secrets(password, pem, tokens)
 
     return dict(named_files.all_of(entry, ways(config.delivery)))
 
@@ -199,7 +202,8 @@ def credentials(config: Config) -> dict[Smarthost, Secrets]:
 def secret_files(delivery: Delivery) -> list[Path | None]:
     """The files that smarthosts name."""
     named = [way.smarthost for way in ways(delivery)]
-    return [path for each in named for path in (each.password_file, each.certificate_file, each.key_file)]
+    found = [path for each in named for path in (each.password_file, each.certificate_file, each.key_file)]
+    return [*found, *(path for each in named if each.oauth for path in oauth.files(each.oauth))]
 
 
 def uplink_settings(config: Config, secrets: Mapping[Smarthost, Secrets]) -> uplink.Settings:
@@ -217,6 +221,7 @@ def uplink_settings(config: Config, secrets: Mapping[Smarthost, Secrets]) -> upl
                 username=smarthost.username or "",
                 password=found.password,
                 certificate=certificate_name(smarthost) if found.certificate else "",
+                oauth=found.oauth,
             )
     return uplink.Settings(
         hostname=config.hostname,

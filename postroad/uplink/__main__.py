@@ -18,7 +18,7 @@ from postroad.events.syslog import tell
 from postroad.runtime import uplink as told
 from postroad.runtime.paths import CURRENT, LOG_SOCKET, UPLINK
 from postroad.uplink.accounts import Account
-from postroad.uplink.opening import Opened, contexts
+from postroad.uplink.opening import Opened, accesses
 from postroad.uplink.session import Session, Way
 
 MOST = 1000
@@ -50,10 +50,10 @@ class Uplink:
         generation = CURRENT.resolve()
         settings = told.load(generation / "uplink.json")
         authorities = str(generation / settings.authorities) if settings.authorities else ""
-        context = contexts(authorities)
+        access = accesses(authorities)
         wanted = {
             server.id: Way(
-                server, context(server, str(generation / server.certificate) if server.certificate else ""), Account()
+                server, access(server, str(generation / server.certificate) if server.certificate else ""), Account()
             )
             for server in settings.servers
         }

@@ -5,7 +5,7 @@ import binascii
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from postroad.uplink.scram import Client, ScramError
 
@@ -114,6 +114,38 @@ class Scram(Exchange):
             raise MechanismError("the server does not prove that it knows the password")
 
 
+class XOauth2(Exchange):
+    """Google's and Microsoft's: https://developers.google.com/gmail/imap/xoauth2-protocol."""
+
+    def __init__(self, user: str, token: str) -> None:
+        """Say both at once."""
+        self.initial = f"user={user}\1auth=Bearer {token}\1\1".encode()
+        self.fault = b""
+
+    def answer(self, challenge: bytes) -> bytes:
+        """A challenge is why not; the refusal follows when it is acknowledged."""
+        self.fault = challenge
+        return b""
+
+
+class OauthBearer(Exchange):
+    """RFC 7628."""
+
+    def __init__(self, user: str, token: str) -> None:
+        """Say both at once."""
+        name = user.replace("=", "=3D").replace(",", "=2C")
+        self.initial = f"n,a={name},\1auth=Bearer {token}\1\1".encode()
+        self.fault = b""
+
+    def answer(self, challenge: bytes) -> bytes:
+        """Likewise (3.2.3)."""
+        self.fault = challenge
+        return b"\1"
+
+
+TOKENS: dict[str, Callable[[str, str], Exchange]] = {"XOAUTH2": XOauth2, "OAUTHBEARER": OauthBearer}
+"""The mechanisms with an access token."""
+
 ORDER: dict[str, Callable[[str, str], Exchange]] = {
     "SCRAM-SHA-256": lambda user, password: Scram("sha256", user, password),
     "SCRAM-SHA-1": lambda user, password: Scram("sha1", user, password),
@@ -126,13 +158,13 @@ IN_CLEAR = frozenset(("PLAIN", "LOGIN"))
 """Those that send the password itself."""
 
 
-def choose(offered: Sequence[str]) -> list[str]:
+def choose(offered: Sequence[str], known: Iterable[str] = ORDER) -> list[str]:
     """Which mechanisms may be tried, in order: the best that is offered, then those that send the password itself.
 
     A server may offer what it can't do for this account: it then has no password in the form that the mechanism needs.
     """
-    known = [name for name in ORDER if name in {each.upper() for each in offered}]
-    return list(dict.fromkeys([*known[:1], *(name for name in known if name in IN_CLEAR)]))
+    found = [name for name in known if name in {each.upper() for each in offered}]
+    return list(dict.fromkeys([*found[:1], *(name for name in found if name in IN_CLEAR)]))
 
 
 def decoded(challenge: str) -> bytes:

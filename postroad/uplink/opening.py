@@ -1,27 +1,24 @@
 """A session with a server of a smarthost, up to the point where mail may be sent: connection, TLS, AUTH."""
 
 import asyncio
-import base64
 import contextlib
 import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from postroad.runtime.uplink import Server
-from postroad.uplink import mechanisms
-from postroad.uplink.mechanisms import Exchange, MechanismError
-from postroad.uplink.replies import MOST_LINES, Reply, ReplyError, parse_line, printable
+from postroad.uplink.authentication import RefusalError, authenticate
+from postroad.uplink.mechanisms import MechanismError
+from postroad.uplink.oauth import TokenError, Tokens, poster
+from postroad.uplink.replies import ReplyError, printable
+from postroad.uplink.wire import Wire
 
 WITHIN = 50.0
 """Seconds for all of it: sendmail waits a minute for the greeting (``Timeout.initial``)."""
 CONNECT_WITHIN = 15.0
 """Seconds for a connection to one address."""
-LONGEST_LINE = 1 << 14
-UNKNOWN_MECHANISM = 504
-"""RFC 4954, 4."""
 
 CONNECTION, TLS, CREDENTIALS, SERVER = "connection", "tls", "credentials", "server"
 """What failed."""
@@ -64,65 +61,36 @@ class Opened:
     mechanism: str
 
 
-@dataclass
-class _Wire:
-    """A connection, in clear text at first.
+@dataclass(frozen=True)
+class Access:
+    """What is needed to be let in, besides what ``Server`` says.
 
-    What has come in before TLS never counts after it (CVE-2011-0411): the octets before are kept apart from the stream.
+    Attributes:
+        context: that of TLS; None: clear text.
+        tokens: where access tokens are had; None: there is a password, or nothing.
     """
 
-    connected: socket.socket
-    held: bytes = b""
-    reader: asyncio.StreamReader | None = None
-    writer: asyncio.StreamWriter | None = None
-    closed: list[Callable[[], None]] = field(default_factory=list)
+    context: ssl.SSLContext | None
+    tokens: Tokens | None = None
 
-    async def line(self) -> bytes:
-        if self.reader:
-            data = await self.reader.readline()
-        else:
-            loop = asyncio.get_running_loop()
-            while b"\n" not in self.held and len(self.held) < LONGEST_LINE:
-                part = await loop.sock_recv(self.connected, 1 << 12)
-                if not part:
-                    break
-                self.held += part
-            data, end, self.held = self.held.partition(b"\n")
-            data += end
-        if not data.endswith(b"\n"):
-            raise ConnectionResetError
-        return data.rstrip(b"\r\n")
 
-    async def reply(self) -> Reply:
-        texts: list[str] = []
-        more = True
-        code = 0
-        while more:
-            code, more, text = parse_line(await self.line())
-            texts.append(text)
-            if len(texts) > MOST_LINES:
-                raise ReplyError("a reply without an end")
-        return Reply(code, tuple(texts))
+def accesses(authorities: str) -> Callable[[Server, str], Access]:
+    """How to be let in; arguments and results are ``contexts``', with tokens."""
+    context = contexts(authorities)
 
-    async def ask(self, command: str) -> Reply:
-        data = command.encode() + b"\r\n"
-        if self.writer:
-            self.writer.write(data)
-            await self.writer.drain()
-        else:
-            await asyncio.get_running_loop().sock_sendall(self.connected, data)
-        return await self.reply()
+    def of(server: Server, certificate: str) -> Access:
+        tokens = Tokens(server.oauth, poster(token_context(authorities))) if server.oauth else None
+        return Access(context(server, certificate), tokens)
 
-    async def stream(self, context: ssl.SSLContext | None, host: str) -> None:
-        if self.held:
-            raise ReplyError("the server says more than it was asked")
-        options: dict[str, Any] = {"ssl": context, "server_hostname": host} if context else {}
-        self.reader, self.writer = await asyncio.open_connection(sock=self.connected, **options)
+    return of
 
-    def close(self) -> None:
-        if self.writer:
-            self.writer.transport.abort()
-        self.connected.close()
+
+def token_context(authorities: str) -> ssl.SSLContext:
+    """TLS with token servers."""
+    context = ssl.create_default_context()
+    if authorities:
+        context.load_verify_locations(authorities)
+    return context
 
 
 def contexts(authorities: str) -> Callable[[Server, str], ssl.SSLContext | None]:
@@ -156,15 +124,13 @@ def contexts(authorities: str) -> Callable[[Server, str], ssl.SSLContext | None]
     return of
 
 
-async def open_session(
-    server: Server, hostname: str, context: ssl.SSLContext | None, within: float | None = None
-) -> Opened:
+async def open_session(server: Server, hostname: str, access: Access, within: float | None = None) -> Opened:
     """Open a session, within ``WITHIN`` seconds, or those given; the caller closes it.
 
     Args:
         server: whom to speak to, and how.
         hostname: our name in EHLO.
-        context: that of TLS; None: clear text.
+        access: TLS and tokens.
         within: seconds.
 
     Raises:
@@ -172,12 +138,12 @@ async def open_session(
     """
     within = WITHIN if within is None else within
     stage = [CONNECTION, "the connection"]
-    wire: _Wire | None = None
+    wire: Wire | None = None
     try:
         async with asyncio.timeout(within):
             connected, address = await _connect(server)
-            wire = _Wire(connected)
-            return await _prepare(wire, server, hostname, context, address, stage)
+            wire = Wire(connected)
+            return await _prepare(wire, server, hostname, access, address, stage)
     except BaseException as error:
         if wire:
             wire.close()
@@ -194,6 +160,10 @@ def _failure(error: BaseException, kind: str, doing: str, within: float) -> Open
         reason = f"did not get through {doing} within {within:g} s"
     elif isinstance(error, ReplyError):
         kind, reason = SERVER, f"does not speak SMTP: {error}"
+    elif isinstance(error, RefusalError):
+        kind, reason = CREDENTIALS if error.lasting else SERVER, error.reason
+    elif isinstance(error, TokenError):
+        kind, reason = CREDENTIALS if error.lasting else SERVER, f"can't be logged in to: {error}"
     elif isinstance(error, MechanismError):
         kind, reason = CREDENTIALS, f"breaks the rules of AUTH: {error}"
     elif isinstance(error, OSError | EOFError):
@@ -244,9 +214,8 @@ async def _connect(server: Server) -> tuple[socket.socket, str]:
     raise OpeningError(CONNECTION, f"can't be reached on port {server.port}: {'; '.join(problems[:4])}")
 
 
-async def _prepare(
-    wire: _Wire, server: Server, hostname: str, context: ssl.SSLContext | None, address: str, stage: list[str]
-) -> Opened:
+async def _prepare(wire: Wire, server: Server, hostname: str, access: Access, address: str, stage: list[str]) -> Opened:
+    context, tokens = access.context, access.tokens
     if server.tls == "implicit":
         stage[:] = TLS, "the TLS handshake"
         await wire.stream(context, server.host)
@@ -267,8 +236,8 @@ async def _prepare(
         offers = await _ehlo(wire, hostname, stage)
     mechanism = ""
     if server.username:
-        stage[:] = CREDENTIALS, "AUTH"
-        mechanism = await _authenticate(wire, server, offers)
+        stage[:] = SERVER, "AUTH"
+        mechanism = await authenticate(wire, server, tokens, offers)
     if wire.reader is None or wire.writer is None:
         await wire.stream(None, server.host)
     assert wire.reader is not None  # noqa: S101 - stream() has set both
@@ -278,7 +247,7 @@ async def _prepare(
     return Opened(wire.reader, wire.writer, address, "".join(greeting.lines[:1]), offers, tls, mechanism)
 
 
-async def _ehlo(wire: _Wire, hostname: str, stage: list[str]) -> tuple[str, ...]:
+async def _ehlo(wire: Wire, hostname: str, stage: list[str]) -> tuple[str, ...]:
     stage[:] = SERVER, "EHLO"
     said = await wire.ask(f"EHLO {hostname}")
     if said.code == 250:
@@ -288,55 +257,6 @@ async def _ehlo(wire: _Wire, hostname: str, stage: list[str]) -> tuple[str, ...]
         if said.code == 250:
             return said.lines[:1]
     raise OpeningError(SERVER, f"does not take EHLO: {said.text}")
-
-
-async def _authenticate(wire: _Wire, server: Server, offers: tuple[str, ...]) -> str:
-    offered = [word for offer in offers[1:] for word in _auth_words(offer)]
-    names = mechanisms.choose(offered)
-    if not names:
-        has = ", ".join(map(printable, offered)) or "no AUTH"
-        raise OpeningError(
-            CREDENTIALS, f"takes no credentials of ours: it offers {has}, and none of {', '.join(mechanisms.ORDER)}"
-        )
-    said = Reply(0, ())
-    for name in names:
-        try:
-            said = await _exchange(wire, name, mechanisms.ORDER[name](server.username, server.password))
-        except (OSError, EOFError, ReplyError, MechanismError):
-            if said.code < 500:
-                raise
-            break  # what it said before is why
-        if said.code == 235:
-            return name
-        if said.code < 500:
-            raise OpeningError(SERVER, f"does not take AUTH now: {said.text}")
-        if name in mechanisms.IN_CLEAR and said.code != UNKNOWN_MECHANISM:
-            break  # another way to send the same password would be one more wrong guess
-    raise OpeningError(CREDENTIALS, f"refuses the credentials of {printable(server.username)}: {said.text}")
-
-
-def _auth_words(offer: str) -> list[str]:
-    words = offer.replace("=", " ", 1).split() if offer[:5].upper() in {"AUTH ", "AUTH="} else []
-    return words[1:]
-
-
-async def _exchange(wire: _Wire, name: str, exchange: Exchange) -> Reply:
-    first = exchange.initial
-    said = await wire.ask(f"AUTH {name}" + ("" if first is None else f" {base64.b64encode(first).decode() or '='}"))
-    for _ in range(8):
-        if said.code != 334:
-            if said.code == 235:
-                exchange.finished()
-            return said
-        challenge = mechanisms.decoded("".join(said.lines).strip())
-        try:
-            answer = base64.b64encode(exchange.answer(challenge)).decode()
-        except MechanismError:
-            with contextlib.suppress(OSError, ReplyError):
-                await wire.ask("*")
-            raise
-        said = await wire.ask(answer)
-    raise MechanismError("the server never ends to ask")
 
 
 async def quit_session(opened: Opened) -> None:
@@ -350,11 +270,9 @@ async def quit_session(opened: Opened) -> None:
 
 
 @contextlib.asynccontextmanager
-async def session(
-    server: Server, hostname: str, context: ssl.SSLContext | None, within: float | None = None
-) -> AsyncIterator[Opened]:
+async def session(server: Server, hostname: str, access: Access, within: float | None = None) -> AsyncIterator[Opened]:
     """A session that is ended with QUIT."""
-    opened = await open_session(server, hostname, context, within)
+    opened = await open_session(server, hostname, access, within)
     try:
         yield opened
     finally:

@@ -1,11 +1,10 @@
 """What a server of a smarthost says to a session in which nothing is sent."""
 
 import asyncio
-import ssl
 from dataclasses import dataclass
 
 from postroad.runtime.uplink import Server
-from postroad.uplink.opening import Opened, OpeningError, session
+from postroad.uplink.opening import Access, Opened, OpeningError, session
 from postroad.uplink.replies import Reply, ReplyError, parse_line
 
 REPLY_WITHIN = 20.0
@@ -43,11 +42,11 @@ class Probe:
 
 
 async def probe(
-    server: Server, hostname: str, context: ssl.SSLContext | None, *, sender: str, recipient: str, within: float | None
+    server: Server, hostname: str, access: Access, *, sender: str, recipient: str, within: float | None
 ) -> Probe:
     """Open a session, within so many seconds, ask for a transaction, and take that back. Never raises."""
     try:
-        async with session(server, hostname, context, within) as opened:
+        async with session(server, hostname, access, within) as opened:
             mail = await _ask(opened, f"MAIL FROM:<{sender}>")
             taken = await _ask(opened, f"RCPT TO:<{recipient}>") if mail.code < 300 else None
             await _ask(opened, "RSET")

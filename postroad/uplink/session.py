@@ -6,14 +6,14 @@ What the server says is passed on as it is, but for replies that speak of the ac
 
 import asyncio
 import contextlib
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from postroad.runtime.uplink import Server
 from postroad.uplink.accounts import Account
-from postroad.uplink.opening import CREDENTIALS, LONGEST_LINE, Opened, OpeningError, open_session
+from postroad.uplink.opening import CREDENTIALS, Access, Opened, OpeningError, open_session
 from postroad.uplink.replies import LONGEST, MOST_LINES, QUOTA, Reply, ReplyError, for_now, kind_of, parse_line
+from postroad.uplink.wire import LONGEST_LINE
 
 SILENT = 900.0
 """Seconds in which one of both says nothing before the session is ended; the longest wait of sendmail's is ten minutes
@@ -32,12 +32,12 @@ class Way:
 
     Attributes:
         server: whom to speak to.
-        context: that of TLS; None: clear text.
+        access: TLS and tokens.
         account: what is known of the account.
     """
 
     server: Server
-    context: ssl.SSLContext | None
+    access: Access
     account: Account
 
 
@@ -89,7 +89,7 @@ class Session:
             await self.refuse("4.7.0", refusal)
             return None
         try:
-            opened = await open_session(way.server, self._hostname, way.context)
+            opened = await open_session(way.server, self._hostname, way.access)
         except OpeningError as error:
             refusal = f"{way.server.host} {error.reason}"
             if error.kind == CREDENTIALS:

@@ -251,7 +251,7 @@ def test_what_waited_takes_the_same_way(start: Any, internet: Internet) -> None:
 @pytest.mark.parametrize("form", ["a@[{}]", "a@{}", "a@[{}.]", "a@{}."])
 def test_nobody_names_a_smarthost_by_its_inner_name(form: str, ways: Any) -> None:
     rules = ways("verify").shell("cat /run/postroad/current/sendmail.mc")[1]
-    address = form.format(re.findall(r"\[(\S+\.uplink)\]", rules)[0])
+    address = form.format(re.findall(r"`(\S+\.uplink)'", rules)[0])
     with (
         smtplib.SMTP(ways("verify").host, ways("verify").port, timeout=20) as smtp,
         pytest.raises(smtplib.SMTPRecipientsRefused),

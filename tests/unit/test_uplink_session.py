@@ -7,13 +7,14 @@ import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from postroad.runtime.uplink import Server
 from postroad.uplink import opening, session
 from postroad.uplink.accounts import Account
-from postroad.uplink.opening import Opened, contexts
+from postroad.uplink.opening import Opened, accesses, contexts
 from postroad.uplink.session import Session, Way
 
 EHLO = "250-localhost\r\n250-SIZE 1000\r\n250-PIPELINING\r\n250-DSN\r\n250-STARTTLS\r\n250-AUTH=PLAIN\r\n250 AUTH PLAIN LOGIN"
@@ -104,7 +105,7 @@ async def _end(server: asyncio.Server, tasks: "list[asyncio.Task[None]]") -> Non
 
 
 def a_server(port: int, **changed: str) -> Server:
-    fields = {"tls": "verify", "username": "app", "password": "secret", "certificate": "", **changed}
+    fields: dict[str, Any] = {"tls": "verify", "username": "app", "password": "secret", "certificate": "", **changed}
     return Server(id="0a1b2c", key="delivery.smarthost", host="localhost", port=port, **fields)
 
 
@@ -169,7 +170,7 @@ def run(
     async def all_of_it() -> None:
         async with serving(script, certificate, implicit=implicit) as (port, peers):
             server = a_server(port, **(changed or {}))
-            way = Way(server, contexts(str(certificate))(server, ""), account or Account())
+            way = Way(server, accesses(str(certificate))(server, ""), account or Account())
             async with a_session(way) as client:
                 await talk(client, peers)
 
@@ -334,7 +335,7 @@ def test_a_server_that_ends_makes_mail_wait(certificate: Path) -> None:
 def test_a_port_where_nobody_is(certificate: Path) -> None:
     async def all_of_it() -> None:
         server = a_server(1)
-        way = Way(server, contexts(str(certificate))(server, ""), Account())
+        way = Way(server, accesses(str(certificate))(server, ""), Account())
         async with a_session(way) as client:
             said = await client.ask()
             assert said.startswith("421 4.4.1 localhost can't be reached on port 1: ")
@@ -377,7 +378,7 @@ def test_credentials_need_a_certificate_for_the_name(certificate: Path) -> None:
     async def all_of_it() -> None:
         async with serving(script, certificate) as (port, _):
             server = a_server(port)
-            async with a_session(Way(server, contexts("")(server, ""), Account())) as client:
+            async with a_session(Way(server, accesses("")(server, ""), Account())) as client:
                 await talk(client, [])
 
     asyncio.run(all_of_it())
