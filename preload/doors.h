@@ -35,3 +35,6 @@ typedef int connect_call(int, const struct sockaddr *, socklen_t);
  * *result is what connect() returns, with errno set.
  */
 bool uplink_connect(int descriptor, const struct sockaddr *peer, socklen_t length, connect_call *next, int *result);
+
+/* The name that a connection's other end has, where that is the uplink: an address of its own in place of a path (uplink.c). */
+void uplink_name(struct sockaddr *name, socklen_t *length);

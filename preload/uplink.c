@@ -5,6 +5,8 @@
  *                  address 241.x.y.z, which no host has (RFC 1112, class E), x, y and z being the ID. The DNS is not asked;
  *   connect()      to such an address at TCP port 1 goes to /run/postroad/uplink instead, and says the ID there.
  *
+ *   getpeername()  of such a connection, which sendmail asks for when it uses one again, answers 241.0.0.0.
+ *
  * Port 1 stands in sendmail's mailer for smarthosts and in no other: a receiver whose MX record has such a name or address
  * is tried at port 25, where nothing is. The socket's mode lets in the user that runs this and no other, and both ends look
  * at the other's.
@@ -20,6 +22,7 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -154,4 +157,18 @@ uplink_connect(int descriptor, const struct sockaddr *peer, socklen_t length, co
 	if (made >= 0)
 		close(made);
 	return true;
+}
+
+void
+uplink_name(struct sockaddr *name, socklen_t *length)
+{
+	const struct sockaddr_un *path = (const struct sockaddr_un *)name;
+	struct sockaddr_in four = { .sin_family = AF_INET, .sin_port = htons(PORT) };
+
+	if (name == NULL || length == NULL || *length < sizeof four || name->sa_family != AF_UNIX
+	    || *length < offsetof(struct sockaddr_un, sun_path) + sizeof SOCKET || strcmp(path->sun_path, SOCKET) != 0)
+		return;
+	*(uint8_t *)&four.sin_addr = NETWORK;
+	memcpy(name, &four, sizeof four);
+	*length = sizeof four;
 }

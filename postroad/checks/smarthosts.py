@@ -52,3 +52,18 @@ def probes(config: Config, recipient: str | None = None, within: float | None = 
     finally:
         if aside.exists():
             system.remove(aside)
+
+
+SES_SECRET_KEY = 40
+"""Characters of an AWS secret access key. SMTP passwords are made of it, and have 44
+(https://docs.aws.amazon.com/ses/latest/dg/smtp-credentials.html)."""
+
+
+def hint(found: Probe) -> str:
+    """What is known of a provider's credentials where it refuses ours; empty: nothing."""
+    server = found.server
+    if not found.reason or not server.host.endswith(".amazonaws.com"):
+        return ""
+    if len(server.password) == SES_SECRET_KEY:
+        return "this looks like a secret access key: Amazon SES takes the SMTP password that is made of it"
+    return ""

@@ -67,6 +67,8 @@ def _show(found: Probe) -> None:
     click.echo(f"{server.host} port {server.port} ({server.key})")
     if found.reason:
         click.echo(f"  fails     {plain(found.reason)}")
+        if said := smarthosts.hint(found):
+            click.echo(f"  hint      {said}")
         return
     verified = ", certificate verified" if server.verified else ""
     click.echo(f"  address   {found.address}")

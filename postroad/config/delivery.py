@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, PlainSerializer, field_validator, model_validator
 
 from postroad.config.names import DomainPattern, ServerName
+from postroad.config.providers import PRESETS, ProviderName, host_of, regions_of
 from postroad.config.section import FrozenMap, Section
 from postroad.config.values import AbsolutePath, Day, RateValue, WholeNumber, format_rate, refuse
 
@@ -88,8 +89,20 @@ class OAuth(Section):
 class Smarthost(Section):
     """A server that takes our mail and delivers it on."""
 
+    provider: ProviderName | None = Field(
+        None,
+        description="A well-known provider, which stands for `host`, and for a `username` that all its customers have."
+        " `null`: none.",
+        examples=["ses"],
+    )
+    region: str | None = Field(
+        None, pattern=r"^[a-z0-9-]{2,32}$", description="The provider's region: needed for `ses`; `eu` for `mailgun`."
+    )
     host: ServerName = Field(
-        description="The server: a name, whose A and AAAA records count (not MX), or an address.",
+        "",
+        validate_default=False,
+        description="The server: a name, whose A and AAAA records count (not MX), or an address. Left out with"
+        " `provider`.",
         examples=["smtp.example.net"],
     )
     port: WholeNumber = Field(587, ge=1, le=65535, description="Its port.")
@@ -121,8 +134,27 @@ class Smarthost(Section):
     )
     key_file: AbsolutePath | None = Field(None, description="The client certificate's private key (PEM).")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, values: object) -> object:
+        """Fill in what a provider stands for."""
+        name = values.get("provider") if isinstance(values, Mapping) else None
+        if not isinstance(values, Mapping) or not isinstance(name, str) or name not in PRESETS:
+            return values
+        region = values.get("region")
+        host = host_of(name, region if isinstance(region, str) else None)
+        if values.get("host") not in {None, "", host}:
+            refuse("provider or host", at=("host",), found="both")
+        if host is None:
+            refuse(f"{regions_of(name)} with provider: {name}", at=("region",), found=str(region or "none"))
+        username = PRESETS[name].username
+        filled = {"username": username} if username and values.get("password_file") else {}
+        return {"host": host, **filled, **{key: value for key, value in values.items() if key != "host"}}
+
     @model_validator(mode="after")
     def _safe(self) -> Self:
+        if not self.host:
+            refuse("host, or a provider", at=("host",), found="neither")
         if self.oauth is not None and (self.username is None or self.password_file is not None):
             refuse("oauth with a username and without a password_file", at=("oauth",), found="other keys")
         pairs = [("certificate_file", "key_file"), *([] if self.oauth else [("username", "password_file")])]

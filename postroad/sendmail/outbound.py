@@ -64,12 +64,17 @@ def _id(smarthost: Smarthost, host: str, taken: dict[str, str]) -> str:
 class RouteRules:
     """A route as rules.
 
+    All routes share four classes, whose members end in the route's mark, as the hosts in the workspace then do:
+    sendmail has names for some fifty classes only.
+
     Attributes:
-        classes: sendmail classes and what is in them.
-        sides: left-hand sides that match ``recipient's host $| sender's host``.
+        mark: the route's; 0: the default, which has none.
+        classes: sendmail classes and what goes into them.
+        sides: left-hand sides that match ``recipient's host / mark $| sender's host / mark``.
         way: the smarthost's number; 0: the recipients' MX hosts; for a shaped route its mailer's name.
     """
 
+    mark: int
     classes: dict[str, tuple[str, ...]]
     sides: tuple[str, ...]
     way: int | str
@@ -124,15 +129,15 @@ def routes(delivery: Delivery) -> list[RouteRules]:
     result = []
     for i, route in enumerate(delivery.routes, 1):
         classes: dict[str, tuple[str, ...]] = {}
-        to, by = _side(classes, f"Route{i}To", route.domains), _side(classes, f"Route{i}By", route.senders)
+        to, by = _side(classes, "RouteTo", i, route.domains), _side(classes, "RouteBy", i, route.senders)
         way = mailers.get(i - 1, numbers[route.smarthost])
-        result.append(RouteRules(classes, tuple(f"{a} $| {b}" for a in to for b in by), way))
-    return [*result, RouteRules({}, ("$* $| $*",), numbers[delivery.smarthost])]
+        result.append(RouteRules(i, classes, tuple(f"{a} $| {b}" for a in to for b in by), way))
+    return [*result, RouteRules(0, {}, ("$* $| $*",), numbers[delivery.smarthost])]
 
 
-def _side(classes: dict[str, tuple[str, ...]], name: str, patterns: Sequence[str]) -> list[str]:
-    exact = tuple(pattern for pattern in patterns if not pattern.startswith("."))
-    below = tuple(pattern[1:] for pattern in patterns if pattern.startswith("."))
+def _side(classes: dict[str, tuple[str, ...]], name: str, mark: int, patterns: Sequence[str]) -> list[str]:
+    exact = tuple(f"{pattern}/{mark}" for pattern in patterns if not pattern.startswith("."))
+    below = tuple(f"{pattern[1:]}/{mark}" for pattern in patterns if pattern.startswith("."))
     sides = []
     for members, label, side in ((exact, name, "$={{{}}}"), (below, f"{name}Below", "$+ . $={{{}}}")):
         if members:

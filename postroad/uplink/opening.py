@@ -159,7 +159,7 @@ def _failure(error: BaseException, kind: str, doing: str, within: float) -> Open
     if isinstance(error, TimeoutError):
         reason = f"did not get through {doing} within {within:g} s"
     elif isinstance(error, ReplyError):
-        kind, reason = SERVER, f"does not speak SMTP: {error}"
+        reason = f"did not get through the TLS handshake: {error}" if kind == TLS else f"does not speak SMTP: {error}"
     elif isinstance(error, RefusalError):
         kind, reason = CREDENTIALS if error.lasting else SERVER, error.reason
     elif isinstance(error, TokenError):

@@ -182,7 +182,7 @@ def deferred(relay: PostroadContainer, message_id: str) -> str:
     """Wait until the message was put off; return the reason. Nothing was delivered or bounced."""
     event = relay.wait_for(message_id, "deferred")
     assert not {"delivered", "bounced"} & {other["event"] for other in story(relay, message_id)}
-    return str(event["status"])
+    return str(event.get("status") or event["reply"])
 
 
 _Value = TypeVar("_Value")

@@ -183,9 +183,15 @@ class Mx(Host):
         self.run("sh", "-c", script, "-", user, password)
 
     def offer(self, mechanisms: str) -> None:
-        """Offer these SASL mechanisms from now on."""
+        """Offer these SASL mechanisms from now on, and end the sessions that there are."""
         self.run("sed", "-i", f"s/^mech_list:.*/mech_list: {mechanisms}/", "/etc/sasl2/smtpd.conf")
         self.run("postfix", "reload")
+        self.end_sessions()
+
+    def end_sessions(self) -> None:
+        """Break off all sessions."""
+        script = 'for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = smtpd ] && kill ${p#/proc/}; done; true'
+        self.run("sh", "-c", script)
 
     def refuse(self) -> None:
         """Close port 25: clients see the connection refused, at once."""

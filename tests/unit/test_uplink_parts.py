@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postroad.events import relays
+from postroad.events import model, relays
+from postroad.events.parse import Parser
+from postroad.events.syslog import LogLine
 from postroad.uplink import accounts, mechanisms, replies, scram
 from postroad.uplink.accounts import Account
 from postroad.uplink.replies import Reply
@@ -198,3 +200,23 @@ def test_names_for_servers() -> None:
     for pid in range(2 * relays.REMEMBERED):
         known.learn(relays.session(pid, "0a1b2c", "192.0.2.1"))
     assert known.of(7, name, None) == ("smtp.example.net", None)
+
+
+def test_events_have_the_servers_own_names() -> None:
+    def line(program: str, text: str, pid: int = 7) -> LogLine:
+        return LogLine(time=1.0, facility=2, severity=6, program=program, pid=pid, text=text)
+
+    parser = Parser()
+    relay = "relay=smtp.example.net.0a1b2c.uplink [241.10.27.44]"
+    to = f"6AQ7nhQ3000109: to=<u@rcpt.example>, delay=00:00:01, xdelay=00:00:01, mailer=smarthost, pri=30235, {relay}"
+    assert parser.feed(line("uplink", relays.session(7, "0a1b2c", "192.0.2.1"))) == []
+    (event,) = parser.feed(line("sendmail", f"{to}, dsn=2.0.0, stat=Sent (Ok: queued as 1)"))
+    assert isinstance(event, model.Delivered)
+    assert (event.relay_host, event.relay_address) == ("smtp.example.net", "192.0.2.1")
+    lost = "Deferred: Connection reset by smtp.example.net.0a1b2c.uplink."
+    (event,) = parser.feed(line("sendmail", f"{to}, dsn=4.0.0, stat={lost}", pid=8))
+    assert isinstance(event, model.Deferred)
+    assert (event.relay_host, event.relay_address) == ("smtp.example.net", None)
+    assert event.status == "Connection reset by smtp.example.net"
+    (other,) = parser.feed(line("uplink", "anything else"))
+    assert isinstance(other, model.Raw)
