@@ -193,6 +193,20 @@ class Mx(Host):
         script = 'for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = smtpd ] && kill ${p#/proc/}; done; true'
         self.run("sh", "-c", script)
 
+    def grant(self, **state: object) -> None:
+        """What its token server does from now on (``image/tokens``)."""
+        self.run(
+            "sh",
+            "-c",
+            'printf %s "$1" >/run/tokens/new && mv /run/tokens/new /run/tokens/state',
+            "-",
+            json.dumps(state),
+        )
+
+    def granted(self) -> list[str]:
+        """What its token server was asked for: the grant, and the refresh token or ``-``."""
+        return self.run("sh", "-c", "cat /run/tokens/log || true").decode().splitlines()
+
     def refuse(self) -> None:
         """Close port 25: clients see the connection refused, at once."""
         self.run("postconf", "-MX", "smtp/inet")
