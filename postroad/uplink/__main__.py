@@ -17,7 +17,6 @@ from postroad.events import relays
 from postroad.events.syslog import tell
 from postroad.runtime import uplink as told
 from postroad.runtime.paths import CURRENT, LOG_SOCKET, UPLINK
-from postroad.uplink.accounts import Account
 from postroad.uplink.opening import Opened, accesses
 from postroad.uplink.session import Session, Way
 
@@ -52,8 +51,8 @@ class Uplink:
         authorities = str(generation / settings.authorities) if settings.authorities else ""
         access = accesses(authorities)
         wanted = {
-            server.id: Way(
-                server, access(server, str(generation / server.certificate) if server.certificate else ""), Account()
+            server.id: Way.make(
+                server, access(server, str(generation / server.certificate) if server.certificate else "")
             )
             for server in settings.servers
         }

@@ -36,6 +36,10 @@ class Account:
         self._tried = now
         return ""
 
+    def left_alone(self, now: float) -> str:
+        """Why nobody may log in now, not even who may try; empty: somebody may."""
+        return self.refusal if now < self.until else ""
+
     def refused(self, now: float, refusal: str) -> bool:
         """The credentials are refused; whether that, or why, is news."""
         if not self.refusal or now >= self.until:

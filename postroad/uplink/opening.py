@@ -6,7 +6,7 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from postroad.runtime.uplink import Server
 from postroad.uplink.authentication import RefusalError, authenticate
@@ -19,9 +19,11 @@ WITHIN = 50.0
 """Seconds for all of it: sendmail waits a minute for the greeting (``Timeout.initial``)."""
 CONNECT_WITHIN = 15.0
 """Seconds for a connection to one address."""
+LOGINS = 4
+"""At once, an account; Exchange Online takes three connections."""
 
-CONNECTION, TLS, CREDENTIALS, SERVER = "connection", "tls", "credentials", "server"
-"""What failed."""
+CONNECTION, TLS, CREDENTIALS, SERVER, OBJECTION = "connection", "tls", "credentials", "server", "objection"
+"""What failed; an objection is ours, and a whole sentence."""
 
 
 class OpeningError(Exception):
@@ -68,10 +70,14 @@ class Access:
     Attributes:
         context: that of TLS; None: clear text.
         tokens: where access tokens are had; None: there is a password, or nothing.
+        logins: bounds those at once: so many wrong guesses are made at most before the first is known to be one.
+        objection: asked before each: why it is better left; empty: nothing is against it.
     """
 
     context: ssl.SSLContext | None
     tokens: Tokens | None = None
+    logins: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LOGINS))
+    objection: Callable[[], str] = str
 
 
 def accesses(authorities: str) -> Callable[[Server, str], Access]:
@@ -237,7 +243,10 @@ async def _prepare(wire: Wire, server: Server, hostname: str, access: Access, ad
     mechanism = ""
     if server.username:
         stage[:] = SERVER, "AUTH"
-        mechanism = await authenticate(wire, server, tokens, offers)
+        async with access.logins:
+            if objection := access.objection():
+                raise OpeningError(OBJECTION, objection)
+            mechanism = await authenticate(wire, server, tokens, offers)
     if wire.reader is None or wire.writer is None:
         await wire.stream(None, server.host)
     assert wire.reader is not None  # noqa: S101 - stream() has set both

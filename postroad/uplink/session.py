@@ -6,12 +6,13 @@ What the server says is passed on as it is, but for replies that speak of the ac
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from postroad.runtime.uplink import Server
 from postroad.uplink.accounts import Account
-from postroad.uplink.opening import CREDENTIALS, Access, Opened, OpeningError, open_session
+from postroad.uplink.opening import CREDENTIALS, OBJECTION, Access, Opened, OpeningError, open_session
 from postroad.uplink.replies import LONGEST, MOST_LINES, QUOTA, Reply, ReplyError, for_now, kind_of, parse_line
 from postroad.uplink.wire import LONGEST_LINE
 
@@ -20,10 +21,14 @@ SILENT = 900.0
 (``Timeout.datafinal``), and it keeps a connection for five (``ConnectionCacheTimeout``)."""
 STUCK = 300.0
 """Seconds for which one of both may take nothing."""
+LAST_WORDS = 5.0
+"""Seconds for what a server says that takes nothing more."""
+CLOSING, UNAVAILABLE = 221, 421
+"""Replies with which a server ends a session itself (RFC 5321, 3.8)."""
 PART = 1 << 16
 
 _HIDDEN = ("STARTTLS", "AUTH", "AUTH=", "CHUNKING", "BINARYMIME")
-_CODES = {CREDENTIALS: "4.7.0", "tls": "4.7.0", "connection": "4.4.1", "server": "4.4.0"}
+_CODES = {CREDENTIALS: "4.7.0", OBJECTION: "4.7.0", "tls": "4.7.0", "connection": "4.4.1", "server": "4.4.0"}
 
 
 @dataclass
@@ -39,6 +44,12 @@ class Way:
     server: Server
     access: Access
     account: Account
+
+    @classmethod
+    def make(cls, server: Server, access: Access) -> "Way":
+        """One of which nothing is known yet."""
+        account = Account()
+        return cls(server, replace(access, objection=lambda: account.left_alone(time.monotonic())), account)
 
 
 class Session:
@@ -63,6 +74,7 @@ class Session:
         """
         self._hostname, self._reader, self._writer = hostname, reader, writer
         self._said, self._opened = said, opened
+        self._last_code = 0
 
     async def serve(self, way: Way) -> None:
         """Do all of it."""
@@ -84,18 +96,18 @@ class Session:
 
     async def _open(self, way: Way) -> Opened | None:
         """A session at the server; None where there is none to be had, which sendmail has been told."""
-        clock, account = asyncio.get_running_loop().time, way.account
+        clock, account = time.monotonic, way.account
         if refusal := account.rests(clock()):
             await self.refuse("4.7.0", refusal)
             return None
         try:
             opened = await open_session(way.server, self._hostname, way.access)
         except OpeningError as error:
-            refusal = f"{way.server.host} {error.reason}"
+            refusal = error.reason if error.kind == OBJECTION else f"{way.server.host} {error.reason}"
             if error.kind == CREDENTIALS:
                 if account.refused(clock(), refusal):
                     self._said("err", f"smarthost {refusal}; its mail waits: see {way.server.key}")
-            else:
+            elif error.kind != OBJECTION:
                 account.put_off()
             await self.refuse(_CODES[error.kind], refusal)
             return None
@@ -112,18 +124,34 @@ class Session:
             self._writer.write(_offer(opened.offers))
         else:
             opened.writer.write(first)
-        tasks = [
-            asyncio.create_task(self._commands(opened)),
-            asyncio.create_task(self._replies(way, opened)),
-        ]
+        commands = asyncio.create_task(self._commands(opened))
+        replies = asyncio.create_task(self._replies(way, opened))
+        gone = False
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({commands, replies}, return_when=asyncio.FIRST_COMPLETED)
+            gone = commands.done() and commands.exception() is None
+            if not gone and commands.done():  # the server takes nothing more: it may have said why
+                await asyncio.wait({replies}, timeout=LAST_WORDS)
         finally:
-            for task in tasks:
+            for task in (commands, replies):
                 task.cancel()
-            for result in await asyncio.gather(*tasks, return_exceptions=True):
+            for result in await asyncio.gather(commands, replies, return_exceptions=True):
+                gone = gone or isinstance(result, TimeoutError)
                 if isinstance(result, Exception) and not isinstance(result, OSError | TimeoutError | ReplyError):
                     self._said("err", f"uplink: a session is ended: {result!r}")
+        if not gone and self._last_code != CLOSING:
+            await self._say_why(way)
+
+    async def _say_why(self, way: Way) -> None:
+        """Tell sendmail that the server has gone, unless that said so itself, and wait for sendmail to go, too.
+
+        It may be in the middle of a message, or come back to a session that it has kept: its next command is answered.
+        """
+        if self._last_code != UNAVAILABLE:
+            self._writer.write(f"421 4.4.2 {way.server.host} broke off the session\r\n".encode("ascii", "replace"))
+        async with asyncio.timeout(SILENT):
+            while await self._reader.read(PART):
+                pass
 
     async def _commands(self, opened: Opened) -> None:
         while True:
@@ -150,6 +178,7 @@ class Session:
                 raise ReplyError("a reply without an end")
             if more:
                 continue
+            self._last_code = code
             self._writer.write(self._judged(way, Reply(code, tuple(texts)), b"".join(raw)))
             raw, texts = [], []
             async with asyncio.timeout(STUCK):
@@ -161,7 +190,7 @@ class Session:
         if kind is None:
             return raw
         instead = for_now(way.server.host, reply, kind)
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         refusal = instead.decode().strip().partition(" ")[2].partition(" ")[2]
         note = way.account.has_no_quota if kind == QUOTA else way.account.refused
         if note(now, refusal):

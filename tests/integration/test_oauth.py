@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from postroad.testing import PostroadContainer
-from tests.integration.conftest import Relays, deferred, letter, send, wait_until
+from tests.integration.conftest import Relays, deferred, end_sessions, letter, send, wait_until
 from tests.internet.host import Mx
 from tests.internet.internet import Internet
 
@@ -64,12 +64,12 @@ def test_client_credentials_that_expire_and_are_refused(start: Any, upstream: Mx
     asked = len(upstream.granted())
     # a token that was revoked, or whose end a wrong clock misses, is had anew in the same session
     upstream.grant(revoked=True)
-    upstream.end_sessions()
+    end_sessions(relay)
     internet.wait_for_message(send(relay, letter()))
     assert len(upstream.granted()) == asked + 1
     # and the token server refuses: mail waits, with its words, and goes out when it grants again
     upstream.grant(error="invalid_client", revoked=True)
-    upstream.end_sessions()
+    end_sessions(relay)
     message_id = send(relay, letter())
     reason = deferred(relay, message_id)
     assert f"421 4.7.0 {HOST} can't be logged in to: {HOST} gives no token: invalid_client: the test says so" in reason

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from postroad.testing import ENDS, PostroadContainer
-from tests.integration.conftest import Relays, deferred, letter, send
+from tests.integration.conftest import Relays, deferred, end_sessions, letter, send
 from tests.internet.host import Mx, Watch
 from tests.internet.internet import Internet
 
@@ -68,6 +68,7 @@ def test_it_logs_in(port: int, start: Any, upstream: Mx, internet: Internet) -> 
     relay = start(smarthost={"host": "smtp.up.example", "port": port, **LOGIN})
     for mechanism in ("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"):
         upstream.offer(mechanism)
+        end_sessions(relay)
         message = internet.wait_for_message(send(relay, letter()))
         assert message.mx == "smtp.up.example"
         assert message.verdict("dkim") == "pass"
@@ -164,6 +165,7 @@ def test_two_accounts_at_one_server_by_sender(start: Any, watch: Watch) -> None:
         ("app@deep.below.second.example", "other"),
     ):
         watch.forget()
+        end_sessions(relay)
         relay.follow(send(relay, letter(From=sender)))
         said = next(line for line in watch.commands(2001) if "AUTH" in line)
         plain = base64.b64decode(said.split()[-1]).split(b"\0")

@@ -183,15 +183,9 @@ class Mx(Host):
         self.run("sh", "-c", script, "-", user, password)
 
     def offer(self, mechanisms: str) -> None:
-        """Offer these SASL mechanisms from now on, and end the sessions that there are."""
+        """Offer these SASL mechanisms from now on."""
         self.run("sed", "-i", f"s/^mech_list:.*/mech_list: {mechanisms}/", "/etc/sasl2/smtpd.conf")
         self.run("postfix", "reload")
-        self.end_sessions()
-
-    def end_sessions(self) -> None:
-        """Break off all sessions."""
-        script = 'for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = smtpd ] && kill ${p#/proc/}; done; true'
-        self.run("sh", "-c", script)
 
     def grant(self, **state: object) -> None:
         """What its token server does from now on (``image/tokens``)."""

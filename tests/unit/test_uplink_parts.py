@@ -4,7 +4,7 @@ import hashlib
 import hmac
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postroad.events import model, relays
@@ -129,6 +129,7 @@ def test_what_speaks_of_the_account(code: int, text: str, kind: str | None) -> N
         assert instead.endswith(b"\r\n")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=600))
 def test_any_line_is_a_reply_or_none(line: bytes) -> None:
     try:

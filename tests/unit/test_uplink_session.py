@@ -470,9 +470,57 @@ def test_octets_pass_both_ways_and_a_server_that_breaks_off_ends_the_session(cer
         await client.ask("EHLO inner")
         client.writer.write(b"x" * 3_000_000)
         assert await client.ask() == "250 3000000 octets"
-        assert await client.reader.read() == b""
+        assert await client.ask() == "421 4.4.2 localhost broke off the session"
 
     run(script, certificate, talk)
+
+
+def test_a_server_that_goes_is_told_of_at_the_next_command(certificate: Path) -> None:
+    async def resets(peer: Peer) -> None:
+        await good(peer)
+
+    async def ends(peer: Peer) -> None:
+        await good(peer)
+        await peer.say("421 4.4.2 idle for too long")
+
+    async def talk(client: Client, last: str) -> None:
+        await client.ask()
+        await client.ask("EHLO inner")
+        assert await client.ask() == last
+        client.writer.write(b"MAIL FROM:<>\r\n")  # nothing breaks
+        await client.writer.drain()
+
+    run(resets, certificate, lambda client, _: talk(client, "421 4.4.2 localhost broke off the session"))
+    run(ends, certificate, lambda client, _: talk(client, "421 4.4.2 idle for too long"))
+
+
+def test_few_guesses_are_made_before_the_first_is_known_to_be_wrong(certificate: Path) -> None:
+    guesses: list[Peer] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.say("220 localhost")
+        await peer.answer(EHLO)
+        await peer.starttls()
+        await peer.answer(EHLO)
+        if await peer.hear():
+            guesses.append(peer)
+        await asyncio.sleep(0.2)
+        await peer.say("535 5.7.8 no")
+
+    async def all_of_it() -> list[str]:
+        async with serving(script, certificate) as (port, _):
+            server = a_server(port)
+            way = Way.make(server, accesses(str(certificate))(server, ""))
+
+            async def one() -> str:
+                async with a_session(way) as client:
+                    return await client.ask()
+
+            return await asyncio.gather(*(one() for _ in range(30)))
+
+    said = asyncio.run(all_of_it())
+    assert set(said) == {"421 4.7.0 localhost refuses the credentials of app: 535 5.7.8 no"}
+    assert len(guesses) <= 2 * opening.LOGINS
 
 
 def test_silence_ends_the_session(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
