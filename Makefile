@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup engine image lint format test test-unit mutants faults oracle fidelity demo bench down generate audit sbom reproducible clean
+.PHONY: help setup engine compiler image lint format test test-unit sanitize mutants faults soak oracle fidelity demo bench down generate site pictures audit sbom reproducible clean
 
 # An image's build trusts what this host trusts: a proxy that inspects TLS signs PyPI with a certificate of its own.
 CA_BUNDLE ?= $(firstword $(wildcard $(SSL_CERT_FILE) $(REQUESTS_CA_BUNDLE) /etc/ssl/certs/ca-certificates.crt) /dev/null)
@@ -69,11 +69,19 @@ format: $(VENV) ## Lay the code out and mend what can be mended
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-test: $(VENV) image ## Run the whole suite against the image; ARGS='-k dkim' chooses
+test: $(VENV) image compiler ## Run the whole suite against the image; ARGS='-k dkim' chooses
 	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
-test-unit: $(VENV) ## Run the tests that need no Docker
-	$(BIN)/pytest -m 'not docker' $(ARGS)
+test-unit: $(VENV) ## Run the tests that need neither Docker nor a compiler
+	$(BIN)/pytest -m 'not docker and not compiler' $(ARGS)
+
+sanitize: $(VENV) compiler ## Run what is preloaded into sendmail under ASan and UBSan
+	$(BIN)/pytest tests/preload $(ARGS)
+
+# gcc brings the sanitizers' libraries
+compiler:
+	@gcc --version >/dev/null 2>&1 || { [[ $$(id -u) == 0 ]] && apt-get install -y -qq --no-install-recommends gcc libc6-dev </dev/null >/dev/null; } \
+	    || { echo "gcc is not installed: install it with libc6-dev, or run make test-unit, which needs none" >&2; exit 1; }
 
 mutants: $(VENV) ## Change the rooms without I/O in small ways, and count the changes that the fast tests notice; takes hours
 	$(BIN)/mutmut run $(ARGS)
@@ -82,6 +90,9 @@ mutants: $(VENV) ## Change the rooms without I/O in small ways, and count the ch
 
 faults: $(VENV) image ## Inject every fault, account for every message, fill docs/reliability.md; FAULTS='packets dns-gone' chooses
 	$(BIN)/python -m tests.faults --json dist/faults.json --docs docs/reliability.md $(FAULTS) $(ARGS)
+
+soak: $(VENV) $(if $(POSTROAD_IMAGE),engine,image) ## A steady mixed load with faults and reloads at random, for an hour; SOAK=10m for less, ARGS='--docs docs/reliability.md' fills its table
+	$(BIN)/python -m tests.faults.soak --for $(or $(SOAK),1h) --json dist/soak.json $(ARGS)
 
 oracle: $(VENV) engine ## Hold the doctor against receivers' own programs: a message for each state of the DNS, 5,000 SPF records
 	$(BIN)/python -m tests.oracle $(ARGS)
@@ -107,6 +118,12 @@ generate: $(VENV) ## Write what follows from the models of configuration and eve
 	$(BIN)/python -m dev.config_files
 	$(BIN)/python -m dev.webhook_schema >docs/webhook.schema.json
 	$(BIN)/python -m dev.published
+
+site: $(VENV) ## Build the pages of docs/ as a site with search, into dist/site; links that lead nowhere fail it
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(UV) run --quiet --frozen --no-project --with-requirements <($(UV) export --quiet --frozen --only-group site) mkdocs build
+
+pictures: $(VENV) $(if $(POSTROAD_IMAGE),engine,image) ## Take the README's pictures: what doctor and trace print, in a pretend internet
+	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m dev.pictures
 
 audit: $(VENV) image ## Ask PyPI and Debian for known vulnerabilities of what the image holds
 	UV=$(UV) dev/audit postroad:latest

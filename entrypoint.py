@@ -9,6 +9,10 @@ import os
 import signal
 import sys
 
+AS_ROOT = """\
+postroad: this runs as root, which Postroad refuses. Take `user:` out of the compose file (--user of docker run, -u of
+docker exec, runAsUser: 0 in Kubernetes), and it runs as uid 2525; files that you mount must be readable for that uid.
+"""
 # a shell that completes a command line calls us with this variable, and whatever words there are
 if sys.argv[1:] == ["run"] and "_POSTROAD_COMPLETE" not in os.environ:
     # the supervisor stays in memory: it must not load what the commands need
@@ -18,4 +22,8 @@ else:
     from postroad.cli import main
 
 if __name__ == "__main__":
+    if os.getuid() == 0:
+        # it would leave files that uid 2525 can't change, and sendmail trusts root with more than it needs
+        sys.stderr.write(AS_ROOT)
+        sys.exit(2)
     sys.exit(main())

@@ -28,9 +28,22 @@ RESULTS = Path(__file__).parent / "results"
 @click.option("--only", multiple=True, metavar="NAME", help="Only this scenario; may be given again. Writes no docs.")
 @click.option("--repetitions", default=3, type=click.IntRange(3), show_default=True, help="Rounds of each scenario.")
 @click.option("--also", metavar="IMAGE", help="Another image of Postroad's, beside this one. Writes no docs.")
+@click.option(
+    "--steady",
+    type=click.FloatRange(0.1),
+    metavar="MINUTES",
+    help="Mixed load at half of the capacity. Writes no docs.",
+)
 @click.option("--report", type=click.Path(exists=True, path_type=Path), help="Write an earlier run into the docs.")
 def main(
-    *, list_: bool, short: bool, only: Sequence[str], repetitions: int, also: str | None, report: Path | None
+    *,
+    list_: bool,
+    short: bool,
+    only: Sequence[str],
+    repetitions: int,
+    also: str | None,
+    steady: float | None,
+    report: Path | None,
 ) -> None:
     """Measure Postroad beside its peers: a table, bench/results/*.json and, after a whole run, docs/performance.md."""
     console = Console(width=None if sys.stdout.isatty() else 160)
@@ -46,10 +59,11 @@ def main(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         others = [replace(CONTENDERS[0], name=also, text="another image", image=also)] if also else []
-        whole = not (short or only or also)
-        result = _measure(
-            console, [*CONTENDERS, *others], _chosen(only, short=short), 1 if short else repetitions, whole=whole
-        )
+        whole = not (short or only or also or steady)
+        # of peers, their rounds of the mixed load would take as long again, each
+        contenders = CONTENDERS[:1] if steady else [*CONTENDERS, *others]
+        chosen = _chosen(only, short=short)
+        result = _measure(console, contenders, chosen, 1 if short else repetitions, whole=whole, steady=steady)
     except BenchError as error:
         console.print(f"bench: {error}", style="red", markup=False)
         sys.exit(1)
@@ -75,7 +89,13 @@ def _chosen(only: Sequence[str], *, short: bool) -> list[Scenario]:
 
 
 def _measure(
-    console: Console, contenders: Sequence[Contender], scenarios: Sequence[Scenario], repetitions: int, *, whole: bool
+    console: Console,
+    contenders: Sequence[Contender],
+    scenarios: Sequence[Scenario],
+    repetitions: int,
+    *,
+    whole: bool,
+    steady: float | None,
 ) -> dict[str, object]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
@@ -89,7 +109,8 @@ def _measure(
         build_images()
         with Lab() as lab:
             able = [contender for contender in contenders if lab.knows(contender)]
-            return Run(lab, able, scenarios, repetitions, tell, whole=whole).measure()
+            run = Run(lab, able, scenarios, repetitions, tell, whole=whole)
+            return run.measure_steadily(steady) if steady else run.measure()
 
 
 def _list() -> Table:

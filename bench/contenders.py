@@ -18,7 +18,7 @@ _CONFIG: Mapping[str, Any] = {
     "public_ip": "203.0.113.25",
     "dkim": {"selector": SELECTOR},
     "limits": {"connections_per_client": None},
-    "doctor": {"at_start": False},
+    "doctor": {"at_start": False, "every": None},
 }
 
 

@@ -90,7 +90,7 @@ def times(generated: Mapping[str, Any], received: Mapping[str, Any]) -> dict[str
 
     Returns:
         ``rate``: messages a second that arrived, from the first one's begin to the last one's arrival.
-        ``accept_p50``, ``accept_p99``: milliseconds that an app waited for a message.
+        ``accept_p50``, ``accept_p99``, ``accept_p999``: milliseconds that an app waited for a message.
         ``transit_p50``, ``transit_p99``: milliseconds from DATA until the receiver had it all.
     """
     waited = [waited / 1e6 for _, _, waited, accepted in generated["messages"] if accepted]
@@ -101,6 +101,7 @@ def times(generated: Mapping[str, Any], received: Mapping[str, Any]) -> dict[str
         "rate": len(transit) / ((last - first) / 1e9),
         "accept_p50": percentile(waited, 50),
         "accept_p99": percentile(waited, 99),
+        "accept_p999": percentile(waited, 99.9),
         "transit_p50": percentile(transit, 50),
         "transit_p99": percentile(transit, 99),
     }

@@ -265,7 +265,8 @@ class Lab:
         Raises:
             LostError: it was not done after ``timeout`` seconds.
         """
-        numbers = [scenario.sessions, scenario.messages, scenario.size, int(scenario.reuse), scenario.rate]
+        sizes = ",".join(map(str, scenario.sizes or (scenario.size,)))
+        numbers = [scenario.sessions, scenario.messages, sizes, int(scenario.reuse), scenario.rate]
         words = ["generate", relay.address, str(relay.contender.port), run, *map(str, numbers), *scenario.domains]
         try:
             said = docker_command("exec", str(self.app.name), "timeout", str(timeout), *words, timeout=timeout + 30)

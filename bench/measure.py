@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import dkim
@@ -21,7 +22,7 @@ from bench.cgroup import PeakMemory, host_busy_seconds
 from bench.contenders import Contender
 from bench.lab import BenchError, Lab, Relay, docker_command
 from bench.profile import sampled
-from bench.scenarios import BASE, Scenario
+from bench.scenarios import BASE, MIXED, Scenario, steady
 from dev.sbom import stanzas
 
 _ROUND_SECONDS = 120
@@ -93,6 +94,27 @@ class Run:
             "calls": self.calls,
             "profiles": self.profiles,
         }
+
+    def measure_steadily(self, minutes: float) -> dict[str, Any]:
+        """Measure ``mixed`` in a few rounds, and then one long round at half of its median.
+
+        Raises:
+            BenchError: something did not work.
+        """
+        self._scenarios = [MIXED]
+        self._steps = len(self._contenders) * (self._repetitions + 1)
+        result = self.measure()
+        for contender in self._contenders:
+            rates = [row["rate"] for row in self.rounds if row["contender"] == contender.name]
+            if not rates:
+                continue
+            scenario = steady(median(rates), minutes)
+            self._step(f"steady: {contender.name}, {scenario.differs}")
+            with self._lab.started(contender, scenario) as relay:
+                if self._try(self._warm_up, relay, scenario):
+                    self._try(self._measure_round, relay, scenario, 0)
+            result["scenarios"].append(asdict(scenario))
+        return result
 
     def _step(self, text: str) -> None:
         self._progress(text, self._done, self._steps)
@@ -168,8 +190,9 @@ class Run:
         """
         run = secrets.token_hex(6)
         arriving = scenario.arriving
-        with self._lab.receiving(run, scenario, len(arriving), _ROUND_SECONDS) as receiver:
-            generated = self._lab.generate(relay, run, scenario, _ROUND_SECONDS)
+        limit = _ROUND_SECONDS + (scenario.messages // scenario.rate if scenario.rate else 0)
+        with self._lab.receiving(run, scenario, len(arriving), limit) as receiver:
+            generated = self._lab.generate(relay, run, scenario, limit)
             received = receiver.report()
         signed = dkim.verify(received["sample"].encode(), dnsfunc=lambda *_, **__: self._lab.public_key())
         try:

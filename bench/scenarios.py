@@ -1,5 +1,6 @@
 """What is measured: scenarios that each vary one thing from a base."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -27,6 +28,7 @@ class Scenario:
         receivers: one relay host, 20 domains with an MX host each, or the latter with half of them dead.
         delay_ms: between a message's end and the receiver's answer.
         tls: receivers offer STARTTLS, and a relay host is spoken to with TLS only.
+        sizes: bytes of text of message i are the (i mod n)th of these; none: ``size`` for all.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Scenario:
     receivers: Receivers = "smarthost"
     delay_ms: int = 0
     tls: bool = False
+    sizes: Sequence[int] = ()
 
     @property
     def domains(self) -> list[str]:
@@ -79,6 +82,16 @@ _SLOW = replace(BASE, name="slow", differs="base with a receiver that takes 300 
 _PACED = replace(
     BASE, name="paced", differs="base with 20 messages a second: the relay is at rest", rate=20, messages=120
 )
+_KB = 1024
+MIXED = Scenario(
+    "mixed",
+    "30 sessions, 2 KB to 500 KB, 20 domains that have an MX each and take 50 ms",
+    messages=700,
+    sessions=30,
+    receivers="mx",
+    delay_ms=50,
+    sizes=(2 * _KB, 2 * _KB, 50 * _KB, 2 * _KB, 2 * _KB, 50 * _KB, 500 * _KB),
+)
 
 SCENARIOS = [
     BASE,
@@ -94,6 +107,7 @@ SCENARIOS = [
     replace(BASE, name="tls", differs="base with TLS and a receiver that takes 100 ms", tls=True, delay_ms=100),
     replace(BASE, name="20-mx", differs="base with 20 domains that have an MX each", receivers="mx"),
     replace(BASE, name="20-mx-half-dead", differs="20-mx with half of the domains dead", receivers="mx-half-dead"),
+    MIXED,
     _PACED,
     replace(_PACED, name="paced-slow", differs="paced with a receiver that takes 300 ms", delay_ms=300),
     replace(_PACED, name="paced-half-dead", differs="paced with 20-mx-half-dead's receivers", receivers="mx-half-dead"),
@@ -101,3 +115,10 @@ SCENARIOS = [
 
 SHORT = [replace(BASE, messages=100)]
 """What ``BENCH=short`` measures, once: it shows that everything works, and proves nothing."""
+
+
+def steady(capacity: float, minutes: float) -> Scenario:
+    """``mixed`` for so many minutes, at half of a throughput in messages a second."""
+    rate = max(1, round(capacity / 2))
+    text = f"mixed at {rate} messages a second, half of what was reached, for {minutes:g} minutes"
+    return replace(MIXED, name="steady", differs=text, rate=rate, messages=round(rate * minutes * 60))

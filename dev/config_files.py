@@ -1,4 +1,4 @@
-"""Writes the files that follow from the model: the example, the JSON schema and the reference page.
+"""Writes the files that follow from the model: the example, the JSON schema, the reference page, the page on moving.
 
 ``python -m dev.config_files`` writes them into the current directory; ``--check`` only compares.
 """
@@ -14,6 +14,7 @@ import yaml
 
 from dev.config_reference import reference
 from dev.config_schema import resolve, schema
+from dev.moving import page
 from postroad import system
 
 HEAD = """\
@@ -61,6 +62,7 @@ def files() -> dict[Path, str]:
         Path("config.example.yaml"): example(),
         Path("config.schema.json"): json.dumps(schema(), indent=2) + "\n",
         Path("docs/configuration.md"): reference(),
+        Path("docs/moving.md"): page(),
     }
 
 

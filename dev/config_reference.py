@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import yaml
+
 from dev.config_schema import kind, resolve, schema
 from postroad.config.keys import keys
 from postroad.config.mc import REFUSED_WORDS
@@ -97,7 +99,9 @@ def reference() -> str:
     variables = {key.name: key.variable for key in keys(Config)}
     for name, entry, description in _entries(root, root):
         variable = f"`{variables[name]}`" if variables[name] else ""
-        rows.append(f"| `{name}` | {kind(entry)} | {_default(entry)} | {variable} | {description} |")
+        rows.append(
+            f"| `{name}` | {kind(entry)} | {_default(entry)} | {variable} | {description}{_example(name, entry)} |"
+        )
     reasons: dict[str, list[str]] = {}
     for word, why in REFUSED_WORDS.items():
         reasons.setdefault(why, []).append(f"`{word}`")
@@ -113,6 +117,17 @@ def _entries(
         yield above + name, entry, entry.get("description") or below["description"]
         if below is not entry:
             yield from _entries(root, below, f"{above}{name}{'[]' if 'items' in entry else ''}.")
+
+
+def _example(name: str, entry: dict[str, Any]) -> str:
+    """The example as a line of the file, below its section; none where the type or the default shows it all."""
+    if "examples" not in entry:
+        return ""
+    last, value = name.rpartition(".")[2], entry["examples"][0]
+    if isinstance(value, str) and "\n" in value:
+        return f" Example: `{last}: {json.dumps(value)}`"
+    line = yaml.safe_dump({last: value}, default_flow_style=True, width=1000, sort_keys=False).strip()
+    return f" Example: `{line[1:-1]}`"
 
 
 def _default(entry: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PLACES = ("README.md", "SECURITY.md", "Dockerfile", "compose.yaml", "docs/*.md", "deploy/**/*")
+PLACES = ("README.md", "SECURITY.md", "Dockerfile", "compose.yaml", "mkdocs.yml", "docs/*.md", "deploy/**/*")
 """Where the names are found, as git's pathspecs."""
 
 

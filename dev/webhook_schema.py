@@ -20,6 +20,7 @@ KINDS: tuple[type[model.Event], ...] = (
     model.Delivered,
     model.Bounced,
     model.Notified,
+    model.Doctor,
 )
 """What a webhook can ask for, besides ``gap``."""
 TYPES: dict[object, str] = {str: "string", int: "integer", bool: "boolean", float: "number"}

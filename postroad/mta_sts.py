@@ -15,8 +15,9 @@ from postfix_mta_sts_resolver.proactive_fetcher import STSProactiveFetcher
 from postfix_mta_sts_resolver.responder import STSSocketmapResponder
 from postfix_mta_sts_resolver.utils import create_cache, populate_cfg_defaults
 
-from postroad.events.syslog import LEVELS, tell
-from postroad.runtime.paths import LOG_SOCKET, MTA_STS, MTA_STS_POLICIES
+from postroad.events.syslog import LEVELS
+from postroad.runtime.log import tell
+from postroad.runtime.paths import MTA_STS, MTA_STS_POLICIES
 
 SETTINGS: dict[str, Any] = {
     "path": str(MTA_STS),
@@ -37,7 +38,7 @@ class LogHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Send a line."""
         level = record.levelname.lower()
-        tell(LOG_SOCKET, level if level in LEVELS else "err", f"mta-sts: {record.getMessage()}")
+        tell(level if level in LEVELS else "err", f"mta-sts: {record.getMessage()}")
 
 
 async def serve() -> None:
@@ -57,7 +58,7 @@ async def serve() -> None:
 
 def give_up(why: str) -> NoReturn:
     """Tell the log, and end at once: the threads of the database would complain of a loop that is closed."""
-    tell(LOG_SOCKET, "err", f"mta-sts: {why}")
+    tell("err", f"mta-sts: {why}")
     os._exit(1)
 
 

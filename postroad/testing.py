@@ -39,7 +39,7 @@ class PostroadContainer(DockerContainer):
 
         Args:
             config: as in ``config.yaml``. ``clients.trust_gateway`` is on unless it says otherwise: tests reach the
-                relay through a published port, and so from the gateway's address. ``doctor.at_start`` is off likewise.
+                relay through a published port, and so from the gateway's address. The doctor is off likewise.
             image: the image's tag.
             network: name of a Docker network to be in.
             queue: name of a volume for the queue, to keep it over several containers; else it goes with this one.
@@ -54,7 +54,7 @@ class PostroadContainer(DockerContainer):
                 self.with_volume_mapping(name, path, "rw")
         values = config.model_dump(mode="json") if isinstance(config, Config) else dict(config)
         values["clients"] = {"trust_gateway": True, **values.get("clients", {})}
-        values["doctor"] = {"at_start": False, **values.get("doctor", {})}
+        values["doctor"] = {"at_start": False, "every": None, **values.get("doctor", {})}
         ports = {"smtp": 25, "submission": 587, "submissions": 465, **values.get("listeners", {})}
         self.listeners = {name: int(port) for name, port in ports.items() if port is not None}
         self.with_exposed_ports(*self.listeners.values())

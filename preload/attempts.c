@@ -7,7 +7,18 @@
  *   read(), write()  on it fail with ETIMEDOUT when it has taken POSTROAD_ATTEMPT_TIMEOUT seconds, and one second more for
  *                  each 10 KB that the receiver took: sendmail takes that for a receiver that went away, and defers;
  *   select()       waits no longer than that (sm_io waits there, on a descriptor that does not block);
- *   attempts_begin_anew()  when a message is done: a connection that is kept open begins anew with the next one.
+ *   attempts_begin_anew()  when a message is done: a connection that is kept open begins anew when it is used again;
+ *   close()        ends it.
+ *
+ * /run/postroad/attempts is a picture of all that are under way, for postroad/runtime/attempts.py: a slot of 64 octets each,
+ * in memory that all of sendmail's processes share. A slot is its process's while that lives, so that nobody has to clean up
+ * after one that was killed.
+ *
+ * The signal SIGRTMIN ends what is under way in a process: the connection is shut down, and read() and write() fail with
+ * ECONNABORTED, so that the message is deferred.
+ *
+ * Deliveries in processes of their own, of what came in by a door of sendmail's own, are counted there as well: no more than
+ * POSTROAD_MOST_DELIVERIES at once (processes.c, fork()).
  *
  * What is encrypted passes here, too: OpenSSL's sockets use read() and write(). As everywhere in this library: no locks and no
  * malloc(), and sendmail may siglongjmp() out of any of this when its own alarm comes: nothing is held meanwhile.
@@ -20,29 +31,69 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "doors.h"
+#include "preload.h"
+
+#define PICTURE "/run/postroad/attempts"
+#define PUT_OFF "/run/postroad/put-off"
 
 enum {
 	MOST_ATTEMPTS = 32, /* connections that a process keeps open: ConnectionCacheSize and one */
 	FAIR = 10000,       /* octets a second */
 	DNS = 53,
+	MOST_SEEN = 1024,   /* slots of the picture; attempts above that are bounded all the same, and not seen */
 };
+
+/* As postroad/runtime/attempts.py unpacks it. Times are CLOCK_BOOTTIME's, in milliseconds. */
+struct slot {
+	_Atomic int32_t pid; /* 0, or a process that has ended: free */
+	uint16_t family, port; /* 0: no attempt, but a delivery in a process of its own, as long as that lives */
+	int64_t began;       /* 0: the connection is kept open, and nothing is under way */
+	int64_t used, sent;
+	uint8_t address[16]; /* of IPv4, the first four */
+	uint8_t reserved[16];
+};
+_Static_assert(sizeof(struct slot) == 64, "a slot");
 
 static struct attempt {
 	int descriptor, copy; /* plus 1; 0: none */
 	ino_t socket;
-	int64_t began, sent;
+	int64_t began, sent; /* 0: it begins when it is used next */
+	struct slot *slot;   /* NULL: it is not seen */
 } attempts[MOST_ATTEMPTS];
 
+static int most_deliveries; /* 0: any number */
+static char awaiting[512];  /* messages that a delivery is about to be begun for, a line each */
+static struct slot *picture = MAP_FAILED; /* it can't be had, or is not wanted */
+
 static int64_t limit; /* milliseconds; 0: none */
+static volatile sig_atomic_t is_aborted;
+
+static void
+open_picture(void)
+{
+	int descriptor = open(PICTURE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	if (descriptor < 0)
+		return;
+	/* all of it has room from now on: in a file system that is full, a write to memory that has none is SIGBUS */
+	if (posix_fallocate(descriptor, 0, MOST_SEEN * sizeof *picture) == 0)
+		picture = mmap(NULL, MOST_SEEN * sizeof *picture, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+	close(descriptor);
+}
 
 __attribute__((constructor)) static void
 read_limit(void)
@@ -51,6 +102,10 @@ read_limit(void)
 
 	if (text != NULL && atol(text) > 0)
 		limit = atol(text) * 1000;
+	text = getenv("POSTROAD_MOST_DELIVERIES");
+	most_deliveries = text == NULL ? 0 : atoi(text);
+	if (limit != 0 || most_deliveries > 0)
+		open_picture();
 }
 
 static int64_t
@@ -58,7 +113,7 @@ now(void)
 {
 	struct timespec time;
 
-	clock_gettime(CLOCK_MONOTONIC, &time);
+	clock_gettime(CLOCK_BOOTTIME, &time);
 	return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
 }
 
@@ -68,6 +123,82 @@ socket_of(int descriptor)
 	struct stat found;
 
 	return fstat(descriptor, &found) == 0 && S_ISSOCK(found.st_mode) ? found.st_ino : 0;
+}
+
+static bool
+is_alive(int32_t pid)
+{
+	return pid != 0 && (kill(pid, 0) == 0 || errno != ESRCH);
+}
+
+/* Take a free slot; NULL: there is none. */
+static struct slot *
+free_slot(void)
+{
+	int32_t me = getpid(), holder;
+	int i;
+
+	for (i = 0; picture != MAP_FAILED && i < MOST_SEEN; i++) {
+		struct slot *slot = &picture[(me + i) % MOST_SEEN];
+
+		holder = atomic_load(&slot->pid);
+		if (is_alive(holder) || !atomic_compare_exchange_strong(&slot->pid, &holder, me))
+			continue;
+		slot->began = 0;
+		slot->family = 0;
+		return slot;
+	}
+	return NULL;
+}
+
+static struct slot *
+take_slot(const struct sockaddr *peer)
+{
+	struct slot *slot = free_slot();
+
+	if (slot != NULL) {
+		slot->family = peer->sa_family;
+		memset(slot->address, 0, sizeof slot->address);
+		if (peer->sa_family == AF_INET)
+			memcpy(slot->address, &((const struct sockaddr_in *)peer)->sin_addr, 4);
+		else
+			memcpy(slot->address, &((const struct sockaddr_in6 *)peer)->sin6_addr, 16);
+		slot->port = ntohs(((const struct sockaddr_in *)peer)->sin_port);
+	}
+	return slot;
+}
+
+/* The slot, if it is this process's own: a child has its parent's connections, and leaves their slots alone. */
+static struct slot *
+slot_of(const struct attempt *attempt)
+{
+	return attempt->slot != NULL && atomic_load(&attempt->slot->pid) == getpid() ? attempt->slot : NULL;
+}
+
+static void
+forget(struct attempt *attempt)
+{
+	struct slot *slot = slot_of(attempt);
+
+	if (slot != NULL)
+		atomic_store(&slot->pid, 0);
+	*attempt = (struct attempt) { 0 };
+}
+
+/* The connection is used: an attempt begins, or goes on. */
+static void
+use(struct attempt *attempt)
+{
+	struct slot *slot = slot_of(attempt);
+	int64_t at = now();
+
+	if (attempt->began == 0)
+		attempt->began = at;
+	if (slot != NULL) {
+		slot->sent = attempt->sent;
+		slot->used = at;
+		slot->began = attempt->began;
+	}
 }
 
 /* The attempt that a descriptor stands for. One that was closed, and whose number is something else's by now, stands for none. */
@@ -93,7 +224,27 @@ find(int descriptor)
 static int64_t
 left(const struct attempt *attempt)
 {
+	if (is_aborted)
+		return 0;
 	return attempt->began + limit + attempt->sent * 1000 / FAIR - now();
+}
+
+/* Whatever waits for the receiver fails at once. */
+static void
+abort_attempts(int signal)
+{
+	int error = errno, i;
+
+	(void)signal;
+	is_aborted = 1;
+	for (i = 0; i < MOST_ATTEMPTS * 2; i++) {
+		struct attempt *attempt = &attempts[i / 2];
+		int descriptor = (i % 2 == 0 ? attempt->descriptor : attempt->copy) - 1;
+
+		if (attempt->socket != 0 && descriptor >= 0 && socket_of(descriptor) == attempt->socket)
+			(void)shutdown(descriptor, SHUT_RDWR);
+	}
+	errno = error;
 }
 
 void
@@ -102,6 +253,8 @@ attempt_begin(int descriptor, const struct sockaddr *peer)
 	int error = errno, type = 0, port, i;
 	socklen_t length = sizeof type;
 	struct attempt *attempt = find(descriptor);
+	/* without SA_RESTART: connect() would begin anew */
+	static const struct sigaction aborts = { .sa_handler = abort_attempts };
 
 	if (limit == 0 || peer == NULL || (peer->sa_family != AF_INET && peer->sa_family != AF_INET6))
 		return;
@@ -112,10 +265,15 @@ attempt_begin(int descriptor, const struct sockaddr *peer)
 			if (attempts[i].socket == 0 || (socket_of(attempts[i].descriptor - 1) != attempts[i].socket
 			    && socket_of(attempts[i].copy - 1) != attempts[i].socket))
 				attempt = &attempts[i];
-		if (attempt != NULL)
-			*attempt = (struct attempt) { descriptor + 1, 0, socket_of(descriptor), now(), 0 };
+		if (attempt != NULL) {
+			is_aborted = 0;
+			(void)sigaction(SIGRTMIN, &aborts, NULL);
+			forget(attempt);
+			*attempt = (struct attempt) { descriptor + 1, 0, socket_of(descriptor), 0, 0, take_slot(peer) };
+			use(attempt);
+		}
 	} else if (attempt != NULL) {
-		*attempt = (struct attempt) { 0 };
+		forget(attempt);
 	}
 	errno = error;
 }
@@ -144,10 +302,34 @@ attempts_begin_anew(void)
 {
 	int i;
 
+	is_aborted = 0;
 	for (i = 0; limit != 0 && i < MOST_ATTEMPTS; i++) {
-		attempts[i].began = now();
-		attempts[i].sent = 0;
+		struct slot *slot = slot_of(&attempts[i]);
+
+		attempts[i].began = attempts[i].sent = 0;
+		if (slot != NULL)
+			slot->began = 0;
 	}
+}
+
+EXPORT int
+close(int descriptor)
+{
+	static int (*next)(int);
+	struct attempt *attempt = find(descriptor);
+
+	if (next == NULL)
+		*(void **)&next = dlsym(RTLD_NEXT, "close");
+	if (next == NULL) {
+		errno = ENOSYS;
+		return -1;
+	}
+	if (attempt != NULL) {
+		*(attempt->descriptor == descriptor + 1 ? &attempt->descriptor : &attempt->copy) = 0;
+		if (attempt->descriptor == 0 && attempt->copy == 0)
+			forget(attempt);
+	}
+	return next(descriptor);
 }
 
 /* Wait until a descriptor that blocks is ready; false: the attempt is over, and errno says so. */
@@ -159,6 +341,7 @@ wait_for(struct attempt *attempt, int descriptor, short events)
 
 	int64_t most;
 
+	use(attempt);
 	while ((most = left(attempt)) > 0) {
 		if (flags < 0 || (flags & O_NONBLOCK) != 0)
 			return true;
@@ -166,7 +349,7 @@ wait_for(struct attempt *attempt, int descriptor, short events)
 		if (poll(&wait, 1, most < INT32_MAX ? (int)most : INT32_MAX) > 0)
 			return true;
 	}
-	errno = ETIMEDOUT;
+	errno = is_aborted ? ECONNABORTED : ETIMEDOUT;
 	return false;
 }
 
@@ -227,8 +410,10 @@ select(int count, fd_set *readable, fd_set *writable, fd_set *special, struct ti
 		if (descriptor >= 0 && descriptor < count
 		    && ((readable != NULL && FD_ISSET(descriptor, readable)) || (writable != NULL && FD_ISSET(descriptor, writable)))
 		    && socket_of(descriptor) == attempt->socket) {
-			int64_t most = left(attempt) > 0 ? left(attempt) : 0;
+			int64_t most;
 
+			use(attempt);
+			most = left(attempt) > 0 ? left(attempt) : 0;
 			if (time == NULL || time->tv_sec * 1000 + time->tv_usec / 1000 > most) {
 				shorter = (struct timeval) { .tv_sec = most / 1000, .tv_usec = most % 1000 * 1000 };
 				time = &shorter;
@@ -236,4 +421,61 @@ select(int count, fd_set *readable, fd_set *writable, fd_set *special, struct ti
 		}
 	}
 	return next(count, readable, writable, special, time);
+}
+
+void
+delivery_begins(void)
+{
+	int error = errno;
+
+	if (most_deliveries > 0)
+		(void)free_slot();
+	awaiting[0] = '\0';
+	errno = error;
+}
+
+bool
+delivery_has_room(void)
+{
+	int error = errno, count = 0, i;
+
+	for (i = 0; most_deliveries > 0 && picture != MAP_FAILED && i < MOST_SEEN && count < most_deliveries; i++) {
+		int32_t holder = atomic_load(&picture[i].pid);
+
+		if (holder == 0 || picture[i].family != 0)
+			continue;
+		if (is_alive(holder))
+			count++;
+		else
+			atomic_compare_exchange_strong(&picture[i].pid, &holder, 0);
+	}
+	errno = error;
+	if (most_deliveries > 0 && count >= most_deliveries)
+		return false;
+	awaiting[0] = '\0';
+	return true;
+}
+
+void
+delivery_awaits(const char *name)
+{
+	size_t length = strlen(awaiting);
+
+	/* what does not fit is found by the next regular run of the queue */
+	if (length + strlen(name) < sizeof awaiting)
+		snprintf(awaiting + length, sizeof awaiting - length, "%s\n", name + 2);
+}
+
+void
+delivery_put_off(void)
+{
+	static const struct sockaddr_un front = { .sun_family = AF_UNIX, .sun_path = PUT_OFF };
+	int error = errno, descriptor = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (descriptor >= 0) {
+		(void)sendto(descriptor, awaiting, strlen(awaiting), MSG_NOSIGNAL, (const struct sockaddr *)&front, sizeof front);
+		close(descriptor);
+	}
+	awaiting[0] = '\0';
+	errno = error;
 }

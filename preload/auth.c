@@ -8,7 +8,7 @@
  * A session ends at its third wrong password: sendmail answers, and then reads the end of what its client says. Where the
  * client's next words are there already, which the kernel still hands over, the next attempt ends it.
  *
- * Rules as in postroad.c: no locks, no malloc(), errno is left as it was found. sendmail serves each client in a process of
+ * Rules as in preload.h. sendmail serves each client in a process of
  * its own, so what is kept here is one session's.
  */
 
@@ -27,7 +27,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define EXPORT __attribute__((visibility("default")))
+#include "preload.h"
 
 /* sasl/sasl.h */
 enum { SASL_OK = 0, SASL_CONTINUE = 1, SASL_BADAUTH = -13, SASL_UNAVAIL = -24 };
@@ -42,8 +42,6 @@ enum {
 	LONGEST_NAME = 256, /* of a user's name: what is longer is cut, for the count only */
 	WAIT_SECONDS = 5,
 };
-
-extern int accepted; /* the client's descriptor: postroad.c */
 
 static struct sockaddr_un supervisor = { .sun_family = AF_UNIX };
 static int failures;

@@ -6,7 +6,7 @@
  *                  /run/postroad/door-N for port N;
  *   accept()       at such a socket first reads a header: who the client is, and what it connected to;
  *   getpeername(), getsockname()  repeat that, so that rules, log lines and Received: fields name the client;
- *   fsync()        of a message's control file (postroad.c) tells the other end of the session, where the header asks
+ *   fsync()        of a message's control file (queue.c) tells the other end of the session, where the header asks
  *                  for that, by a line "\001ID\n" among the answers: all that a 250 promises is on the disk then.
  *
  * Only the user that runs this gets in: the socket's mode says so, and SO_PEERCRED is looked at, for folders in which
@@ -33,7 +33,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "doors.h"
+#include "preload.h"
 
 #define FOLDER "/run/postroad"
 

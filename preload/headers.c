@@ -10,8 +10,8 @@
  *
  * Two text constants become others: see leave_headers_alone().
  *
- * The table is found by its names, and has to be the one that this was written for: a sendmail in which it is another ends
- * at once, and with it the start, or the build of the image's tests.
+ * The table is found by its names, and has to be the one that this was written for, as the version has to be the one that
+ * the whole library was read in: any other sendmail ends at once, and with it the image's build, or a start.
  */
 
 #define _GNU_SOURCE
@@ -24,6 +24,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "preload.h"
 
 /* sendmail.h */
 enum {
@@ -97,6 +99,7 @@ struct program {
 	struct field *table;
 	uintptr_t constants; /* the part that can be read only, which comes last */
 	size_t constants_size;
+	bool is_read_in; /* its version is the one that all of this library was read in */
 };
 
 static bool
@@ -119,6 +122,7 @@ is_table(const struct program *program, const struct field *at)
 static int
 search(struct dl_phdr_info *info, size_t size, void *data)
 {
+	static const char version[] = "\0" READ_IN; /* Version[] of version.c */
 	struct program *program = data;
 
 	(void)size;
@@ -136,6 +140,14 @@ search(struct dl_phdr_info *info, size_t size, void *data)
 			program->start = info->dlpi_addr + part->p_vaddr;
 		if (info->dlpi_addr + part->p_vaddr + part->p_memsz > program->end)
 			program->end = info->dlpi_addr + part->p_vaddr + part->p_memsz;
+	}
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+		uintptr_t at = info->dlpi_addr + part->p_vaddr;
+
+		if (part->p_type == PT_LOAD && (part->p_flags & PF_W) != 0
+		    && memmem((void *)at, part->p_filesz, version, sizeof version) != NULL)
+			program->is_read_in = true;
 	}
 	for (int i = 0; i < info->dlpi_phnum && program->table == NULL; i++) {
 		const ElfW(Phdr) *part = &info->dlpi_phdr[i];
@@ -189,13 +201,14 @@ replace(const struct program *program, const char *old, const char *new)
 __attribute__((constructor)) static void
 leave_headers_alone(void)
 {
-	static const char complaint[] = "postroad-preload: this sendmail is not the 8.18.1 that preload/headers.c was written for\n";
+	static const char complaint[] = "postroad-preload: this sendmail is not " READ_IN
+	    ", which preload/ was written for: read what each file there names in the new one, then change READ_IN in preload.h\n";
 	struct program program = { 0 };
 
 	if (!is_sendmail())
 		return;
 	dl_iterate_phdr(search, &program);
-	if (program.table == NULL
+	if (program.table == NULL || !program.is_read_in
 	    /*
 	     * eatheader() looks for a Content-Type to know the kind of the message, and cuts one that has too many
 	     * characters for it at 256, before any milter sees it. No field has a space in its name.

@@ -1,7 +1,7 @@
 /*
  * Sessions for smarthosts go to Postroad's uplink (postroad/uplink), on a unix socket:
  *
- *   gethostbyname2(), gethostbyname()  know the names NAME.ID.uplink, ID being six hexadecimal digits: they have the
+ *   gethostbyname2() (host.c), gethostbyname()  know the names NAME.ID.uplink, ID being six hexadecimal digits: they have the
  *                  address 241.x.y.z, which no host has (RFC 1112, class E), x, y and z being the ID. The DNS is not asked;
  *   connect()      to such an address at TCP port 1 goes to /run/postroad/uplink instead, and says the ID there.
  *
@@ -31,7 +31,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "doors.h"
+#include "preload.h"
 
 #define SOCKET "/run/postroad/uplink"
 #define END ".uplink"
@@ -75,21 +75,17 @@ entry_of(long id)
 	return &entry;
 }
 
-EXPORT struct hostent *
-gethostbyname2(const char *name, int family)
+bool
+uplink_host(const char *name, int family, struct hostent **found)
 {
-	static struct hostent *(*next)(const char *, int);
 	long id = id_of(name);
 
-	if (id >= 0) {
-		if (family == AF_INET)
-			return entry_of(id);
+	if (id < 0)
+		return false;
+	*found = family == AF_INET ? entry_of(id) : NULL;
+	if (*found == NULL)
 		h_errno = HOST_NOT_FOUND;
-		return NULL;
-	}
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "gethostbyname2");
-	return next == NULL ? NULL : next(name, family);
+	return true;
 }
 
 EXPORT struct hostent *

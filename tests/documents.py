@@ -7,12 +7,22 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "SECURITY.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
-STARTS = ("README.md", "docs/compose.md", "docs/aws.md", "docs/aws.ko.md", "docs/testing.md")
+STARTS = (
+    "README.md",
+    "docs/compose.md",
+    "docs/aws.md",
+    "docs/aws.ko.md",
+    "docs/moving.md",
+    "docs/permissions.md",
+    "docs/testing.md",
+    "docs/upgrade.md",
+)
 """Those whose commands ``tests/integration/test_docs.py`` runs in turn, as somebody who reads them does."""
 
 ELSEWHERE = {
     r"make (demo|test|down)": ".ci/run begins and ends with them",
     r"make [a-z-]+( .*)?": "they are this Makefile's targets, which a test here sees; .ci/run and the workflows run them",
+    r"git pull": "a test's clone has no remote",
     r"aws .*": "they change what AWS has; tests/integration/test_dns.py holds the batch against Route 53's schema",
     r"cosign .*": "from the first release on; the release workflow verifies so itself",
     r"docker compose run --rm postroad check": "tests/integration/test_check.py: the same command without Compose",
@@ -20,12 +30,15 @@ ELSEWHERE = {
 }
 """Commands that are not run there, by a pattern of the whole, and why."""
 
-HELD = {"docs/clients.md": "tests/unit/test_clients_docs.py: the snippets are the scripts' of tests/clients"}
+HELD = dict.fromkeys(
+    ("docs/clients.md", "docs/apps.md"),
+    "tests/unit/test_clients_docs.py: the snippets are the scripts' of tests/clients",
+)
 """Documents whose blocks another test holds against what is run."""
 
 INSIDE = "docker compose exec postroad "
 """What begins a command that is run there whatever document it is in, beside the server of the README."""
-PROGRAMS = frozenset({"aws", "cosign", "docker", "git", "make", "pip", "postroad", "printf"})
+PROGRAMS = frozenset({"aws", "cosign", "docker", "git", "make", "pip", "postroad", "printf", "sudo"})
 """What the lines of a block begin with that is indented: such a block may be a command or what one prints."""
 
 

@@ -3,7 +3,8 @@
  *
  *   generate HOST PORT RUN SESSIONS MESSAGES SIZE REUSE RATE DOMAIN...
  *
- * Message i goes to ui@ the (i mod n)th of the n domains, with SIZE bytes of text and a field "X-Bench: RUN i TIME", the time
+ * Message i goes to ui@ the (i mod n)th of the n domains, with SIZE bytes of text (several, with commas between: the (i mod m)th
+ * of the m) and a field "X-Bench: RUN i TIME", the time
  * being that of its DATA. REUSE 1: a session keeps its connection. RATE: messages begun a second over all sessions, 0: as
  * fast as they go. Waiting begins with the connection, or with MAIL where that is reused, and ends with the answer to the
  * message. What fails before its last line is tried again, as an app would; after it, the message counts as not accepted.
@@ -24,7 +25,9 @@ struct message {
 
 static struct sockaddr_in relay;
 static const char *run;
-static long messages, size, rate;
+enum { MOST_SIZES = 64 };
+
+static long messages, rate, sizes[MOST_SIZES], size_count, largest;
 static bool reuse;
 static char **domains;
 static long domain_count;
@@ -82,6 +85,7 @@ hand_over(struct connection *c, long i, char *room)
 {
 	char line[LINE_SIZE], date[64];
 	const char *domain = domains[i % domain_count];
+	long size = sizes[i % size_count];
 	time_t seconds = time(NULL);
 	struct tm utc;
 	size_t length;
@@ -100,7 +104,7 @@ hand_over(struct connection *c, long i, char *room)
 	    "Message-ID: <%s.%ld@sender.example>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n"
 	    "X-Bench: %s %ld %lld\r\n\r\n", i, domain, i, date, run, i, run, i, (long long)data_at);
 	memcpy(room + length, text, (size_t)size);
-	length += (size_t)size;
+	length += (size_t)size - (size > 0 && text[size - 1] == '\r'); /* what follows begins with one */
 	memcpy(room + length, "\r\n.\r\n", 5);
 	results[i].accepted = write_all(c, room, length + 5) && answer(c) == 250;
 	return true;
@@ -110,7 +114,7 @@ static void *
 session(void *unused)
 {
 	struct connection *c = must(calloc(1, sizeof *c));
-	char *room = must(malloc((size_t)size + LINE_SIZE));
+	char *room = must(malloc((size_t)largest + LINE_SIZE));
 
 	(void)unused;
 	c->socket = -1;
@@ -154,8 +158,6 @@ make_text(size_t length)
 
 	for (size_t at = 0; at < length; at++)
 		made[at] = at % 74 == 72 ? '\r' : at % 74 == 73 ? '\n' : (char)('a' + at * 7 % 26);
-	if (length > 0 && made[length - 1] == '\r')
-		made[length - 1] = 'a';
 	return made;
 }
 
@@ -173,12 +175,17 @@ main(int count, char **words)
 	run = words[3];
 	long sessions = number(words[4]);
 	messages = number(words[5]);
-	size = number(words[6]);
+	for (char *word = strtok(words[6], ","); word != NULL && size_count < MOST_SIZES; word = strtok(NULL, ",")) {
+		sizes[size_count++] = number(word);
+		largest = largest > sizes[size_count - 1] ? largest : sizes[size_count - 1];
+	}
+	if (size_count == 0)
+		die("no size");
 	reuse = number(words[7]) != 0;
 	rate = number(words[8]);
 	domains = words + 9;
 	domain_count = count - 9;
-	text = make_text((size_t)size);
+	text = make_text((size_t)largest);
 	results = must(calloc((size_t)messages, sizeof *results));
 	signal(SIGPIPE, SIG_IGN);
 	pthread_attr_init(&attributes);

@@ -24,4 +24,5 @@ def run(context: Context) -> Iterator[Finding]:
             "it is not known which address the world sees, so nothing can be checked against it",
             facts.how,
             "set public_ip to the address that mail leaves from, such as the NAT gateway's",
+            unknown=True,
         )

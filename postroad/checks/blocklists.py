@@ -43,6 +43,7 @@ def ask(context: Context, address: str, zone: str) -> Finding | None:
             f"{zone} does not tell whether {address} is on it",
             ", ".join(said.values) or said.detail or str(said.status),
             "lists refuse public resolvers and heavy users: ask through a resolver of your own (dns.servers)",
+            unknown=True,
         )
     if own.missing:
         return None

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from postroad.checks.context import Context
 from postroad.checks.model import Finding, Level
-from postroad.install.generation import network_warnings, surroundings
+from postroad.install.generation import surroundings
+from postroad.install.summary import network_warnings
 from postroad.sendmail import networks
 
 ID = "clients"

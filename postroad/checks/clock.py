@@ -34,6 +34,7 @@ def run(context: Context) -> Iterator[Finding]:
             "the clock can't be compared: no time server answers",
             failed,
             "name one that does: doctor.ntp",
+            unknown=True,
         )
         return
     # a server may be wrong, but hardly in the same way as this clock

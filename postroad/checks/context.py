@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
@@ -66,11 +66,22 @@ class Facts:
         addresses: the addresses the world sees it under; empty where that is not known.
         dkim: the TXT value of each key in use, by its name (``SELECTOR._domainkey.DOMAIN``); empty: it can't be read.
         how: in a sentence, how the addresses are known, or why they are not.
+        coming: likewise, the TXT value of each next key, which signs as soon as its record is seen.
+        past: likewise, of each key that signed before, with the days when it ceased to and when its record may go;
+            an empty value: it may go now.
     """
 
     addresses: tuple[str, ...]
     dkim: Mapping[str, str]
     how: str = ""
+    coming: Mapping[str, str] = field(default_factory=dict)
+    past: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
+
+    @property
+    def records(self) -> dict[str, str]:
+        """The TXT value of each key that is to be published."""
+        past = {name: value for name, (value, _, _) in self.past.items()}
+        return {name: value for name, value in {**self.dkim, **self.coming, **past}.items() if value}
 
 
 class Context:
@@ -133,5 +144,5 @@ class Context:
 
 def wanted(context: Context) -> list[Record]:
     """The records that ``postroad dns`` would have published."""
-    known = records.Facts(context.facts.addresses, {name: value for name, value in context.facts.dkim.items() if value})
+    known = records.Facts(context.facts.addresses, context.facts.records)
     return records.expected(context.config, survey.look(context.config, known, context.resolver))

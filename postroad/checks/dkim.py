@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from postroad.checks.context import Context
 from postroad.checks.model import Finding, Level, unanswered
-from postroad.dns.dkim_record import parse
+from postroad.dns.dkim_published import fault, is_revoked, seen
+from postroad.dns.records import published_at
 
 ID = "dkim"
 SHORT = True
@@ -23,36 +24,47 @@ def run(context: Context) -> Iterator[Finding]:
         if answer.unknown:
             yield unanswered(ID, answer)
             continue
-        seen = "; and ".join(answer.values) or f"no TXT record ({answer.status})"
-        problem, level = judge(answer.values, value)
-        if problem:
-            record = context.record(name, "TXT", "v=dkim1")
-            yield Finding(ID, level, f"the DKIM record {name} {problem}", seen, "publish this TXT record", record)
+        there = "; and ".join(answer.values) or f"no TXT record ({answer.status})"
+        wrong = fault(answer.values, value)
+        if wrong:
+            level = Level.ERROR if wrong.fatal else Level.WARNING
+            record = context.record(published_at(context.config, name), "TXT", "v=dkim1")
+            yield Finding(ID, level, f"the DKIM record {name} {wrong.text}", there, "publish this TXT record", record)
         else:
             yield Finding(ID, Level.OK, f"{name} publishes the key in use")
+    yield from _coming(context)
+    yield from _past(context)
 
 
-def judge(found: tuple[str, ...], wanted: str) -> tuple[str, Level]:
-    """What is wrong with a key's TXT values, as the end of a sentence, and how bad it is; an empty text: nothing."""
-    if len(found) != 1:
-        many = f"is there {len(found)} times: receivers take any of them (RFC 6376, section 3.6.2.2)"
-        return many if found else "is missing", Level.ERROR
-    try:
-        record = parse(found[0])
-    except ValueError as error:
-        return f"can't be used: {error}", Level.ERROR
-    ours = parse(wanted)
-    for wrong, what in (
-        (not record.key, "revokes the key: p= is empty"),
-        (record.kind != ours.kind, f"says that the key is of another kind: k={record.kind}"),
-        (record.key != ours.key, "has another key than the one that signs here"),
-        (record.hashes and "sha256" not in record.hashes, f"does not allow sha256: h={':'.join(record.hashes)}"),
-        (not {"*", "email"} & record.services, f"is not for mail: s={':'.join(record.services)}"),
-    ):
-        if wrong:
-            return what, Level.ERROR
-    if record.doubts:
-        return f"is not taken by all receivers: {'; '.join(record.doubts)}", Level.WARNING
-    if "y" in record.flags:
-        return "is in test mode (t=y): receivers may treat the mail as not signed", Level.WARNING
-    return "", Level.OK
+def _coming(context: Context) -> Iterator[Finding]:
+    """One finding for each next key."""
+    for name, value in context.facts.coming.items():
+        found = seen(context.config, name, value, timeout=max(0.1, min(3.0, context.left - 1)))
+        if found.enough:
+            yield Finding(ID, Level.OK, f"{name} publishes the next key, which signs within 15 minutes", str(found))
+            continue
+        record = context.record(published_at(context.config, name), "TXT", "v=dkim1") if found.lack else None
+        fix = "publish this TXT record" if record else "name resolvers that answer: dkim.resolvers"
+        yield Finding(ID, Level.WARNING, f"the next key, {name}, waits for its record", str(found), fix, record)
+
+
+def _past(context: Context) -> Iterator[Finding]:
+    """One finding for each key that signed before, where there is something to do."""
+    for name, (value, retired, end) in context.facts.past.items():
+        answer = context.resolver.query(name, "TXT")
+        if value and answer.missing:
+            yield Finding(
+                ID,
+                Level.WARNING,
+                f"{name} signed until {retired} and is not published: mail that is on its way does not verify",
+                f"no TXT record ({answer.status})",
+                f"publish it until {end}",
+                context.record(published_at(context.config, name), "TXT", "v=dkim1"),
+            )
+        elif not value and answer.found and not all(map(is_revoked, answer.values)):
+            yield Finding(
+                ID,
+                Level.INFO,
+                f"{name} signed until {retired} and may be revoked since {end}",
+                fix=f"remove the TXT record of {published_at(context.config, name)}, or empty its p=",
+            )

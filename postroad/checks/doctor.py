@@ -9,9 +9,10 @@ from postroad.checks.model import Check, Finding, Level
 from postroad.config.model import Config
 from postroad.dns import egress
 from postroad.dns.resolver import Resolver, servers
-from postroad.errors import PostroadError
 from postroad.runtime.paths import STATE
 from postroad.secrets import keys
+from postroad.secrets.keys import Stage
+from postroad.secrets.rotation import date
 
 LIMIT = 8.5
 """Seconds for all checks together; with the start of the program and its end less than ten."""
@@ -33,17 +34,20 @@ def begin(config: Config, *, short: bool = False) -> Context:
 
 def find_facts(config: Config, resolver: Resolver) -> Facts:
     """The addresses the world sees, and the records of the keys in use."""
-    dkim = {}
-    for key in keys.wanted(config, STATE):
-        try:
-            value = keys.record(keys.read(key).decode())
-        except PostroadError:
-            value = ""
-        dkim[f"{key.selector}._domainkey.{key.domain}"] = value
+    dkim, coming, past = {}, {}, {}
+    for each in keys.published(config, STATE, time.time()):
+        value = keys.value(each)
+        if each.stage is Stage.ACTIVE:
+            dkim[each.key.name] = value
+        elif each.stage is Stage.NEXT:
+            coming[each.key.name] = value
+        else:
+            retired, end = each.until
+            past[each.key.name] = (value, date(retired), date(end))
     if not config.delivery.goes_to_receivers:
-        return Facts((), dkim, "all mail goes to smarthosts")
+        return Facts((), dkim, "all mail goes to smarthosts", coming, past)
     found = egress.find(config, resolver)
-    return Facts(found.addresses, dkim, found.sentence)
+    return Facts(found.addresses, dkim, found.sentence, coming, past)
 
 
 def examine(checks: Sequence[Check], context: Context) -> Iterator[tuple[Check, list[Finding]]]:
@@ -57,7 +61,8 @@ def examine(checks: Sequence[Check], context: Context) -> Iterator[tuple[Check, 
             yield check, task.result(context.deadline + GRACE - time.monotonic())
         except Late:
             unfinished = "this check did not end in time, so it says nothing"
-            yield check, [Finding(check.ID, Level.WARNING, unfinished, fix=f"run it alone: --only {check.ID}")]
+            fix = f"run it alone: --only {check.ID}"
+            yield check, [Finding(check.ID, Level.WARNING, unfinished, fix=fix, unknown=True)]
         except Exception as error:  # noqa: BLE001 - a check that fails must not hide what the others found
             yield check, [_broken(check, error)]
 

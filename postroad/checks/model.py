@@ -31,6 +31,7 @@ class Finding:
         seen: the evidence: the record, the reply, the number; may be empty.
         fix: what to do next; empty where nothing is to be done.
         record: the record to publish, where that is the fix.
+        unknown: it could not be found out what is so.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Finding:
     seen: str = ""
     fix: str = ""
     record: "Record | None" = None
+    unknown: bool = False
 
     def to_dict(self) -> dict[str, object]:
         """As published: ``id``, ``level``, ``message``, ``seen``, ``fix``, and ``record`` where there is one."""
@@ -62,6 +64,7 @@ def unanswered(check: str, answer: "Answer") -> Finding:
         f"{answer.name} {answer.type} can't be looked up",
         answer.detail or str(answer.status),
         "look at the name servers of its zone, and at the check `resolver`",
+        unknown=True,
     )
 
 

@@ -9,13 +9,10 @@ after its recipients, whatever the answers were.
 import ipaddress
 import re
 import smtplib
-import socket
 import ssl
-import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 
 from postroad import system
 from postroad.checks.context import Context
@@ -24,7 +21,7 @@ from postroad.config.model import Config
 from postroad.config.networks import is_too_wide
 from postroad.errors import CommandError
 from postroad.install.generation import surroundings
-from postroad.runtime import plan
+from postroad.runtime import listening, plan
 from postroad.runtime.paths import CURRENT
 from postroad.sendmail import networks
 from postroad.sinks.probes import STRANGER
@@ -49,7 +46,6 @@ ELSEWHERE = tuple(
         *("127.0.0.1", "::1"),
     )
 )
-LISTEN = "0A"  # include/net/tcp_states.h, as /proc/net/tcp prints it
 _RETURNS = re.compile(r"^(?:> ?)*(check_mail|check_rcpt) +returns: (.*)$", re.MULTILINE)
 _REFUSED = re.compile(r"\$# ?(error|discard)\b")
 
@@ -175,9 +171,11 @@ def ask_rules(
 
     The last question is a control: the session of ``postroad send``, which must be accepted.
     """
-    asked = [(client_addr(client), sender, recipient) for client, sender, recipient in product(clients, who, to)]
+    asked = [
+        (networks.access_key(client), sender, recipient) for client, sender, recipient in product(clients, who, to)
+    ]
     asked.append((ITSELF, who[0], VICTIM))
-    daemon = next(each for each in plan.load(CURRENT / "plan.json").processes if each.name == "sendmail")
+    daemon = next(each for each in plan.load(CURRENT / plan.FILE).processes if each.name == "sendmail")
     try:
         code, out, err = system.capture(
             [daemon.argv[0], "-C", str(CURRENT / "sendmail.cf"), "-bt"],
@@ -218,13 +216,6 @@ def script(asked: Iterable[tuple[str, str, str]]) -> str:
     return "\n".join([*lines, "/quit", ""])
 
 
-def client_addr(address: networks.Address) -> str:
-    """An address as sendmail's ``{client_addr}`` has it: IPv6 tagged, uncompressed, without leading zeros."""
-    if address.version == 4:
-        return str(address)
-    return "IPv6:" + ":".join(f"{int(group, 16):x}" for group in address.exploded.split(":"))
-
-
 def try_ports(
     config: Config, who: Sequence[str], to: Sequence[str], *, timeout: float
 ) -> tuple[list[Attempt], list[str]]:
@@ -234,8 +225,7 @@ def try_ports(
         return [], [f"{STRANGER} is in clients.networks, so nobody in here is a stranger"]
     attempts: list[Attempt] = []
     untried: list[str] = []
-    tables = [table for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")) if table.exists()]
-    for address, port in listening([table.read_text() for table in tables]):
+    for address, port in reachable(listening.tcp()):
         limit = max(min(timeout, 5.0 if port in known else 2.0), 0.5)
         try:
             attempts += _session(address, port, who, to, limit, tls=port == config.listeners.submissions)
@@ -302,17 +292,13 @@ def _reply(code: int, text: bytes) -> str:
     return f"{code} {text.decode(errors='replace')}".replace("\n", " ")
 
 
-def listening(tables: Iterable[str]) -> list[tuple[str, int]]:
-    """Where strangers can connect: (IPv4 address, port) from texts like ``/proc/net/tcp``, loopback left out."""
+def reachable(sockets: Iterable[listening.Listening]) -> list[tuple[str, int]]:
+    """Where strangers can connect: (IPv4 address, port), loopback left out."""
     found = []
-    for line in (line.split() for table in tables for line in table.splitlines()[1:]):
-        if line[3] != LISTEN:
-            continue
-        host, _, port = line[1].rpartition(":")
-        words = [struct.pack("=I", int(host[start : start + 8], 16)) for start in range(0, len(host), 8)]
-        address = ipaddress.ip_address(b"".join(words))
+    for each in sockets:
+        address = each.address
         if not address.is_loopback:
             # a socket for both families answers on IPv4, too; one for IPv6 alone refuses
             usable = address.version == 4 and not address.is_unspecified
-            found.append((str(address) if usable else socket.inet_ntoa(b"\x7f\0\0\1"), int(port, 16)))
+            found.append((str(address) if usable else "127.0.0.1", each.port))
     return list(dict.fromkeys(found))

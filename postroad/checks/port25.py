@@ -35,6 +35,7 @@ def judge(found: Sequence[Visit], *, on_aws: bool) -> Iterator[Finding]:
             "whether port 25 leaves this network is not known: the DNS does not tell where the receivers are",
             _list(found),
             "mend the DNS first: see the check `resolver`",
+            unknown=True,
         )
         return
     # a firewall may open connections itself, to see what comes

@@ -10,7 +10,7 @@ from typing import cast
 
 from postroad.checks import dkim, dmarc, hostname, reverse, spf, starttls
 from postroad.checks.context import Context
-from postroad.checks.model import Check, Finding, Level
+from postroad.checks.model import Check, Finding, Level, unanswered
 from postroad.dns.dkim_record import modulus_bits, parse
 from postroad.dns.dmarc_record import organizational
 
@@ -77,6 +77,8 @@ def _domains(context: Context) -> Iterator[Finding]:
             yield Finding(
                 ID, Level.ERROR, f"{asked}: not so", f"nothing at {above}", "register it, or correct `domains`"
             )
+        else:
+            yield unanswered(ID, next(answer for answer in answers if answer.unknown))
 
 
 def _keys(context: Context) -> Iterator[Finding]:

@@ -53,7 +53,8 @@ def _of(context: Context, name: str) -> Iterator[Finding]:
             yield _rest(context, name, address, verdict, [text for text in answer.values if _confuses(text)])
         elif verdict.result is Result.TEMPERROR:
             said = f"{verdict.why}; {seen}"
-            yield Finding(ID, Level.WARNING, f"SPF of {name} can't be evaluated now", said, "try again")
+            what = f"SPF of {name} can't be evaluated now"
+            yield Finding(ID, Level.WARNING, what, said, "try again", unknown=True)
         elif verdict.result is Result.PERMERROR:
             yield Finding(ID, bad, f"SPF of {name} is in error: {verdict.why}", seen, "mend the record", record)
         else:

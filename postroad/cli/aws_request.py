@@ -4,13 +4,14 @@ import json
 
 import click
 
+from postroad.cli.example import example
 from postroad.cli.plain import echo
 from postroad.config.load import load
 from postroad.dns import aws, egress, instance
 from postroad.dns.resolver import Resolver, servers
 
 
-@click.command()
+@click.command(epilog=example("aws-request --per-day 5000"))
 @click.option("--use-case", default="", help="What your app sends, and to whom, in a sentence or two.")
 @click.option("--per-day", type=click.IntRange(1), help="How many messages a day, at most.")
 @click.option("--region", default="", help="The AWS region, where the instance's metadata can't be read.")

@@ -7,6 +7,7 @@ import click
 from rich.table import Table
 
 from postroad.cli import terminal
+from postroad.cli.example import example
 from postroad.cli.plain import plain
 from postroad.cli.times import stamp
 from postroad.events import own
@@ -20,7 +21,7 @@ def command() -> None:
     """The sender domains of which too much bounces: warned of, or braked."""
 
 
-@command.command("list")
+@command.command("list", epilog=example("brake list"))
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 def list_(as_json: bool) -> None:
     """Print the domains whose bounce rate is too high, and since when; `braked`: nothing is accepted from them."""
@@ -41,7 +42,7 @@ def list_(as_json: bool) -> None:
     terminal.console(soft_wrap=True).print(table if found else "no domain's bounce rate is too high")
 
 
-@command.command()
+@command.command(epilog=example("brake release example.com"))
 @click.argument("domains", nargs=-1, required=True)
 def release(domains: tuple[str, ...]) -> int:
     """Accept mail from these domains again, and count their bounces anew. Exit code 1: none of them was braked."""

@@ -1,6 +1,7 @@
 """``postroad dns``."""
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
@@ -8,6 +9,7 @@ import click
 import dns.name
 import dns.reversename
 
+from postroad.cli.example import example
 from postroad.cli.plain import echo
 from postroad.config.load import load
 from postroad.config.model import Config
@@ -31,7 +33,7 @@ THEIRS = "All mail goes to smarthosts: their addresses count, so this host needs
 COLOURS = {State.ADD: "yellow", State.CHANGE: "yellow", State.PRESENT: "green", State.UNKNOWN: "red"}
 
 
-@click.command()
+@click.command(epilog=example("dns --format route53"))
 @click.option(
     "--format",
     "form",
@@ -86,10 +88,11 @@ def command(form: str, as_json: bool, zone: str | None, reports: str, tls_rpt: b
 def _keys(config: Config) -> tuple[dict[str, str], list[str]]:
     """The DKIM records by name, and what is wrong with keys that have none."""
     records, problems = {}, []
-    for key in dkim.wanted(config, STATE):
+    for each in dkim.published(config, STATE, time.time()):
+        key = each.key
         if key.given or key.path.exists():
-            records[f"{key.selector}._domainkey.{key.domain}"] = dkim.record(dkim.read(key).decode())
-        else:
+            records[key.name] = dkim.record(dkim.read(key).decode())
+        elif each.stage is not dkim.Stage.OVER:
             problems.append(
                 f"{key.domain} has no DKIM key yet, one is made when the server starts: run this in its container"
             )

@@ -2,7 +2,9 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 
 import click
 from rich.console import Console
@@ -10,8 +12,10 @@ from rich.table import Table
 
 from postroad.checks import CHECKS, open_relay
 from postroad.checks.doctor import begin, examine
+from postroad.checks.history import key
 from postroad.checks.model import Check, Finding, Level
 from postroad.cli import terminal
+from postroad.cli.example import example
 from postroad.cli.plain import plain
 from postroad.config.load import load
 from postroad.config.model import Config
@@ -27,7 +31,7 @@ PAUSE = 10.0
 """Seconds between two looks at what has not propagated yet."""
 
 
-@click.command()
+@click.command(epilog=example("doctor --only dkim --only spf"))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "--only",
@@ -38,15 +42,25 @@ PAUSE = 10.0
 @click.option("--open-relay", "relay", is_flag=True, help="Only try to relay through this server as a stranger would.")
 @click.option("--wait", is_flag=True, help="Look again until the records that are missing or wrong are right.")
 @click.option("--timeout", type=click.FloatRange(1), default=3600.0, show_default=True, help="Seconds for --wait.")
-def command(as_json: bool, only: tuple[str, ...], relay: bool, wait: bool, timeout: float) -> int:
+@click.option("--watch", is_flag=True, help="Look again and again, and print what changes, until interrupted.")
+@click.option(
+    "--every", type=click.FloatRange(1), default=60.0, show_default=True, help="Seconds between looks of --watch."
+)
+def command(
+    as_json: bool, only: tuple[str, ...], relay: bool, wait: bool, timeout: float, watch: bool, every: float
+) -> int:
     """Is this host ready to send? Looks at DNS records, ports, certificates, blocklists, volumes, and as an outsider.
 
     Exit code 0: nothing fails. 1: something does. 2: the configuration can't be used.
     """
+    if wait and watch:
+        raise click.UsageError("--wait ends when the records are right, --watch does not end: give one of them")
     config = load()
     wanted = {*only, *([open_relay.ID] if relay else [])}
     checks = [check for check in CHECKS if not wanted or check.ID in wanted]
     console = terminal.console(stderr=as_json)
+    if watch:
+        return keep_looking(checks, config, console, every=every, as_json=as_json)
     found: dict[str, list[Finding]] = {}
     until = time.monotonic() + timeout
     with console.status("Looking") as status:
@@ -66,6 +80,48 @@ def command(as_json: bool, only: tuple[str, ...], relay: bool, wait: bool, timeo
         click.echo(json.dumps({"checks": [finding.to_dict() for finding in findings]}, indent=2))
     else:
         show(findings, console)
+    return exit_code(findings)
+
+
+def keep_looking(checks: Sequence[Check], config: Config, console: Console, *, every: float, as_json: bool) -> int:
+    """Look until interrupted: print all that was found, then what differs; or a line of JSON for each look.
+
+    The exit code is that of the last look.
+    """
+    before: list[Finding] | None = None
+    with suppress(KeyboardInterrupt):
+        while True:
+            with console.status("Looking") as status:
+                found = look(checks, config, lambda names: status.update(f"Looking: {names}"))
+                findings = [finding for check in checks for finding in found[check.ID]]
+                stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+                if as_json:
+                    click.echo(json.dumps({"time": stamp, "checks": [finding.to_dict() for finding in findings]}))
+                elif before is None:
+                    show(findings, console)
+                else:
+                    show_changes(before, findings, console, stamp)
+                before = findings
+                status.update(f"Looked at {stamp}, and again in {every:g} s")
+                time.sleep(every)
+    return exit_code(before or [])
+
+
+def show_changes(before: Sequence[Finding], now: Sequence[Finding], console: Console, stamp: str) -> None:
+    """What is so that was not, and what is no longer so; nothing where all is as it was."""
+    old, new = ({(each.id, each.level, key(each)): each for each in findings} for findings in (before, now))
+    gone = [each for known, each in old.items() if known not in new]
+    come = [each for known, each in new.items() if known not in old]
+    if gone or come:
+        console.print(f"\n{stamp}", markup=False)
+        for each in gone:
+            console.print(f"[dim]no longer:[/] {each.level} {each.id}: {plain(each.message)}", soft_wrap=True)
+        if come:
+            show(come, console)
+
+
+def exit_code(findings: Iterable[Finding]) -> int:
+    """Whether something fails."""
     return 1 if any(finding.level is Level.ERROR for finding in findings) else 0
 
 

@@ -16,6 +16,7 @@ COMMANDS = (
     "dkim",
     "dns",
     "doctor",
+    "migrate",
     "queue",
     "reload",
     "render",

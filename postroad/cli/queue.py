@@ -15,14 +15,14 @@ from rich.console import Console
 from rich.table import Table
 
 from postroad import system
-from postroad.cli import terminal
+from postroad.cli import active, running, terminal
+from postroad.cli.example import example
 from postroad.cli.plain import echo, plain
 from postroad.cli.times import duration
 from postroad.config.load import load
 from postroad.config.values import format_duration
 from postroad.errors import PostroadError
-from postroad.events.syslog import format_datagram
-from postroad.runtime import acceptance, plan
+from postroad.runtime import acceptance, flushing, log, plan
 from postroad.runtime.paths import CURRENT, HEALTH, LOG_SOCKET, QUEUE, SHAPER
 from postroad.sendmail import outbound, queue
 from postroad.sendmail.queue import Message
@@ -43,21 +43,27 @@ def command() -> None:
     """Look at the messages that wait, try them again, delete them, deliver all before a shutdown."""
 
 
-@command.command("list")
+command.add_command(active.command)
+
+
+@command.command("list", epilog=example("queue list --domain example.net"))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--domain", help="Only messages with a recipient in this domain.")
 @click.option("--sender", help="Only messages of this envelope sender; <> is the null sender of bounces.")
-def list_(as_json: bool, domain: str | None, sender: str | None) -> None:
+@click.option("--active", "is_active", is_flag=True, help="Attempts under way instead, by receiving host.")
+def list_(as_json: bool, domain: str | None, sender: str | None, is_active: bool) -> None:
     """The messages that wait: for whom, since when, why, and when they are tried again."""
+    if is_active:
+        if domain or sender:
+            raise click.UsageError("--active stands without --domain and --sender")
+        active.show(as_json=as_json)
+        return
     delivery = load().delivery
     retry, turns = delivery.queue.retry, outbound.turns(delivery)
     now = time.time()
     found = chosen(domain=domain, sender=sender)
     if as_json:
-        click.echo(f'{{"draining": {json.dumps(not acceptance.accepting())}, "messages": [', nl=False)
-        for number, message in enumerate(found):
-            click.echo(f"{',' if number else ''}\n {json.dumps(as_dict(message, retry, now, turns))}", nl=False)
-        click.echo("\n]}")
+        _print_json(as_dict(message, retry, now, turns) for message in found)
         return
     console = terminal.console()
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -73,8 +79,22 @@ def list_(as_json: bool, domain: str | None, sender: str | None) -> None:
         console.print(f"and {more} more: --json prints them all")
     if not table.row_count:
         console.print("no such message waits" if domain or sender else "the queue is empty")
-    if not acceptance.accepting():
+    _tell_state(console)
+
+
+def _tell_state(console: Console) -> None:
+    """Say so where no server runs, or where it takes no messages."""
+    if not running.is_running():
+        console.print("[yellow]![/] no server runs here: this is what the volume holds")
+    elif not acceptance.accepting():
         console.print(f"[yellow]![/] {DRAINING}")
+
+
+def _print_json(messages: Iterable[dict[str, Any]]) -> None:
+    click.echo(f'{{"draining": {json.dumps(not acceptance.accepting())}, "messages": [', nl=False)
+    for number, message in enumerate(messages):
+        click.echo(f"{',' if number else ''}\n {json.dumps(message)}", nl=False)
+    click.echo("\n]}")
 
 
 def why(message: Message, turns: Mapping[str, str]) -> str:
@@ -167,13 +187,15 @@ def chosen(
                 continue
             yield message
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not running.is_running():
+            raise running.no_server() from error
         raise PostroadError(f"{QUEUE} can't be read by uid {os.getuid()}: {error.strerror}") from error
 
 
 # --- flush -----------------------------------------------------------------------------------------
 
 
-@command.command()
+@command.command(epilog=example("queue flush --domain example.net"))
 @click.option("--all", "everything", is_flag=True, help="Everything that waits.")
 @click.option("--domain", help="Messages with a recipient in this domain.")
 @click.option("--id", "queue_id", help="One message.")
@@ -232,9 +254,9 @@ def daemon() -> plan.Process:
     """
     try:
         os.kill(int(HEALTH.read_text().split()[1]), 0)
-        return next(process for process in plan.load(CURRENT / "plan.json").processes if process.name == "sendmail")
+        return next(process for process in plan.load(CURRENT / plan.FILE).processes if process.name == "sendmail")
     except (OSError, ValueError, IndexError, StopIteration) as error:
-        raise PostroadError("no server runs here: run this in the container that runs it") from error
+        raise running.no_server() from error
 
 
 class QueueRun:
@@ -276,7 +298,7 @@ class Wish:
         try:
             self._shaper.settimeout(5)
             self._shaper.connect(str(SHAPER))
-            self._shaper.sendall(json.dumps({"ids": None if ids is None else list(ids)}).encode())
+            self._shaper.sendall(flushing.request(ids))
             self._shaper.shutdown(socket.SHUT_WR)
         except OSError as error:
             self._shaper.close()
@@ -300,7 +322,7 @@ class Wish:
 # --- delete ----------------------------------------------------------------------------------------
 
 
-@command.command()
+@command.command(epilog=example("queue delete --sender app@example.com --yes"))
 @click.option("--id", "ids", multiple=True, help="A message; may be given several times.")
 @click.option("--domain", help="Messages that wait for recipients in this domain and no other.")
 @click.option("--sender", help="Messages of this envelope sender; <> is the null sender of bounces.")
@@ -337,31 +359,23 @@ def delete(ids: tuple[str, ...], domain: str | None, sender: str | None, everyth
             raise click.UsageError("no terminal to ask on: --yes deletes without asking; nothing was deleted")
         click.confirm(f"Delete {_count(len(found))} for good? Their senders won't be told", abort=True)
     stay = _delete(found, console)
-    console.print(f"{_count(len(found) - len(stay))} deleted, {len(stay)} being delivered at the moment: kept")
+    console.print(f"{len(found) - len(stay)} deleted, {len(stay)} kept (in delivery)")
     return LEFT if stay else EMPTY
 
 
 def _delete(found: list[Message], console: Console) -> list[Message]:
     """Delete these, telling the log of each; return those that somebody works on."""
     stay = []
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log, console.status("Deleting"):
-        log.settimeout(1)
-        try:
-            log.connect(str(LOG_SOCKET))
-            told = True
-        except OSError:  # no server runs here, and so no log
-            told = False
+    told = LOG_SOCKET.exists()  # else no server runs here, and so no log
+    with console.status("Deleting"):
         for message in found:
             held = queue.delete(message)
             if held is False:
                 stay.append(message)
             elif held and told:
-                text = f"queue: deleted {_described(message, printable)}"[:4000]
-                try:
-                    log.send(format_datagram("notice", text))
-                except OSError as error:
-                    told = False
-                    echo(f"postroad: the log does not take it ({error}): it has no line on the rest", err=True)
+                told = log.tell("notice", f"queue: deleted {_described(message, printable)}", patience=1.0)
+                if not told:
+                    echo("postroad: the log takes no lines now: it has none on the rest", err=True)
     return stay
 
 
@@ -378,7 +392,7 @@ def _count(number: int) -> str:
 # --- drain -----------------------------------------------------------------------------------------
 
 
-@command.command()
+@command.command(epilog=example("queue drain --timeout 10m"))
 @click.option("--timeout", default="10m", show_default=True, callback=duration, help="How long to try, such as 90s.")
 @click.option("--undo", is_flag=True, help="Take new messages again.")
 def drain(timeout: timedelta, undo: bool) -> int:
@@ -413,7 +427,7 @@ def _drained(process: plan.Process, deadline: float, tell: Callable[[str], None]
     run: QueueRun | None = None
     wish: Wish | None = None
     due, pause, quiet = 0.0, FIRST_PAUSE, None
-    shaped = any(each.name == "shaper" for each in plan.load(CURRENT / "plan.json").processes)
+    shaped = any(each.name == "shaper" for each in plan.load(CURRENT / plan.FILE).processes)
     while True:
         now, left = time.monotonic(), queue.waiting(QUEUE)
         if left:

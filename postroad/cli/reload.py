@@ -6,6 +6,8 @@ import time
 
 import click
 
+from postroad.cli.example import example
+from postroad.cli.running import no_server
 from postroad.config.load import load
 from postroad.errors import PostroadError
 from postroad.install import changes
@@ -18,7 +20,7 @@ SILENCE = 10.0
 """Seconds after which it says what it waits for."""
 
 
-@click.command()
+@click.command(epilog=example("reload"))
 def command() -> None:
     """Let the running server read its configuration again, and print what changed (SIGHUP to the container).
 
@@ -40,10 +42,10 @@ def command() -> None:
                 told = True
             time.sleep(0.05)
     except OSError as error:
-        raise PostroadError("no server runs here: start it with `postroad run`") from error
+        raise no_server() from error
     if answer[2] != "done":
         raise PostroadError("the configuration in force stays: the container's log says why")
-    for warning in plan.load(CURRENT / "plan.json").warnings:
+    for warning in plan.load(CURRENT / plan.FILE).warnings:
         click.echo(f"warning: {warning}", err=True)
     changed = changes.between(old, changes.snapshot(CURRENT))
     for change in changed:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from postroad import system
+from postroad.cli.example import example
 from postroad.config.load import load
 from postroad.install.generation import surroundings
 from postroad.runtime.paths import CURRENT, RUN, STATE
@@ -14,7 +15,7 @@ from postroad.secrets.keys import wanted
 from postroad.sendmail.files import RenderedFile, files
 
 
-@click.command()
+@click.command(epilog=example("render --diff"))
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Write the files into this folder.")
 @click.option("--diff", is_flag=True, help="Print the difference from the files in force; exit code 1 if there is one.")
 def command(output: Path | None, diff: bool) -> int:

@@ -13,7 +13,9 @@ from typing import Any, Self
 import click
 
 from postroad.cli import session, terminal
+from postroad.cli.example import example
 from postroad.cli.plain import plain
+from postroad.cli.running import no_server
 from postroad.config.load import load
 from postroad.config.model import Config
 from postroad.config.values import format_duration
@@ -29,7 +31,7 @@ mail server added should say spf=pass, dkim=pass and dmarc=pass.
 """
 
 
-@click.command()
+@click.command(epilog=example("send you@example.net"))
 @click.argument("address")
 @click.option("--from", "sender", help="The sender. Not given: postmaster of the first domain in the configuration.")
 @click.option(
@@ -131,7 +133,7 @@ class Feed:
             self._socket.connect(str(self._path))
         except OSError as error:
             self._socket.close()
-            raise PostroadError("no server runs here: run this in the container that runs it") from error
+            raise no_server() from error
         return self
 
     def __exit__(self, *_: object) -> None:

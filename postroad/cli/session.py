@@ -11,7 +11,7 @@ import subprocess
 from typing import Any
 
 from postroad import system
-from postroad.errors import PostroadError
+from postroad.cli.running import no_server
 from postroad.runtime import plan
 from postroad.runtime.paths import CURRENT
 
@@ -42,9 +42,9 @@ class _Pipes:
 
     def __init__(self, patience: float) -> None:
         try:
-            daemon = next(each for each in plan.load(CURRENT / "plan.json").processes if each.name == "sendmail")
+            daemon = next(each for each in plan.load(CURRENT / plan.FILE).processes if each.name == "sendmail")
         except (OSError, ValueError, StopIteration) as error:
-            raise PostroadError("no server runs here: run this in the container that runs it") from error
+            raise no_server() from error
         self._patience = patience
         argv = [daemon.argv[0], "-C", str(CURRENT / "sendmail.cf"), "-bs"]
         self._process, self._input, self._output = system.converse(argv, daemon.env)

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from postroad.checks import smarthosts
+from postroad.cli.example import example
 from postroad.cli.plain import plain
 from postroad.config.load import load
 from postroad.sendmail import outbound
@@ -19,7 +20,7 @@ def command() -> None:
     """The servers that mail is handed to."""
 
 
-@command.command()
+@command.command(epilog=example("smarthost check"))
 @click.option("--recipient", help="Address to name in RCPT; postmaster of the first domain if left out.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(recipient: str | None, as_json: bool) -> int:
@@ -35,7 +36,7 @@ def check(recipient: str | None, as_json: bool) -> int:
     return 0 if all(each.takes_mail for each in found) else 1
 
 
-@command.command()
+@command.command(epilog=example("smarthost login"))
 @click.argument("key", required=False)
 def login(key: str | None) -> int:
     """Have a person agree in a browser, by a device code, that this server may send; the token is kept.

@@ -11,6 +11,7 @@ from rich.table import Table
 from sqlalchemy import Engine
 
 from postroad.cli import terminal
+from postroad.cli.example import example
 from postroad.cli.plain import plain
 from postroad.cli.times import duration
 from postroad.config.values import format_duration
@@ -20,7 +21,7 @@ WARN, ACT = 0.05, 0.10
 """Bounce rates at which big providers begin to look, and to act: SES reviews at 5 %, may stop at 10 %."""
 
 
-@click.command()
+@click.command(epilog=example("stats --since 7d --by class"))
 @click.option("--since", default="24h", show_default=True, callback=duration, help="How far back.")
 @click.option("--by", "group", type=click.Choice(list(queries.GROUPS)), default="sender-domain", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")

@@ -16,6 +16,7 @@ from rich.table import Table
 from sqlalchemy import Engine
 
 from postroad.cli import terminal
+from postroad.cli.example import example
 from postroad.cli.plain import plain
 from postroad.cli.times import stamp
 from postroad.config.names import is_name
@@ -37,7 +38,7 @@ def command() -> None:
     """The addresses that get no more mail: dead mailboxes, and whom you put there."""
 
 
-@command.command("list")
+@command.command("list", epilog=example("suppress list"))
 @click.option("--domain", help="Only entries for this sender domain.")
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 def list_(domain: str | None, as_json: bool) -> None:
@@ -54,7 +55,7 @@ def list_(domain: str | None, as_json: bool) -> None:
     terminal.console(soft_wrap=True).print(table if found else "no address is suppressed")
 
 
-@command.command()
+@command.command(epilog=example("suppress add gone@example.net --days 90"))
 @click.argument("addresses", nargs=-1, required=True)
 @click.option("--reason", default="manual", show_default=True, help="Why, in a word.")
 @click.option("--days", type=click.IntRange(1, 36500), help="For how long. Not given: for good.")
@@ -68,7 +69,7 @@ def add(addresses: tuple[str, ...], reason: str, days: int | None, domain: str |
     _change(lambda connection: suppression.add(connection, found), "{} of " + f"{len(found)} added")
 
 
-@command.command()
+@command.command(epilog=example("suppress remove gone@example.net"))
 @click.argument("addresses", nargs=-1, required=True)
 @click.option("--domain", help="Only the entry for this sender domain. Not given: all entries of the address.")
 def remove(addresses: tuple[str, ...], domain: str | None) -> int:
@@ -78,7 +79,9 @@ def remove(addresses: tuple[str, ...], domain: str | None) -> int:
     return 0 if removed else 1
 
 
-@command.command("import")
+@command.command(
+    "import", epilog=example("docker compose exec -T postroad postroad suppress import <list.csv", whole=True)
+)
 @click.argument("file", type=click.File("r", encoding="utf-8-sig"), default="-")
 @click.option("--domain", help="Sender domain for the lines that name none. Not given: all.")
 def import_(file: TextIO, domain: str | None) -> None:
@@ -94,7 +97,7 @@ def import_(file: TextIO, domain: str | None) -> None:
     _change(lambda connection: suppression.add(connection, found), "{} of " + f"{len(found)} added")
 
 
-@command.command()
+@command.command(epilog=example("suppress export"))
 @click.option("--domain", help="Only entries for this sender domain.")
 def export(domain: str | None) -> None:
     """Print the list as CSV."""

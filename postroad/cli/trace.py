@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from postroad.cli import terminal
+from postroad.cli.example import example
 from postroad.cli.plain import plain
 from postroad.cli.times import stamp
 from postroad.store import database, queries
@@ -15,7 +16,7 @@ COLOURS = {"delivered": "green", "bounced": "red", "rejected": "red", "deferred"
 NONE = 1
 
 
-@click.command()
+@click.command(epilog=example("trace you@example.net"))
 @click.argument("what")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Most messages, the newest.")
 @click.option("--json", "as_json", is_flag=True, help="Print the messages and their events as JSON.")
@@ -39,7 +40,8 @@ def command(what: str, limit: int, as_json: bool) -> int:
         console.print(
             f"[{colour}]{story.status}{reason}[/]  {plain(story.queue_id or '-')}  {plain(story.message_id or '')}"
         )
-        console.print(f"  {plain(story.sender or '<>')} → {plain(story.recipient or '?')}")
+        sender = "?" if story.sender is None else story.sender or "<>"  # the null sender of bounces
+        console.print(f"  {plain(sender)} → {plain(story.recipient or '?')}")
         for event in story.events:
             console.print(plain(f"  {event.get('time', '')}  {event['event']:<9} {_told(event)}"))
     for gap in missing:

@@ -10,9 +10,12 @@ from rich.table import Table
 from sqlalchemy import select
 
 from postroad.cli import terminal
+from postroad.cli.example import example
 from postroad.cli.plain import plain
+from postroad.cli.running import no_server
 from postroad.cli.times import stamp
 from postroad.errors import PostroadError
+from postroad.runtime import recording
 from postroad.runtime.paths import CURRENT
 from postroad.store import database
 from postroad.store.schema import COUNTERS
@@ -27,7 +30,7 @@ def command() -> None:
     """Who gets events by HTTPS, what waits for them, and what they did not take."""
 
 
-@command.command("list")
+@command.command("list", epilog=example("webhook list"))
 @click.option("--json", "as_json", is_flag=True, help="Print the webhooks as JSON.")
 def list_(as_json: bool) -> None:
     """Print each webhook: what waits, what it took, and why it took no more."""
@@ -51,7 +54,7 @@ def list_(as_json: bool) -> None:
     terminal.console(soft_wrap=True).print(table if found else "no webhook is configured")
 
 
-@command.command()
+@command.command(epilog=example("webhook dead --limit 5"))
 @click.option("--webhook", "name", help="Only this one's.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="The newest.")
 @click.option("--json", "as_json", is_flag=True, help="Print the dead letters and their events as JSON.")
@@ -71,7 +74,7 @@ def dead(name: str | None, limit: int, as_json: bool) -> None:
     terminal.console(soft_wrap=True).print(table if found else "there is no dead letter")
 
 
-@command.command()
+@command.command(epilog=example("webhook replay --all"))
 @click.argument("ids", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Instead of ids: all of them.")
 @click.option("--webhook", "name", help="Only this one's.")
@@ -86,7 +89,7 @@ def replay(ids: tuple[str, ...], everything: bool, name: str | None) -> int:
     return 0 if number else 1
 
 
-@command.command()
+@command.command(epilog=example("webhook test"))
 @click.argument("names", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print the answers as JSON.")
 def test(names: tuple[str, ...], as_json: bool) -> int:
@@ -97,14 +100,14 @@ def test(names: tuple[str, ...], as_json: bool) -> int:
     from postroad.webhooks.post import Receiver  # noqa: PLC0415 - TLS is slow to load
 
     settings = _settings()
-    hooks = {hook["name"]: hook for hook in settings["webhooks"]}
+    hooks = {hook.name: hook for hook in settings.webhooks}
     if unknown := [name for name in names if name not in hooks]:
         raise PostroadError(f"no webhook of that name: {unknown[0]} (known: {', '.join(hooks) or 'none'})")
     answers = []
     for name in names or hooks:
         begun = time.monotonic()
         uid = str(uuid.uuid4())
-        receiver = Receiver(hooks[name], settings["hostname"])
+        receiver = Receiver(hooks[name], settings.hostname)
         answer = receiver.post(uid, time.time(), {"event": envelope.PING})
         receiver.close()
         seconds = round(time.monotonic() - begun, 3)
@@ -121,16 +124,15 @@ def test(names: tuple[str, ...], as_json: bool) -> int:
     return 0 if answers and all(answer["error"] is None for answer in answers) else 1
 
 
-def _settings() -> dict[str, Any]:
+def _settings() -> recording.Settings:
     try:
-        found: dict[str, Any] = json.loads((CURRENT / "recorder.json").read_text())
+        return recording.load(CURRENT)
     except FileNotFoundError:
-        raise PostroadError("no server is running here: webhooks are posted to by a running one") from None
-    return found
+        raise no_server() from None
 
 
 def _states() -> list[dict[str, Any]]:
-    hooks = {hook["name"]: hook for hook in _settings()["webhooks"]}
+    hooks = {hook.name: hook for hook in _settings().webhooks}
     engine = database.existing()
     with database.told("read"), engine.connect() as connection:
         waiting = outbox.states(connection)
@@ -140,8 +142,8 @@ def _states() -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "url": hooks[name]["url"] if name in hooks else None,
-            "types": hooks[name]["types"] if name in hooks else [],
+            "url": hooks[name].url if name in hooks else None,
+            "types": list(hooks[name].types) if name in hooks else [],
             "pending": (state := waiting.get(name, nothing))["pending"],
             "dead": state["dead"],
             **{result: counted.get(("webhook_events", f"{name},{result}"), 0) for result in RESULTS},

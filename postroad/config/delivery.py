@@ -48,8 +48,10 @@ class OAuth(Section):
         description="Where `postroad smarthost login` asks for a code that a person enters.",
         examples=["https://login.microsoftonline.com/TENANT/oauth2/v2.0/devicecode"],
     )
-    client_id: str | None = Field(None, min_length=1, description="The application's id.")
-    client_secret_file: AbsolutePath | None = Field(None, description="File that holds the application's secret.")
+    client_id: str | None = Field(None, min_length=1, description="The application's id.", examples=["postroad"])
+    client_secret_file: AbsolutePath | None = Field(
+        None, description="File that holds the application's secret.", examples=["/run/secrets/client_secret"]
+    )
     scope: str | None = Field(
         None, min_length=1, description="What for, as the provider calls it.", examples=["https://mail.google.com/"]
     )
@@ -57,9 +59,12 @@ class OAuth(Section):
         None,
         description="File that holds the refresh token to begin with. The provider's next ones are kept on the state"
         " volume, until this file holds another.",
+        examples=["/run/secrets/refresh_token"],
     )
     service_account_file: AbsolutePath | None = Field(
-        None, description="A Google service account's key (JSON), with domain-wide delegation for `username`."
+        None,
+        description="A Google service account's key (JSON), with domain-wide delegation for `username`.",
+        examples=["/run/secrets/google.json"],
     )
 
     @property
@@ -87,7 +92,7 @@ class OAuth(Section):
 
 
 class Smarthost(Section):
-    """A server that takes our mail and delivers it on."""
+    """A server that takes our mail and delivers it."""
 
     provider: ProviderName | None = Field(
         None,
@@ -96,7 +101,10 @@ class Smarthost(Section):
         examples=["ses"],
     )
     region: str | None = Field(
-        None, pattern=r"^[a-z0-9-]{2,32}$", description="The provider's region: needed for `ses`; `eu` for `mailgun`."
+        None,
+        pattern=r"^[a-z0-9-]{2,32}$",
+        description="The provider's region: needed for `ses`; `eu` for `mailgun`.",
+        examples=["eu-west-1"],
     )
     host: ServerName = Field(
         "",
@@ -105,11 +113,12 @@ class Smarthost(Section):
         " `provider`.",
         examples=["smtp.example.net"],
     )
-    port: WholeNumber = Field(587, ge=1, le=65535, description="Its port.")
+    port: WholeNumber = Field(587, ge=1, le=65535, description="The server's port.", examples=[465])
     fallback: ServerName | None = Field(
         None,
         description="A second server, on the same port and with the same credentials, for when the first can't be"
         " reached, has no valid certificate or refuses the credentials.",
+        examples=["smtp2.example.net"],
     )
     tls: TlsMode | None = Field(
         None,
@@ -124,15 +133,22 @@ class Smarthost(Section):
         max_length=255,
         description="User for AUTH (SCRAM-SHA-256, SCRAM-SHA-1, CRAM-MD5, PLAIN or LOGIN); only with a verified"
         " certificate.",
+        examples=["app"],
     )
-    password_file: AbsolutePath | None = Field(None, description="File that holds the password.")
+    password_file: AbsolutePath | None = Field(
+        None, description="File that holds the password.", examples=["/run/secrets/smarthost"]
+    )
     oauth: OAuth | None = Field(
         None, description="Access tokens in place of the password. `null`: none.", examples=[None]
     )
     certificate_file: AbsolutePath | None = Field(
-        None, description="Client certificate (PEM), with its chain, for servers that ask for one."
+        None,
+        description="Client certificate (PEM), with its chain, for servers that ask for one.",
+        examples=["/run/secrets/client.pem"],
     )
-    key_file: AbsolutePath | None = Field(None, description="The client certificate's private key (PEM).")
+    key_file: AbsolutePath | None = Field(
+        None, description="The client certificate's private key (PEM).", examples=["/run/secrets/client.key"]
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -204,40 +220,53 @@ def is_address(host: str) -> bool:
 
 
 class WarmUp(Section):
-    """How many messages a day go out from a new address, so that receivers learn what to expect of it."""
+    """Limits per day for a new address, so that receivers get to know it."""
 
-    since: Day = Field(description="The first day (UTC). Before it, mail waits.", examples=["2026-11-24"])
+    since: Day = Field(description="The first day, in UTC. Before it, mail waits.", examples=["2026-11-24"])
     daily: tuple[Annotated[WholeNumber, Field(ge=1, le=10**7)], ...] = Field(
         min_length=1,
         max_length=366,
-        description="Most messages on the first day, the second, and so on. After the last there is no such limit.",
+        description="Most messages on the first day, on the second, and so on. Further ones wait for the next day. "
+        "After the last day there is no limit.",
         examples=[[50, 100, 200, 400]],
     )
 
 
 class Route(Section):
-    """A way for some of the mail."""
+    """Some mail that goes another way, or with limits."""
 
     domains: tuple[DomainPattern, ...] = Field(
-        (), description="Recipients' domains, `.example.com` for all below it. Empty: any."
+        (),
+        description="The recipients' domains. `.example.com` stands for all names below it. Empty: all.",
+        examples=[["example.net", ".example.org"]],
     )
     senders: tuple[DomainPattern, ...] = Field(
         (),
-        description="Domains of envelope senders, written likewise. Empty: any, and bounces, which have no sender.",
+        description="The domains of envelope senders, written likewise. Empty: all, and bounces, which have no sender.",
+        examples=[["news.example.com"]],
     )
     smarthost: Smarthost | None = Field(
-        description="Where this mail goes. `null`: to the recipients' own MX hosts.", examples=[None]
+        description="The server that this mail goes to. `null`: the recipients' MX hosts.", examples=[None]
     )
 
     concurrency: WholeNumber | None = Field(
-        None, ge=1, le=100, description="Most connections at once. `null`: any number.", examples=[2]
+        None,
+        ge=1,
+        le=100,
+        description="Most connections at once. Further messages wait. `null`: no limit.",
+        examples=[2],
     )
     rate: RateValue | None = Field(
         None,
-        description="Most messages tried within any minute, hour or day. `null`: any number.",
+        description="Most delivery attempts within a minute, hour or day. Further messages wait. `null`: no limit.",
         examples=["100/minute"],
     )
-    warm_up: WarmUp | None = Field(None, description="Most messages a day for a new address. `null`: any number.")
+    warm_up: WarmUp | None = Field(
+        None,
+        description="A limit per day that grows, for a new address. Further messages wait for the next day. `null`: "
+        "no limit.",
+        examples=[{"since": "2026-11-24", "daily": [50, 100, 200, 400]}],
+    )
 
     @property
     def shaped(self) -> bool:
@@ -265,13 +294,14 @@ TlsPolicy = Literal["opportunistic", "require", "verify", "dane", "dane-only"]
 
 
 class OutboundTls(Section):
-    """TLS with recipients' MX hosts; a smarthost has a `tls` of its own."""
+    """TLS with recipients' MX hosts. A smarthost has its own key `tls`."""
 
     policy: TlsPolicy = Field(
         "opportunistic",
-        description="`opportunistic`: STARTTLS where it works, else clear text. `require`: never clear text."
-        " `verify`: a valid certificate, too, for the MX host or the domain. `dane`: as the domain's TLSA records say;"
-        " opportunistic without. `dane-only`: only with TLSA records. What falls short waits in the queue.",
+        description="TLS with recipients' MX hosts. `opportunistic`: TLS where it works, else clear text. `require`: "
+        "always TLS. `verify`: TLS, with a valid certificate for the MX host or the domain. `dane`: as "
+        "the domain's TLSA records say, else opportunistic. `dane-only`: only with TLSA records. Mail "
+        "that can't be sent so waits in the queue.",
     )
     domains: Annotated[
         Mapping[DomainPattern, TlsPolicy],
@@ -279,15 +309,19 @@ class OutboundTls(Section):
         PlainSerializer(dict, return_type=dict[str, str]),
     ] = Field(
         default_factory=lambda: FrozenMap({}),
-        description="Policies of recipients' domains, `.example.com` for all below it; the longest that fits wins.",
+        description="Policies for single recipients' domains. `.example.com` stands for all names below it; the "
+        "longest match wins.",
+        examples=[{"example.net": "verify", ".example.org": "require"}],
     )
     mta_sts: bool = Field(
         False,
-        description="Whether domains that are not in `domains` get what their MTA-STS policies ask for, besides"
-        " `policy`. While policies can't be looked up, mail waits.",
+        description="Whether the MTA-STS policies of recipients' domains are obeyed (RFC 8461), except for those in "
+        "`domains`. While a policy can't be looked up, mail to its domain waits.",
     )
     ca_file: AbsolutePath | None = Field(
-        None, description="Certificates (PEM) of authorities to trust besides the system's."
+        None,
+        description="File with certificates (PEM) of authorities to trust besides the system's.",
+        examples=["/run/secrets/ca.pem"],
     )
 
     @model_validator(mode="after")

@@ -12,6 +12,7 @@ from postroad.config.values import refuse
 
 OWNED_DEFINES = {
     "confDOMAIN_NAME": "the key hostname instead",
+    "confRECEIVED_HEADER": "the key rewrite.hide_client instead",
     "confSERVER_CERT": "the key tls.certificate_file instead",
     "confSERVER_KEY": "the key tls.key_file instead",
     "confCACERT": "the key delivery.tls.ca_file instead",
@@ -20,6 +21,8 @@ OWNED_DEFINES = {
     "confMAX_HEADERS_LENGTH": "the key limits.header_size instead",
     "confMAX_MESSAGE_SIZE": "the key limits.message_size instead",
     "confMAX_RCPTS_PER_MESSAGE": "the key limits.recipients_per_message instead",
+    "confTO_COMMAND": "the key limits.idle instead",
+    "confTO_AUTH": "the key limits.idle instead",
     "confTO_QUEUERETURN": "the key delivery.queue.give_up_after instead",
     "confTO_QUEUERETURN_NORMAL": "the key delivery.queue.give_up_after instead",
     "confTO_QUEUEWARN": "the key delivery.queue.warn_after instead",

@@ -6,6 +6,7 @@ and the error messages follow from it, and ``Section`` checks its value for what
 
 from collections.abc import Mapping
 from datetime import timedelta
+from ipaddress import ip_address
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -18,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from postroad import domains
 from postroad.config.delivery import MOST_SHAPED, OutboundTls, Route, Smarthost
 from postroad.config.mc import check_define_name, check_define_value, check_feature, check_raw
 from postroad.config.names import (
@@ -42,12 +44,16 @@ from postroad.config.webhooks import MOST_WEBHOOKS, Webhook
 
 
 class DomainDkim(Section):
-    """The domain's own selector and key, where it has them."""
+    """A selector and key of the domain's own."""
 
-    selector: Selector | None = Field(None, description="Selector for this domain. Not set: that of `dkim.selector`.")
+    selector: Selector | None = Field(
+        None, description="The selector of this domain's key. Not set: `dkim.selector`.", examples=["mail"]
+    )
     key_file: AbsolutePath | None = Field(
         None,
-        description="Private key (PEM) for this domain. Not set: one is made and kept in the state volume.",
+        description="File with this domain's RSA private key (PEM). Not set: a key is made and kept in the state "
+        "volume.",
+        examples=["/run/secrets/dkim_example.com"],
     )
 
 
@@ -55,16 +61,18 @@ class Domain(Section):
     """A domain that may send."""
 
     name: DomainName = Field(
-        description='The domain, or `"*"` for any, which needs `dkim.enabled: false`.', examples=["example.com"]
+        description='The domain. `"*"` stands for any domain, and needs `dkim.enabled: false`.',
+        examples=["example.com"],
     )
     subdomains: bool = Field(
-        False, description="Whether every name below the domain may send too, signed with its key."
+        False,
+        description="Whether all names below the domain may send too. Their mail is signed with the domain's key.",
     )
     dkim: DomainDkim = Field(default_factory=DomainDkim)
 
     def covers(self, name: str) -> bool:
         """Whether this entry lets a domain of that name send."""
-        return self.name in {name, "*"} or (self.subdomains and name.endswith(f".{self.name}"))
+        return domains.may_send(name, self.name, self.subdomains)
 
     @model_validator(mode="after")
     def _any_is_any(self) -> Self:
@@ -84,16 +92,20 @@ class User(Section):
     """A client that authenticates (SMTP AUTH, RFC 4954)."""
 
     name: UserName = Field(
-        description="What the client logs in as. A name without a realm is in that of `hostname`.", examples=["app"]
+        description="The name that the client logs in with. A name without `@` is at `hostname`: `app` and "
+        "`app@mail.example.com` are one user.",
+        examples=["app"],
     )
     password_file: AbsolutePath = Field(
-        description="File that holds the password, such as a secret's; the line break at its end is dropped.",
+        description="File that holds the password. The line break at its end is dropped.",
         examples=["/run/secrets/app_password"],
     )
     domains: tuple[DomainName, ...] = Field(
         ("*",),
         min_length=1,
-        description='The sender domains that this user may use, of those in `domains`; `"*"`: all of them.',
+        description='The domains that this user may send as; each has to be in `domains`. `"*"` stands for all of '
+        "them. Other senders get a 550.",
+        examples=[["example.com"]],
     )
 
     def account(self, hostname: str) -> tuple[str, str]:
@@ -103,25 +115,29 @@ class User(Section):
 
 
 class Clients(Section):
-    """Who may hand over mail."""
+    """Who may send through this server."""
 
     networks: tuple[Network, ...] = Field(
         ("auto",),
-        description="Addresses and CIDRs whose hosts may send. `auto` stands for the container's own networks"
-        " without their gateways, and without loopback and the container's own addresses.",
+        description="Addresses and networks that may send without a password. `auto`: the container's private "
+        "networks, without their gateways. Others get `550 relaying denied`.",
+        examples=[["auto", "10.1.0.0/16"]],
     )
     trust_gateway: bool = Field(
         False,
-        description="Whether the networks' gateways and the container's own addresses may send too. Engines let clients"
-        " from outside appear under one of them, so this can make an open relay.",
+        description="Whether the gateways and the container's own addresses may send too. Behind some engines every "
+        "outsider has such an address: with a published port this makes an open relay.",
     )
     i_know_this_is_an_open_relay: bool = Field(
         False,
-        description="Whether `networks` may hold everyone (`0.0.0.0/0`) or public ranges wider than /24 (IPv6: /64).",
+        description="Whether `networks` may hold `0.0.0.0/0` or public networks wider than /24 (IPv6: /64). Strangers "
+        "there can send through you.",
     )
 
     users: tuple[User, ...] = Field(
-        (), description="Who may send from anywhere, by name and password, once the connection is encrypted."
+        (),
+        description="Clients that may send from anywhere, with a name and a password, over TLS only.",
+        examples=[[{"name": "app", "password_file": "/run/secrets/app_password"}]],
     )
 
     @model_validator(mode="after")
@@ -139,14 +155,24 @@ class Clients(Section):
 
 
 class Listeners(Section):
-    """Where clients connect; `null` closes one."""
+    """The ports that clients connect to. `null` closes a port."""
 
     smtp: Port | None = Field(
         25,
-        description="Port for `clients.networks`, and for `clients.users` where `tls.smtp_starttls` offers STARTTLS.",
+        description="Port for `clients.networks`. Users can log in here too, where `tls.smtp_starttls` offers "
+        "STARTTLS.",
+        examples=[2525],
     )
-    submission: Port | None = Field(587, description="Port for `clients.users` alone, after STARTTLS.")
-    submissions: Port | None = Field(465, description="Port for `clients.users` alone, encrypted from the start.")
+    submission: Port | None = Field(
+        587,
+        description="Port for `clients.users`, with STARTTLS. Nobody sends here without a password.",
+        examples=[2587],
+    )
+    submissions: Port | None = Field(
+        465,
+        description="Port for `clients.users`, with TLS from the start. Nobody sends here without a password.",
+        examples=[2465],
+    )
 
     @model_validator(mode="after")
     def _open(self) -> Self:
@@ -161,18 +187,21 @@ class Listeners(Section):
 
 
 class Tls(Section):
-    """What clients see of encryption (TLS 1.2 and up)."""
+    """TLS with clients, from version 1.2 on."""
 
     certificate_file: AbsolutePath | None = Field(
         None,
-        description="Certificate (PEM), those of its issuers after it. A changed file is noticed."
-        " Not set: a self-signed one is made and kept in the state volume.",
+        description="File with the certificate (PEM), followed by its issuers'. A changed file is put in force within "
+        "15 seconds. Not set: a self-signed one is made, which clients do not trust.",
+        examples=["/run/secrets/tls.pem"],
     )
-    key_file: AbsolutePath | None = Field(None, description="Private key (PEM) of the certificate.")
+    key_file: AbsolutePath | None = Field(
+        None, description="File with the certificate's private key (PEM).", examples=["/run/secrets/tls.key"]
+    )
     smtp_starttls: Literal["auto", "always", "never"] = Field(
         "auto",
-        description="Whether `listeners.smtp` offers STARTTLS. Many client libraries take an offer and then"
-        " refuse a certificate that they can't verify. `auto`: only with a `certificate_file`.",
+        description="Whether `listeners.smtp` offers STARTTLS. Many mail libraries accept the offer, and then fail if "
+        "they can't verify the certificate. `auto`: only with a `certificate_file`.",
     )
 
     @property
@@ -196,11 +225,15 @@ def _key_bits(value: int) -> int:
 
 
 class Dkim(Section):
-    """Signing, so that receivers know the mail is yours."""
+    """DKIM signatures, by which receivers know that the mail is yours."""
 
-    enabled: bool = Field(True, description="Whether to sign. What can't be signed is then not sent.")
+    enabled: bool = Field(
+        True, description="Whether outgoing mail is signed. While it is, mail that can't be signed is refused."
+    )
     selector: Selector = Field(
-        "postroad", description="Selector: the key is published at `SELECTOR._domainkey.DOMAIN`."
+        "postroad",
+        description="The selector of new keys: a key is published at `SELECTOR._domainkey.DOMAIN`.",
+        examples=["mail"],
     )
     key_bits: Annotated[
         WholeNumber,
@@ -208,12 +241,37 @@ class Dkim(Section):
         WithJsonSchema({"type": "integer", "enum": [2048, 3072, 4096]}),
     ] = Field(
         2048,
-        description="Bits of the RSA keys that are made. Some providers' TXT records hold 2048 at most.",
+        description="Length of new RSA keys, in bits. Some DNS providers take no TXT record longer than one of 2048.",
     )
     algorithms: tuple[Literal["rsa", "ed25519"], ...] = Field(
         ("rsa",),
-        description="What signs each message. `ed25519` (RFC 8463) comes beside `rsa`, with"
-        " a key of its own under `SELECTOR-ed25519`: receivers verify the one that they know.",
+        description="Which signatures a message gets. `ed25519` (RFC 8463) is added to `rsa`, with its own key under "
+        "`SELECTOR-ed25519`. Receivers check the one they know.",
+        examples=[["rsa", "ed25519"]],
+    )
+    rotate: Duration | None = Field(
+        None,
+        description="How long a key signs before the next one is made. The next one signs when its record is published,"
+        " and not before. `null`: only `postroad dkim rotate` makes one.",
+        examples=["180d"],
+    )
+    overlap: Duration = Field(
+        timedelta(days=7),
+        description="How long the record of a key stays after the key has signed for the last time; as long as"
+        " `delivery.queue.give_up_after` at least.",
+        examples=["14d"],
+    )
+    cname: Hostname | None = Field(
+        None,
+        description="A zone of yours that has the key records of all domains: `SELECTOR._domainkey.DOMAIN` is a CNAME"
+        " of the same name below this zone. Two selectors then take turns, so that the CNAMEs are set once.",
+        examples=["keys.example.net"],
+    )
+    resolvers: tuple[IPAddress, ...] = Field(
+        tuple(map(ip_address, ("1.1.1.1", "8.8.8.8", "9.9.9.9"))),
+        description="Resolvers that are asked for the record of a next key, besides those of `dns.servers` or the"
+        " container. Two must have it, and all that answer.",
+        examples=[["192.0.2.53", "198.51.100.53"]],
     )
 
     @field_validator("algorithms")
@@ -227,12 +285,19 @@ class Dkim(Section):
 class Queue(Section):
     """What happens to mail that can't be delivered at once."""
 
-    retry: Duration = Field(timedelta(minutes=5), description="How often deferred mail is tried again.")
+    retry: Duration = Field(
+        timedelta(minutes=5), description="How long to wait before a deferred message is tried again.", examples=["10m"]
+    )
     warn_after: Duration | None = Field(
         timedelta(hours=4),
-        description="When the sender is told that a message is still waiting. `null`: never.",
+        description="After this time the sender gets a notice that the message still waits. `null`: no notice.",
+        examples=["1d"],
     )
-    give_up_after: Duration = Field(timedelta(days=5), description="When a message is returned to its sender.")
+    give_up_after: Duration = Field(
+        timedelta(days=5),
+        description="After this time the message is returned to its sender as a bounce.",
+        examples=["2d"],
+    )
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -254,25 +319,33 @@ class Queue(Section):
 
 
 class Delivery(Section):
-    """How mail leaves."""
+    """How mail leaves this server."""
 
     smarthost: Smarthost | None = Field(
-        None, description="The server that all mail goes to. `null`: mail goes to the recipients' own MX hosts."
+        None,
+        description="The server that takes all mail and delivers it. `null`: mail goes straight to the recipients' MX "
+        "hosts.",
+        examples=[{"host": "smtp.example.net", "username": "app", "password_file": "/run/secrets/smarthost"}],
     )
     routes: tuple[Route, ...] = Field(
-        (), description="Mail with a way of its own: the first whose `domains` and `senders` both fit wins."
+        (),
+        description="Exceptions: some mail goes another way, or with limits. The first route whose `domains` and "
+        "`senders` both match is taken.",
+        examples=[[{"domains": ["example.net"], "smarthost": None, "rate": "100/minute"}]],
     )
     tls: OutboundTls = Field(default_factory=OutboundTls)
     queue: Queue = Field(default_factory=Queue)
     attempt_timeout: Duration = Field(
         timedelta(minutes=10),
-        description="How long one attempt may take with one receiving server, from the connection to its last answer;"
-        " one second more for each 10 KB that it takes. The message stays in the queue then.",
+        description="How long one delivery attempt may take, from the connection to the last answer, plus one second "
+        "for each 10 KB. After it the connection is closed, and the message waits.",
+        examples=["5m"],
     )
     shutdown_grace: Duration = Field(
         timedelta(seconds=8),
-        description="How long deliveries under way may go on at a stop. Docker kills the container after 10s,"
-        " unless told otherwise.",
+        description="How long deliveries may go on when the container is stopped; what is not done then stays in the "
+        "queue. Docker kills the container after 10 seconds unless `stop_grace_period` says otherwise.",
+        examples=["30s"],
     )
 
     @property
@@ -298,17 +371,18 @@ class Delivery(Section):
 
 
 class Recipients(Section):
-    """Who gets mail: for staging, where nothing may reach real people."""
+    """Who may get mail. For staging, where no real person should."""
 
     allow: tuple[Recipient, ...] = Field(
         (),
-        description="The only addresses and domains that mail may go to. None: anywhere.",
+        description="Only these addresses and domains get mail; others get a 550. Empty: everybody.",
         examples=[["example.com"]],
     )
     redirect_to: Address | None = Field(
         None,
-        description="The mailbox that gets everything instead of the recipients, who are named in the header"
-        " `X-Original-Recipients`.",
+        description="All mail goes to this mailbox instead. The header `X-Original-Recipients` names the real "
+        "recipients.",
+        examples=["qa@example.com"],
     )
 
     @model_validator(mode="after")
@@ -319,27 +393,40 @@ class Recipients(Section):
 
 
 class Rewrite(Section):
-    """Addresses that leave as others, in the envelope and in the header fields that hold addresses."""
+    """Addresses that are changed before the mail leaves, in the envelope and in the header."""
 
     add_domain: DomainName | None = Field(
         None,
-        description="Domain for addresses without one: `root` becomes `root@example.com`. Not set: such senders are"
-        " refused.",
+        description="Domain for addresses that have none: `root` becomes `root@example.com`. Not set: such senders "
+        "get a 553.",
+        examples=["example.com"],
     )
     masquerade_domains: tuple[Host, ...] = Field(
-        (), description="Hosts and domains, with all below them, whose addresses get the domain `masquerade_as`."
+        (),
+        description="Hosts and domains, with all names below them, whose addresses get the domain `masquerade_as`.",
+        examples=[["web1", "internal.example.com"]],
     )
-    masquerade_as: DomainName | None = Field(None, description="The domain that takes their place.")
+    masquerade_as: DomainName | None = Field(
+        None, description="The domain that these addresses get.", examples=["example.com"]
+    )
     addresses: Annotated[
         Mapping[OldAddress, Address], AfterValidator(FrozenMap), PlainSerializer(dict, return_type=dict[str, str])
     ] = Field(
         default_factory=lambda: FrozenMap({}),
-        description="Addresses and what they become, such as `root@web1.internal: ops@example.com`. Applied last.",
+        description="Single addresses and their replacements. Applied after the other two.",
+        examples=[{"root@web1.internal": "ops@example.com"}],
     )
     sender: Address | None = Field(
         None,
-        description="The one sender of everything: in the envelope and in From:, where the name stays. The address that"
-        " was there is kept in the header `X-Original-From`.",
+        description="One sender for everything, in the envelope and in From:. The name in From: stays, and the old "
+        "address is kept in the header `X-Original-From`.",
+        examples=["noreply@example.com"],
+    )
+
+    hide_client: bool = Field(
+        False,
+        description="Whether the `Received:` field that is added here leaves out the client's name and address, such as"
+        " an app's private one.",
     )
 
     @property
@@ -366,42 +453,78 @@ class Rewrite(Section):
 
     def masquerades(self, domain: str) -> bool:
         """Whether addresses in this domain get another."""
-        return domain != self.masquerade_as and any(
-            domain == host or domain.endswith(f".{host}") for host in self.masquerade_domains
-        )
+        return domain != self.masquerade_as and any(domains.is_within(domain, host) for host in self.masquerade_domains)
 
 
 class Limits(Section):
-    """What one message may be, and one client may do."""
+    """Limits for one message, and for one client."""
 
-    message_size: Size = Field(25 * 2**20, description="Largest message taken, in its encoded form.")
-    header_size: Size = Field(256 * 2**10, description="Largest header of a message, all its fields together.")
-    recipients_per_message: WholeNumber = Field(100, ge=1, le=10_000, description="Most recipients of one message.")
+    message_size: Size = Field(
+        25 * 2**20,
+        description="Largest message, as it is transferred; attachments grow by a third on the way. A larger one gets "
+        "a 552.",
+        examples=["50MiB"],
+    )
+    header_size: Size = Field(
+        256 * 2**10,
+        description="Largest header of a message, all fields together. A larger one gets a 552.",
+        examples=["512KiB"],
+    )
+    recipients_per_message: WholeNumber = Field(
+        100,
+        ge=1,
+        le=10_000,
+        description="Most recipients of one message. Further ones get a 452, and libraries send them in another "
+        "message.",
+        examples=[500],
+    )
     bad_recipients: WholeNumber = Field(
         20,
         ge=1,
         le=10_000,
-        description="Most recipients of one message that may be refused; at the next one the connection is closed.",
+        description="Most refused recipients of one message. At the next one the client gets a 421, and the "
+        "connection is closed.",
+        examples=[50],
     )
     connections_per_client: WholeNumber | None = Field(
-        50, ge=1, le=10_000, description="Most connections at once from one address. `null`: any number."
+        50,
+        ge=1,
+        le=10_000,
+        description="Most open connections from one address. Further ones get a 421. `null`: no limit.",
+        examples=[100],
     )
     connections_per_minute: WholeNumber | None = Field(
-        None, ge=1, le=100_000, description="Most new connections in a minute from one address. `null`: any number."
+        None,
+        ge=1,
+        le=100_000,
+        description="Most new connections from one address within a minute. Further ones get a 421. `null`: no limit.",
+        examples=[600],
     )
     messages_per_minute: WholeNumber | None = Field(
         None,
         ge=1,
         le=100_000,
-        description="Most messages in a minute from one address, or from one user who authenticated, over all"
-        " connections. `null`: any number.",
+        description="Most messages within a minute from one address, or from one user, over all connections. Further "
+        "ones get a 451. `null`: no limit.",
+        examples=[300],
+    )
+    idle: Duration = Field(
+        timedelta(minutes=5),
+        ge=timedelta(seconds=10),
+        le=timedelta(hours=1),
+        description="How long a client may say nothing before its connection is closed.",
+        examples=["10m"],
     )
 
 
 class Dns(Section):
-    """Whom `postroad dns` and `postroad doctor` ask. The mail goes by the container's own resolvers."""
+    """The DNS servers that `postroad dns` and `postroad doctor` use. Mail delivery uses the container's."""
 
-    servers: tuple[IPAddress, ...] = Field((), description="Resolvers. None: those of the container.")
+    servers: tuple[IPAddress, ...] = Field(
+        (),
+        description="DNS servers for `postroad dns` and `postroad doctor`. Empty: the container's.",
+        examples=[["192.0.2.53"]],
+    )
     egress: tuple[EgressName, ...] = Field(
         (
             "myip.opendns.com @resolver1.opendns.com",
@@ -409,79 +532,117 @@ class Dns(Section):
             "whoami.cloudflare CH TXT @one.one.one.one",
             "whoami.akamai.net @ns1-1.akamaitech.net",
         ),
-        description="For `public_ip: auto`: names that answer with the address that asks, as `dig` takes them:"
-        " the name, `TXT` unless it is an address record, `CH` for that class, and `@` its server."
-        " What two of them agree on is believed.",
+        description="Names that tell our public address, for `public_ip: auto`: their answer is the address that "
+        "asked. Written as for `dig`: the name, `TXT` or `CH TXT` if it is no address record, `@` and the "
+        "server. An address counts when two answers agree.",
     )
+
+
+SHORTEST_LOOK, LONGEST_LOOK = timedelta(seconds=10), timedelta(days=1)
+
+
+def _doctor_interval(value: timedelta) -> timedelta:
+    if not SHORTEST_LOOK <= value <= LONGEST_LOOK:
+        refuse(
+            f"from {format_duration(SHORTEST_LOOK)} to {format_duration(LONGEST_LOOK)}", found=format_duration(value)
+        )
+    return value
+
+
+DoctorInterval = Annotated[Duration, AfterValidator(_doctor_interval)]
 
 
 class Doctor(Section):
-    """What `postroad doctor` asks and where. Nothing is sent to any of them."""
+    """What `postroad doctor` looks at. It sends no mail."""
 
     at_start: bool = Field(
         True,
-        description="Whether the server has itself looked over, in the background, when it has started: a line in the"
-        " log for each thing that fails.",
+        description="Whether the doctor looks at everything once after a start, in the background. Each failure is a "
+        "line in the log.",
+    )
+    every: DoctorInterval | None = Field(
+        timedelta(hours=1),
+        description="How often it looks again while it runs: what fails since the last look, or no longer does, is an"
+        " event (`doctor`). From 10s to 1d; `null`: never.",
     )
     receivers: tuple[Hostname, ...] = Field(
         ("gmail.com", "outlook.com", "yahoo.com", "icloud.com"),
-        description="Domains whose mail servers are connected to, to see whether port 25 and TLS work.",
+        description="Domains whose mail servers are used to test port 25 and TLS. No mail is sent.",
     )
     dnsbls: tuple[Hostname, ...] = Field(
         ("zen.spamhaus.org", "bl.spamcop.net", "psbl.surriel.com"),
-        description="Lists of blocked addresses (DNSBLs) to look the public addresses up in.",
+        description="DNS blocklists (DNSBLs) in which our public addresses are looked up.",
     )
     ntp: tuple[Server, ...] = Field(
         ("time.cloudflare.com", "time.google.com", "169.254.169.123"),
-        description="Time servers, names or addresses, to compare the clock with. The last one is EC2's own.",
+        description="Time servers to compare the clock with. 169.254.169.123 is the one of Amazon EC2.",
     )
 
 
 class Log(Section):
     """What is printed on standard output."""
 
-    format: Literal["json", "text"] = Field("json", description="One JSON object a line, or text for people.")
+    format: Literal["json", "text"] = Field(
+        "json", description="`json`: one JSON object per line. `text`: a line for people."
+    )
     redact: Literal["none", "domain", "hash"] = Field(
         "none",
-        description="What is printed of mail addresses: all, the domain (`***@example.com`), or a digest, the same one"
-        " for the same address. The event store keeps them whole.",
+        description="How mail addresses are printed. `none`: in full. `domain`: `***@example.com`. `hash`: a digest, "
+        "always the same for the same address. The event store keeps the full address.",
     )
 
 
 class Brake(Section):
-    """When too much of a sender domain's mail bounces: hard bounces, in all that was delivered or bounced."""
+    """What happens when too much of a sender domain's mail bounces: the share of hard bounces in all that has ended."""
 
     bounce_rate: Share | None = Field(
         None,
-        description="From this rate on, and until it has fallen, mail from the domain gets a 451. `null`: never.",
+        description="At this rate the domain's mail gets a 451, until the rate has fallen. `null`: never.",
         examples=["10%"],
     )
-    warn_rate: Share | None = Field(0.05, description="From this rate on there is a warning event. `null`: never.")
-    window: Duration = Field(timedelta(hours=1), description="Over how long.")
+    warn_rate: Share | None = Field(
+        0.05, description="At this rate a `bounce_rate` event is written. `null`: never.", examples=["3%"]
+    )
+    window: Duration = Field(
+        timedelta(hours=1), description="The time over which the rate is counted.", examples=["2h"]
+    )
     minimum: WholeNumber = Field(
         100,
         ge=1,
         le=1_000_000,
-        description="Below so many recipients within the window the rate says nothing.",
+        description="With fewer recipients than this in the window, there is no rate.",
+        examples=[50],
     )
 
 
 class Events(Section):
-    """What happened to each message, kept on the state volume for `postroad trace` and `postroad stats`."""
+    """What happened to each message, kept for `postroad trace`, `postroad stats` and metrics."""
 
-    enabled: bool = Field(True, description="Whether events are kept.")
-    keep: Duration = Field(timedelta(days=30), description="How long.")
-    max_size: Size = Field(2**30, description="Largest size of what is kept; the oldest goes first.")
+    enabled: bool = Field(
+        True,
+        description="Whether events are kept. Without them there is no `trace`, no `stats`, no metrics and no "
+        "suppression list.",
+    )
+    keep: Duration = Field(timedelta(days=30), description="How long an event is kept.", examples=["90d"])
+    max_size: Size = Field(
+        2**30,
+        description="Largest size of the database. When it is full, the oldest events are deleted.",
+        examples=["500MiB"],
+    )
     store: DatabaseUrl | None = Field(
         None,
-        description="A PostgreSQL database to keep them in, without its password, and with libpq's parameters, such as"
-        " `sslmode`. Not set: SQLite, on the state volume.",
+        description="A PostgreSQL database for the events, without its password; libpq's parameters may follow the "
+        "`?`. Not set: SQLite on the state volume.",
         examples=["postgresql://postroad@db.example.com/postroad?sslmode=verify-full&sslrootcert=system"],
     )
     store_password_file: AbsolutePath | None = Field(
-        None, description="File that holds the database's password, such as a secret's."
+        None, description="File that holds the database's password.", examples=["/run/secrets/postroad_db"]
     )
-    webhooks: tuple[Webhook, ...] = Field((), description="Who gets events as they happen.")
+    webhooks: tuple[Webhook, ...] = Field(
+        (),
+        description="Servers that get events as they happen, by HTTPS.",
+        examples=[[{"name": "app", "url": "https://app.example.com/postroad", "secret_file": "/run/secrets/webhook"}]],
+    )
     brake: Brake = Field(default_factory=Brake)
 
     @field_validator("max_size")
@@ -510,35 +671,45 @@ class Events(Section):
 
 
 class Http(Section):
-    """The port for monitoring: `/healthz`, `/readyz`, and `/metrics` for Prometheus. It needs `events.enabled`."""
+    """The port for monitoring: `/healthz`, `/readyz`, and `/metrics` for Prometheus. Needs `events.enabled`."""
 
     listen: Listen | None = Field(
-        "0.0.0.0:8025", description="Address and port. Nothing there names a person. `null` closes it."
+        "0.0.0.0:8025",
+        description="Address and port for monitoring. It shows no mail address. `null`: no such port.",
+        examples=["127.0.0.1:8025"],
     )
 
 
 class Soft(Section):
-    """Mailboxes that are full or disabled, message after message. Off, since they may come back."""
+    """Mailboxes that fail for a while, such as full ones. Off by default, since they may work again."""
 
     count: WholeNumber | None = Field(
         None,
         ge=1,
         le=1000,
-        description="After so many messages that found it so, with none delivered, mail is refused. `null`: never.",
+        description="After this many failures in a row, with no delivery between them, the address gets no more mail. "
+        "`null`: never.",
         examples=[5],
     )
-    within: Duration = Field(timedelta(days=7), description="Within this time.")
+    within: Duration = Field(
+        timedelta(days=7), description="The time within which the failures have to fall.", examples=["14d"]
+    )
 
 
 class Suppression(Section):
-    """Addresses whose mailbox a receiving server said not to exist: they get no more mail."""
+    """Addresses that get no more mail, because a receiver said that the mailbox does not exist."""
 
-    enabled: bool = Field(True, description="Whether mail to such an address is refused. Needs `events.enabled`.")
-    keep: Duration = Field(timedelta(days=90), description="How long after the bounce.")
+    enabled: bool = Field(
+        True, description="Whether mail to dead mailboxes is refused with a 550. Needs `events.enabled`."
+    )
+    keep: Duration = Field(
+        timedelta(days=90), description="How long an address stays on the list after its bounce.", examples=["180d"]
+    )
     soft: Soft = Field(default_factory=Soft)
     scope: Literal["all", "sender_domain"] = Field(
         "all",
-        description="Whose mail to such an address is refused: that of all, or of the bounce's sender domain.",
+        description="For whom the address is blocked. `all`: for every sender. `sender_domain`: for the domain whose "
+        "mail bounced.",
     )
     never: tuple[Recipient, ...] = Field(
         (), description="Addresses and domains that are never put on the list.", examples=[["example.com"]]
@@ -556,7 +727,7 @@ DefineValue = Annotated[
 
 
 class Sendmail(Section):
-    """The escape hatch: raw m4 for sendmail.mc, checked for slips, at your own risk."""
+    """Raw m4 for sendmail.mc, at your own risk. Slips that m4 would swallow are refused."""
 
     raw = frozenset({"defines", "features", "local_config"})
 
@@ -566,13 +737,18 @@ class Sendmail(Section):
         PlainSerializer(dict, return_type=dict[str, str]),
     ] = Field(
         default_factory=lambda: FrozenMap({}),
-        description="`define`s of sendmail's m4 files, such as `confMAX_HOP: 30`. Values are raw m4.",
+        description="`define`s for sendmail.mc. The values are raw m4.",
+        examples=[{"confMAX_DAEMON_CHILDREN": 200}],
     )
     features: tuple[Annotated[str, AfterValidator(check_feature)], ...] = Field(
-        (), description="`FEATURE`s: a name, or a name and its arguments, such as ``greet_pause, `5000'``."
+        (),
+        description="`FEATURE`s for sendmail.mc: a name, or a name and its arguments, such as ``greet_pause, `5000'``.",
+        examples=[["redirect"]],
     )
     local_config: Annotated[str, AfterValidator(check_raw)] = Field(
-        "", description="Text for the end of sendmail.mc, such as `LOCAL_CONFIG` and rules. Raw m4."
+        "",
+        description="Text for the end of sendmail.mc, such as `LOCAL_CONFIG` with rules. Raw m4.",
+        examples=["LOCAL_CONFIG\nC{Friends} example.net\n"],
     )
 
 
@@ -580,20 +756,23 @@ class Config(Section):
     """Postroad's configuration."""
 
     hostname: Hostname = Field(
-        description="The name this server goes by: in HELO, in headers, in the reverse DNS of its address.",
+        description="The name of this server, in full: its greeting (HELO), headers, and the reverse DNS of its "
+        "address.",
         examples=["mail.example.com"],
     )
     domains: tuple[DomainEntry, ...] = Field(
         min_length=1,
-        description="The domains we may send as, in the envelope and the From: header. Each gets a DKIM key."
-        ' An entry is a name, or a mapping with the keys below. `"*"` lifts the rule where `dkim.enabled` is false.',
+        description="The domains that mail may come from, in the envelope and in From:. Each gets a DKIM key. An "
+        'entry is a name, or a mapping with the keys below. Other senders get a 550. `"*"` allows any '
+        "domain, and needs `dkim.enabled: false`.",
         examples=[["example.com"]],
     )
     public_ip: tuple[PublicAddress, ...] = Field(
         ("auto",),
         min_length=1,
-        description="The addresses that the world sees mail come from, such as a NAT gateway's. `auto` asks the DNS"
-        " which they are.",
+        description="The addresses that receivers see our mail come from, such as a NAT gateway's. `auto`: found by "
+        "DNS.",
+        examples=[["203.0.113.10"]],
     )
     clients: Clients = Field(default_factory=Clients)
     listeners: Listeners = Field(default_factory=Listeners)
@@ -674,6 +853,17 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _keys_overlap(self) -> Self:
+        rotate = self.dkim.rotate
+        if rotate and rotate <= max(self.dkim.overlap, self.delivery.queue.give_up_after):
+            refuse(
+                "longer than dkim.overlap and delivery.queue.give_up_after, or null",
+                at=("dkim", "rotate"),
+                found=format_duration(rotate),
+            )
+        return self
+
+    @model_validator(mode="after")
     def _one_sender_may_send(self) -> Self:
         sender = self.rewrite.sender
         if sender and not self.covers(sender.rpartition("@")[2]):
@@ -692,9 +882,7 @@ class Config(Section):
 
     def covers(self, domain: str) -> bool:
         """Whether one of the named ``domains`` lets this one send."""
-        return any(
-            domain == each.name or (each.subdomains and domain.endswith(f".{each.name}")) for each in self.named_domains
-        )
+        return any(each.covers(domain) for each in self.named_domains)
 
     @property
     def named_domains(self) -> tuple[Domain, ...]:

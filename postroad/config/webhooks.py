@@ -15,7 +15,9 @@ from postroad.config.values import AbsolutePath, Duration, refuse
 
 LONGEST_URL = 2048
 MOST_WEBHOOKS = 20
-EventType = Literal["accepted", "rejected", "signed", "queued", "deferred", "delivered", "bounced", "notified", "gap"]
+EventType = Literal[
+    "accepted", "rejected", "signed", "queued", "deferred", "delivered", "bounced", "notified", "doctor", "gap"
+]
 URL = "a URL such as https://app.example.com/postroad"
 
 
@@ -51,37 +53,52 @@ class Webhook(Section):
         AfterValidator(_name),
         WithJsonSchema({"type": "string", "maxLength": 32, "pattern": f"^{LABEL.pattern}$"}),
     ] = Field(
-        description="What commands and metrics call it. What waits for it goes by this name, so `url` may change.",
+        description="The webhook's name in commands and metrics. Pending events belong to the name; the `url` may "
+        "change.",
         examples=["app"],
     )
     url: Annotated[str, AfterValidator(_url)] = Field(
-        description="Where to post. `http://` only with `allow_private`, and only to private addresses.",
+        description="Where events are posted. `http://` needs `allow_private`, and works with private addresses only.",
         examples=["https://app.example.com/postroad"],
     )
     secret_file: AbsolutePath = Field(
-        description="File that holds the secret for the signature, in base64 (`openssl rand -base64 32` makes one),"
-        " with `whsec_` before it or without. Several lines: a signature by each, to change from one to the next.",
+        description="File that holds the secret of the signature, in base64, with or without `whsec_` before it; "
+        "`openssl rand -base64 32` makes one. With several lines, each gives a signature: so a secret can "
+        "be replaced.",
         examples=["/run/secrets/webhook"],
     )
     types: tuple[EventType, ...] = Field(
-        ("delivered", "deferred", "bounced"), min_length=1, description="The kinds of events it gets."
+        ("delivered", "deferred", "bounced"),
+        min_length=1,
+        description="The kinds of events that are posted.",
+        examples=[["delivered", "bounced"]],
     )
     senders: tuple[DomainPattern, ...] = Field(
-        (), description="Only events of messages from these domains, `.example.com` for all below it. Empty: any."
+        (),
+        description="Only events of messages from these domains. `.example.com` stands for all names below it. Empty: "
+        "all.",
+        examples=[["example.com"]],
     )
     recipients: tuple[DomainPattern, ...] = Field(
-        (), description="Only events of recipients in these domains, written likewise. Empty: any."
+        (),
+        description="Only events about recipients in these domains, written likewise. Empty: all.",
+        examples=[["example.net"]],
     )
     allow_private: bool = Field(
         False,
-        description="Whether the receiver may be at a private address (10.0.0.0/8, 127.0.0.1, fc00::/7, ...), as a"
-        " service beside this one is. Link-local addresses, where clouds keep metadata, are refused all the same.",
+        description="Whether the receiver may have a private address (10.0.0.0/8, 127.0.0.1, fc00::/7 and so on), as "
+        "a service beside this one has. Link-local addresses, where clouds keep metadata, stay refused.",
     )
     ca_file: AbsolutePath | None = Field(
-        None, description="Certificates (PEM) of authorities to trust besides the system's."
+        None,
+        description="File with certificates (PEM) of authorities to trust besides the system's.",
+        examples=["/run/secrets/ca.pem"],
     )
     give_up_after: Duration = Field(
-        timedelta(days=1), description="How long an event is tried before it is a dead letter."
+        timedelta(days=1),
+        description="How long an event is retried. After it the event is a dead letter: `postroad webhook dead` lists "
+        "it.",
+        examples=["3d"],
     )
 
     @model_validator(mode="after")

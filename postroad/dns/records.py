@@ -9,6 +9,7 @@ from postroad.config.model import Config
 from postroad.dns import smarthosts, spf
 from postroad.dns.dmarc_record import is_attempt, is_dmarc, mend, organizational
 from postroad.dns.resolver import Answer, Question
+from postroad.secrets import rotation
 
 TTL = 3600
 SPF = "v=spf1"
@@ -21,7 +22,7 @@ class Record:
 
     Attributes:
         name: fully qualified, in lower case, without the dot at its end.
-        type: A, AAAA, PTR, TXT or MX.
+        type: A, AAAA, PTR, TXT, MX or CNAME.
         ttl: seconds.
         value: as ``resolver.Answer`` holds it: a TXT value unsplit, names without the dot at their end.
         purpose: what it is for, in a few words, beginning with the name people know it by, such as ``SPF``.
@@ -40,7 +41,7 @@ class Facts:
 
     Attributes:
         addresses: the addresses the world sees this host under, IPv4 or IPv6.
-        dkim: the TXT value of each key in use, by its name (``SELECTOR._domainkey.DOMAIN``).
+        dkim: the TXT value of each key that is to be published, by its name (``SELECTOR._domainkey.DOMAIN``).
         existing: what the DNS answered to ``questions``; an SPF or DMARC record that exists is kept and, if it must
             be, changed. Without an answer the record is what it would be for a domain that has none.
         passing: (domain, address) pairs that the SPF records that exist let pass already, for instance by an include.
@@ -99,10 +100,18 @@ def _domains(config: Config, facts: Facts) -> Iterator[Record]:
         if (direct and facts.addresses) or through:
             text = smarthosts.merge(_spf(facts, domain.name, all_="~all", direct=direct), through)
             yield Record(domain.name, "TXT", TTL, text, "SPF: who may send with this domain in the envelope")
-        for selector in config.selectors(domain):
-            key = f"{selector}._domainkey.{domain.name}"
-            if key in facts.dkim:
-                yield Record(key, "TXT", TTL, facts.dkim[key], "DKIM: the key that signatures are verified with")
+        for name, value in facts.dkim.items():
+            if name.endswith(f"._domainkey.{domain.name}"):
+                yield Record(
+                    published_at(config, name), "TXT", TTL, value, "DKIM: the key that signatures are verified with"
+                )
+        if config.dkim.enabled and config.dkim.cname:
+            for base, algorithm in config.selectors(domain).items():
+                rotates = algorithm != "rsa" or domain.dkim.key_file is None
+                for selector in rotation.pair(base) if rotates else (base,):
+                    name = f"{selector}._domainkey.{domain.name}"
+                    purpose = "DKIM: leads to the key, or to the next one"
+                    yield Record(name, "CNAME", TTL, published_at(config, name), purpose)
         reports = facts.reports or f"postmaster@{domain.name}"
         policy = _dmarc(facts, domain.name)
         if policy or not published(facts, f"_dmarc.{organizational(domain.name)}", DMARC):
@@ -119,6 +128,11 @@ def _domains(config: Config, facts: Facts) -> Iterator[Record]:
                 f"v=TLSRPTv1; rua=mailto:{reports}",
                 "TLS-RPT: reports on TLS to you",
             )
+
+
+def published_at(config: Config, name: str) -> str:
+    """Where the record of a key goes that receivers look up as ``SELECTOR._domainkey.DOMAIN``."""
+    return f"{name}.{config.dkim.cname}" if config.dkim.cname else name
 
 
 def _dmarc(facts: Facts, domain: str) -> str:

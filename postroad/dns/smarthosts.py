@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from postroad import domains
 from postroad.config.model import Delivery
 
 
@@ -44,7 +45,7 @@ def hosts(delivery: Delivery) -> list[str]:
 
 def provider(host: str) -> Provider | None:
     """Whose server this is; None: not known."""
-    return next((found for end, found in PROVIDERS.items() if host == end or host.endswith(f".{end}")), None)
+    return next((found for end, found in PROVIDERS.items() if domains.is_within(host, end)), None)
 
 
 def includes(delivery: Delivery) -> list[str]:

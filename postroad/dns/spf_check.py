@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from postroad import domains
 from postroad.dns.macros import LONGEST, MacroError, Who, expand
 from postroad.dns.resolver import Answer, Resolver, Status
 from postroad.dns.spf import ASKING, is_spf
@@ -235,7 +236,7 @@ class _Evaluation:
     def _reverse(self, target: str) -> bool:
         """The ``ptr`` mechanism: a name of the address, that leads back to it, is in the target (section 5.5)."""
         names = [name for name in self._names() if self._leads_back(name)]
-        return any(name == target or name.endswith(f".{target}") for name in names)
+        return any(domains.is_within(name, target) for name in names)
 
     def _names(self) -> Sequence[str]:
         return self._void(self.resolver.query(self.who.address.reverse_pointer, "PTR")).values[:LOOKUPS]

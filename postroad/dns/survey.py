@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from postroad import domains
 from postroad.config.model import Config
 from postroad.dns import dkim_record, dmarc_record, spf
 from postroad.dns.records import DMARC, SPF, Facts, Record, expected, is_version, published, questions
@@ -158,10 +159,10 @@ def _zone(config: Config, existing: Mapping[Question, Answer], name: str) -> str
         if answer and not answer.aliases:
             said.add(answer.zone)
     # the root and the top-level domains answer for what is not registered yet
-    inside = [zone for zone in said if "." in zone.strip(".") and (name == zone or name.endswith(f".{zone}"))]
+    inside = [zone for zone in said if "." in zone.strip(".") and domains.is_within(name, zone)]
     if inside:
         return max(inside, key=len)
-    known = [domain.name for domain in config.named_domains if name == domain.name or name.endswith(f".{domain.name}")]
+    known = [domain.name for domain in config.named_domains if domains.is_within(name, domain.name)]
     if known:
         return max(known, key=len)
     labels = name.split(".")

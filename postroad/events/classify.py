@@ -12,6 +12,8 @@ from pathlib import Path
 from re import Pattern
 from typing import Any
 
+from postroad import domains
+
 UNDEFINED = "undefined"
 
 # a pattern may look at this many characters; replies have at most 512 (RFC 5321, 4.5.3.1.5)
@@ -63,7 +65,7 @@ class Rule:
 
     def matches(self, text: str, code: str, host: str) -> bool:
         """Whether it applies to ``text`` (normal form), ``code`` (empty: none that counts) and ``host``."""
-        if self.hosts and not any(host == name or host.endswith("." + name) for name in self.hosts):
+        if self.hosts and not any(domains.is_within(host, name) for name in self.hosts):
             return False
         if self.dsn is not None and self.dsn.fullmatch(code) is None:
             return False

@@ -54,6 +54,13 @@ BARE = re.compile(r"(?P<what>Bare .* not allowed), where=.*", re.DOTALL)  # what
 COLLECT = re.compile(rf"collect: relay=(?P<peer>{PEER}), from=(?P<rest>.*)", re.DOTALL)
 PREMATURE_END = re.compile(r"collect: premature EOM: .*", re.DOTALL)  # the line COLLECT follows and says it again
 SYSERR = re.compile(r"SYSERR\(.*", re.DOTALL)
+LOOP = re.compile(  # of a SYSERR: an MX host is this server itself, by its name or by its address
+    r"SYSERR\([^)]*\): (?:MX list for (?P<domain>\S+?)\.? points back to .*"
+    r"|(?P<host>\S+?)\.? config error: mail loops back to me.*)",
+    re.DOTALL,
+)
+LOCAL_ERROR = "Local configuration error"
+CUT = "the connection to {host} ended before its answer to the message"
 
 MILTER_CHATTER = re.compile(
     r"Milter \([^)]*\): init success to negotiate|Milter: connect to filters|Milter: no active filter"

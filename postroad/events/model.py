@@ -247,6 +247,25 @@ class BounceRate(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Doctor(Event):
+    """A check of the doctor's fails that did not at its last look, or fails no longer.
+
+    ``check`` is its id, ``level`` ``error`` or ``ok``. For ``error``: ``message``, ``seen`` and ``fix`` as the doctor
+    prints them, and the ``record`` to publish (``NAME TYPE VALUE``). For ``ok``: ``failed_for``, in seconds.
+    """
+
+    kind: ClassVar[str] = "doctor"
+
+    check: str
+    level: str
+    message: str
+    seen: str | None = None
+    fix: str | None = None
+    record: str | None = None
+    failed_for: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Raw(Event):
     """A line that is no event of its own, as it was logged; ``level`` is syslog's (``err``, ``info``...)."""
 

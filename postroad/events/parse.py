@@ -158,7 +158,8 @@ class Parser:
         kind, fields = outcome
         host, address = self._relays.of(line.pid, fields["relay_host"], fields["relay_address"])
         fields |= {"relay_host": host, "relay_address": address}
-        if message.objection and kind is model.Deferred:  # what the line has itself is left from before
+        if message.objection and (kind is model.Deferred or fields.get("status") == lines.LOCAL_ERROR):
+            # what the line has itself is left from before, or says nothing
             fields |= {"status": message.objection, "dsn": lines.reply_dsn(message.objection) or fields["dsn"]}
         message.objection = None
         for name in ("reply", "status"):
@@ -263,6 +264,12 @@ class Parser:
         return [model.Disconnected(**fields, queue_id=queue_id)]
 
     def _syserr(self, queue_id: str, found: Found) -> _Result:
+        if loop := lines.LOOP.fullmatch(found.match[0]):
+            self._ledger.message(queue_id).objection = (
+                f"MX list for {loop['domain']} points back to this server: its DNS is wrong"
+                if loop["domain"]
+                else f"mail loops back: {loop['host']} is this server's own address, or 127.0.0.1: its DNS is wrong"
+            )
         line = self._ledger.message(queue_id).line
         if line is not None and line.pid == found.line.pid:
             self._ledger.doubt(queue_id)
@@ -329,6 +336,8 @@ def _outcome(match: Match[str]) -> tuple[type[model.RecipientEvent], dict[str, A
         return model.Queued, fields
     if status.startswith("Deferred"):
         why: str | None = status.removeprefix("Deferred").removeprefix(": ")
+        if not why and not reply and dsn == "4.4.2" and host:  # sendmail has no words for it after DATA
+            why = lines.CUT.format(host=host)
         return model.Deferred, fields | {"reply": reply, "status": None if why in {reply, ""} else why}
     if status in {"quarantined", "discarded"}:
         return None

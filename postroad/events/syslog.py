@@ -1,4 +1,4 @@
-"""Where sendmail, by the preloaded library (``preload/postroad.c``), and our own processes log to: a FIFO, a socket."""
+"""Where sendmail, by the preloaded library (``preload/log.c``), and our own processes log to: a FIFO, a socket."""
 
 import contextlib
 import fcntl
@@ -87,7 +87,7 @@ def tell(path: Path, level: str, message: str, patience: float = 0.0, program: s
 
 
 def fifo_of(path: Path) -> Path:
-    """The FIFO beside a log socket; preload/postroad.c has the same rule."""
+    """The FIFO beside a log socket; preload/log.c has the same rule."""
     return path.with_name(f"{path.name}.fifo")
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, and_, case, delete, func, insert, sel
 
 from postroad import system
 from postroad.runtime.paths import BRAKED
+from postroad.runtime.recording import BounceRates
 from postroad.store import database
 from postroad.store.schema import BRAKES, EVENTS
 
@@ -34,12 +35,9 @@ class Rate(NamedTuple):
     ended: int
 
 
-def look(connection: Connection, settings: Mapping[str, Any], now: float) -> list[Rate]:
-    """Count anew, and keep what has changed; return the domains whose state has.
-
-    ``settings`` holds ``window`` in seconds, ``minimum``, and the rates ``warn`` and ``brake``, from 0 to 1 or None.
-    """
-    begin = now - settings["window"]
+def look(connection: Connection, settings: BounceRates, now: float) -> list[Rate]:
+    """Count anew, and keep what has changed; return the domains whose state has."""
+    begin = now - settings.window
     known = {row.sender_domain: row for row in connection.execute(select(BRAKES))}
     found = _counted(connection, begin)
     changed = []
@@ -84,10 +82,10 @@ def _is_domain(name: str) -> bool:
     return "." in name and name.isascii() and name.isprintable() and " " not in name
 
 
-def _state(before: str, bounced: int, ended: int, settings: Mapping[str, Any]) -> str:
-    for state, limit in ((BRAKE, settings["brake"]), (WARNING, settings["warn"])):
+def _state(before: str, bounced: int, ended: int, settings: BounceRates) -> str:
+    for state, limit in ((BRAKE, settings.brake), (WARNING, settings.warn)):
         held = RANK.index(before) >= RANK.index(state)
-        enough = bounced > 0 and (held or ended >= settings["minimum"])
+        enough = bounced > 0 and (held or ended >= settings.minimum)
         if limit and enough and bounced / ended >= limit * (HOLD if held else 1) - 1e-9:
             return state
     return NORMAL
@@ -133,7 +131,7 @@ class Watch:
     SHARE = 20
     """A look takes a twentieth of the time at most: over much mail, there are fewer."""
 
-    def __init__(self, engine: Engine, settings: Mapping[str, Any]) -> None:
+    def __init__(self, engine: Engine, settings: BounceRates) -> None:
         self._engine, self._settings = engine, settings
         self._asked = True
         self._changed: list[Rate] = []

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, delete, func, insert, or_, select
 
 from postroad import system
+from postroad.runtime import recording
 from postroad.runtime.paths import SUPPRESSED
 from postroad.store import database
 from postroad.store.schema import EVENTS, SUPPRESSIONS
@@ -79,18 +80,17 @@ def entries(connection: Connection) -> list[Entry]:
     return [Entry(*row) for row in rows]
 
 
-def of_bounces(rows: Iterable[Mapping[str, Any]], settings: Mapping[str, Any]) -> list[Entry]:
-    """The entries for bounces, less those that are never suppressed: for the sender's domain, or for all.
-
-    ``settings`` holds ``suppress``, the seconds for which, ``scope``, as in the configuration, and ``never``.
-    """
-    never, by_domain = settings["never"], settings["scope"] == "sender_domain"
+def of_bounces(rows: Iterable[Mapping[str, Any]], settings: recording.Suppression) -> list[Entry]:
+    """The entries for bounces, less those that are never suppressed: for the sender's domain, or for all."""
+    never, by_domain, keep = settings.never, settings.scope == "sender_domain", settings.keep
+    if keep is None:
+        return []
     return [
         Entry(
             row["recipient"],
             row["reason"],
             row["time"],
-            row["time"] + settings["suppress"],
+            row["time"] + keep,
             row["detail"],
             row["sender_domain"] if by_domain else ALL,
         )
@@ -104,15 +104,15 @@ def of_bounces(rows: Iterable[Mapping[str, Any]], settings: Mapping[str, Any]) -
 
 
 def too_often(
-    connection: Connection, rows: Iterable[Mapping[str, Any]], settings: Mapping[str, Any]
+    connection: Connection, rows: Iterable[Mapping[str, Any]], settings: recording.Suppression
 ) -> list[Mapping[str, Any]]:
     """The last failure of each mailbox that was found full or disabled by too many messages, one after the other.
 
-    ``rows`` are failures that are in the store already. ``settings["soft"]`` holds ``count``, or None, and ``within``
-    in seconds. A message counts once, however often it was tried; one that was delivered lets the count begin anew.
+    ``rows`` are failures that are in the store already. A message counts once, however often it was tried; one that was
+    delivered lets the count begin anew.
     """
-    soft, by_domain = settings["soft"], settings["scope"] == "sender_domain"
-    if not soft["count"]:
+    by_domain = settings.scope == "sender_domain"
+    if settings.keep is None or not settings.soft_count:
         return []
     last = {
         (row["recipient"], row["sender_domain"] if by_domain else ALL): row
@@ -121,7 +121,7 @@ def too_often(
     }
     found = []
     for (recipient, domain), row in last.items():
-        of_it = [EVENTS.c.recipient == recipient, EVENTS.c.time >= row["time"] - soft["within"]]
+        of_it = [EVENTS.c.recipient == recipient, EVENTS.c.time >= row["time"] - settings.soft_within]
         if by_domain:
             of_it.append(EVENTS.c.sender_domain == domain)
         delivered = select(func.max(EVENTS.c.time)).where(EVENTS.c.kind == "delivered", *of_it)
@@ -129,7 +129,7 @@ def too_often(
         failed = select(func.count(EVENTS.c.queue_id.distinct())).where(
             EVENTS.c.kind.in_(("bounced", "deferred")), EVENTS.c.reason.in_(SOFT), EVENTS.c.time > since, *of_it
         )
-        if connection.execute(failed).scalar_one() >= soft["count"]:
+        if connection.execute(failed).scalar_one() >= settings.soft_count:
             found.append(row)
     return found
 

@@ -7,46 +7,69 @@ import resource
 import select
 import signal
 import socket
+import sys
 import traceback
+from contextlib import suppress
 
 from postroad import system
 from postroad.errors import CommandError
-from postroad.front import addresses, bounds
+from postroad.front import addresses
 from postroad.front.client import Client, Stage
 from postroad.front.greeting import Greeting
 from postroad.front.limits import Counts
 from postroad.front.loop import Loop, process_ended
 from postroad.front.pool import Pool
 from postroad.front.runs import Run, Runs
+from postroad.runtime import bounds
 from postroad.runtime import front as told
 from postroad.runtime.acceptance import accepting
 from postroad.runtime.log import tell, tell_as_sendmail
-from postroad.runtime.paths import CURRENT, FRONT
+from postroad.runtime.paths import CURRENT, FRONT, PUT_OFF, QUEUE
+from postroad.runtime.refusals import DRAINING
+from postroad.sendmail import queue
 
-SILENT = 300.0
-"""Seconds after which a client that says nothing is sent away (RFC 5321, 4.5.3.2.7: five minutes)."""
+GRACE = 10.0
+"""Seconds that a client may say nothing where others wait for its place, and it has sent no mail yet."""
+MARGIN = 30.0
+"""Likewise for a client whose session is its own, of which nothing is read here; and seconds that it may be silent
+above ``limits.idle``: sendmail, which says so in words, is the first to notice."""
 AT_ONCE = 64
 """Connections that are accepted in a row."""
+LIMIT = "POSTROAD_ATTEMPT_TIMEOUT"
+"""What tells a run how long an attempt may take, in seconds (preload/attempts.c)."""
+PROBE = 20
+"""Seconds for an attempt with a receiver of which nothing is known."""
+SHORTEST = 14
+"""Characters of sendmail's queue ids, and more."""
+OTHERS = 32
+"""Descriptors for runs of the queue, and for all that is neither a client nor a session."""
 SCARCE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
-DRAINED = "421 4.3.2 this server is being drained and takes no messages now: try again later"
+DRAINED = f"421 4.3.2 {DRAINING}"
 
 
 class Front:
     """Clients on one side, sendmail's sessions on the other."""
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, descriptors: int) -> None:
         """Read the settings, and begin to learn what sendmail greets with.
+
+        Args:
+            listener: the listening socket.
+            descriptors: how many this process may have.
 
         Raises:
             OSError: the settings can't be read, or the socket that tells of the front can't be made.
         """
         self.loop = Loop()
         self.loop.failed = _report
-        self.settings = told.load(CURRENT / "front.json")
+        self.settings = told.load(CURRENT / told.FILE)
         self.pool = Pool(self.loop, self.settings, bounds.here())
         self._listener = listener
+        # whoever is in must be able to send: sessions, runs of the queue and all else have descriptors left
+        self._most_clients = max(descriptors // 2, descriptors - self.pool.bounds.sessions - 2 * OTHERS)
         self._listening = False
         self._stopping = False
+        self._looking = False
         self._counts = Counts()
         self._clients: set[Client] = set()
         self._runs = Runs(self.pool.bounds.runs, self._start_run)
@@ -56,8 +79,10 @@ class Front:
         self._greeting = Greeting(self.loop, self.pool, self._listen)
         self._signals()
         self._tell_who_asks()
+        self._hear_what_is_put_off()
         self._greeting.ask()
         self.loop.at(self.loop.now + 1, self._every_second)
+        self.loop.at(self.loop.now + 1, self._look_for_due)
 
     # --- clients
 
@@ -69,6 +94,9 @@ class Front:
 
     def _accept(self, _: int) -> None:
         for _number in range(AT_ONCE):
+            if len(self._clients) >= self._most_clients and not self._make_room():
+                self._pause()
+                return
             try:
                 connected, name = self._listener.accept()
             except BlockingIOError:
@@ -88,6 +116,8 @@ class Front:
 
     def _pause(self) -> None:
         """Let connections wait in the kernel for a moment: there are no descriptors for them, or no memory."""
+        if not self._listening:
+            return
         self._listening = False
         self.loop.forget(self._listener.fileno())
         self.loop.at(self.loop.now + 0.2, self._listen)
@@ -112,12 +142,37 @@ class Front:
         shown = addresses.as_sendmail(addr)
         if not accepting():
             return DRAINED
-        if most is not None and now > most:
+        if most is not None and now > most and not self._make_room(addr):
             return f"421 4.7.0 too many connections at once from {shown}: limits.connections_per_client is {most}"
+        capacity = min(self.pool.bounds.clients, self._most_clients)
+        if len(self._clients) > capacity * 3 // 4:
+            share = capacity if self._has_sent(addr) else capacity * 3 // 4
+            if len(self._clients) > share and not self._make_room():
+                return "421 4.3.2 too many connections at once, all clients together: try again later"
         if most_lately is not None and lately > most_lately:
             key = "limits.connections_per_minute"
             return f"421 4.7.0 too many connections in a minute from {shown}: {key} is {most_lately}"
         return ""
+
+    def _has_sent(self, addr: str) -> bool:
+        """Whether mail of this address was accepted before."""
+        return self._counts.has_sent(addr) or any(each.has_sent and each.addr == addr for each in self._clients)
+
+    def _make_room(self, addr: str = "") -> bool:
+        """End the connection, of this address or any, that has been silent for longest and has sent no mail."""
+        silent = [
+            client
+            for client in self._clients
+            if addr in {"", client.addr}
+            and not client.has_sent
+            and client.silence() > (MARGIN if client.stage is Stage.OWN else GRACE)
+        ]
+        if not silent:
+            return False
+        longest = max(silent, key=Client.silence)
+        longest.cut("closing connection: it has sent no mail, and others wait for its place")
+        longest.close()
+        return True
 
     def _tell_of(self, addr: str, refusal: str) -> None:
         shown = addresses.as_sendmail(addr)
@@ -125,6 +180,8 @@ class Front:
 
     def _gone(self, client: Client) -> None:
         self._clients.discard(client)
+        if client.has_sent:
+            self._counts.sent(client.addr)
         self._counts.end(client.addr)
 
     def _every_second(self) -> None:
@@ -132,7 +189,8 @@ class Front:
         self.pool.sweep()
         self._counts.forget(self.loop.now)
         for client in tuple(self._clients):
-            if self.loop.now - client.active > SILENT:
+            margin = MARGIN if client.stage is Stage.OWN else 0.0
+            if client.silence() > self.settings.idle + margin:
                 client.cut()
         self._runs.fill(self.loop.now)
         if self._stopping:
@@ -141,7 +199,27 @@ class Front:
     # --- what there was no room for
 
     def _put_off(self, queue_id: str, domains: list[str]) -> None:
+        if not domains:
+            message = queue.read(QUEUE / f"qf{queue_id}")
+            if message is None:  # it has gone, or is for a route with limits, and in a folder of its own
+                return
+            domains = sorted(message.domains)
         self._runs.add(queue_id, domains, self.loop.now)
+
+    def _hear_what_is_put_off(self) -> None:
+        """Messages that came in by a door of sendmail's own, when too many were being delivered."""
+        PUT_OFF.unlink(missing_ok=True)
+        told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        told.bind(str(PUT_OFF))
+        PUT_OFF.chmod(0o600)
+
+        def hear(_: int) -> None:
+            with suppress(BlockingIOError):
+                while True:
+                    for queue_id in told.recv(1024).decode("ascii", "replace").split():
+                        self._put_off(queue_id, [])
+
+        self.loop.watch(told.fileno(), select.EPOLLIN, hear)
 
     def _fill(self) -> None:
         if self._runs.waiting:
@@ -149,13 +227,50 @@ class Front:
 
     def _start_run(self, run: Run) -> bool:
         """Have sendmail try these messages once; it leaves those that another process has."""
-        argv = [self.settings.sendmail, "-C", str(CURRENT / "sendmail.cf"), "-qf", *(f"-qI{each}" for each in run.ids)]
+        which = [f"-qI{each}" for each in run.ids]
+        argv = [self.settings.sendmail, "-C", str(CURRENT / "sendmail.cf"), "-qf", *which]
+        env = self.settings.env
+        if run.probes and int(env[LIMIT]) > PROBE:
+            env = env | {LIMIT: str(PROBE)}
         try:
-            pid = system.spawn(argv, self.settings.env, quiet=True)
+            pid = system.spawn(argv, env, quiet=True)
         except CommandError:
-            return False  # the next regular run of the queue takes them
+            return False  # they are due again when the queue is looked at next
         process_ended(self.loop, pid, lambda: self._runs.ended(run, self.loop.now))
         return True
+
+    # --- what is to be tried again
+
+    def _look_for_due(self) -> None:
+        """Have a process read the queue, and see to what it says is due; do so again and again."""
+        self.loop.at(self.loop.now + self.settings.retry, self._look_for_due)
+        if self._looking or self._stopping or not _any_waits():
+            return
+        reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        os.set_blocking(writer, True)
+        argv = [sys.executable, "-m", "postroad.front.due", str(self.settings.retry)]
+        try:
+            pid = system.spawn(argv, dict(os.environ), output=writer)
+        except CommandError as error:
+            os.close(reader)
+            tell("error", f"front: the queue can't be looked at: {error}")
+            return
+        finally:
+            os.close(writer)
+        self._looking = True
+        said: list[bytes] = []
+
+        def read(_: int) -> None:
+            if data := os.read(reader, 1 << 16):
+                said.append(data)
+                return
+            self.loop.forget(reader)
+            os.close(reader)
+            self._looking = False
+            self._runs.due(_due(b"".join(said).decode("ascii", "replace")), self.loop.now)
+
+        self.loop.watch(reader, select.EPOLLIN, read)
+        process_ended(self.loop, pid, lambda: None)
 
     # --- signals, and who asks
 
@@ -175,7 +290,7 @@ class Front:
         self.loop.watch(reader, select.EPOLLIN, came)
 
     def _reload(self) -> None:
-        self.settings = self.pool.settings = told.load(CURRENT / "front.json")
+        self.settings = self.pool.settings = told.load(CURRENT / told.FILE)
         self.pool.flush()
         self._greeting.ask()
 
@@ -222,6 +337,23 @@ class Front:
         return {"clients": len(self._clients)} | self.pool.counts | runs
 
 
+def _any_waits() -> bool:
+    with os.scandir(QUEUE) as entries:
+        return any(entry.name.startswith("qf") for entry in entries)
+
+
+def _due(said: str) -> list[tuple[str, str]]:
+    """What ``postroad.front.due`` printed; whatever else stands there, of a failure, is told."""
+    found = []
+    for line in said.splitlines():
+        queue_id, space, domain = line.partition(" ")
+        if space and queue_id.isalnum() and len(queue_id) >= SHORTEST:
+            found.append((queue_id, domain))
+        else:
+            tell("error", f"front: the queue can't be looked at: {line}")
+    return found
+
+
 def _report(error: Exception) -> None:
     where = traceback.extract_tb(error.__traceback__)[-1]
     tell("error", f"front: {type(error).__name__}: {error} ({where.filename.rpartition('/')[2]}:{where.lineno})")
@@ -231,7 +363,7 @@ def main() -> int:
     """Serve until told to stop."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    front = Front(socket.socket(fileno=0))
+    front = Front(socket.socket(fileno=0), most)
     front.loop.run()
     return 0
 

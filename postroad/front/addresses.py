@@ -1,8 +1,10 @@
 """Addresses of clients: as sockets have them, as sendmail writes them."""
 
-import socket
-import struct
 from typing import Any
+
+from postroad.runtime.addresses import as_sendmail
+
+__all__ = ["as_sendmail", "peer"]
 
 
 def peer(name: Any) -> tuple[str, int]:
@@ -11,11 +13,3 @@ def peer(name: Any) -> tuple[str, int]:
     if host.startswith("::ffff:") and "." in host:
         host = host.removeprefix("::ffff:")
     return host, int(name[1])
-
-
-def as_sendmail(addr: str) -> str:
-    """The address as it stands in sendmail's ``${client_addr}``."""
-    if ":" not in addr:
-        return addr
-    groups = struct.unpack(">8H", socket.inet_pton(socket.AF_INET6, addr))
-    return "IPv6:" + ":".join(f"{group:x}" for group in groups)

@@ -14,7 +14,7 @@ from postroad.front.lines import Answer, EndOfData
 from postroad.front.loop import Loop, Stream
 from postroad.front.pool import Pool, Wants
 from postroad.front.session import Session, State
-from postroad.runtime.front import NOW, QUEUE
+from postroad.runtime.front import AGAIN, NOW, QUEUE, SPLIT
 
 HELOS = 3
 """HELO or EHLO that a connection may say before it is left to sendmail, which counts them (MAXHELOCOMMANDS)."""
@@ -24,6 +24,10 @@ BAD = 3
 """Likewise commands that are refused, but for those that speak of an address (MaxBadCommands)."""
 TRIES = 5
 """Sessions that end before they are ready, before a client is told."""
+MOST_SPLIT = 20
+"""Recipients for whom a message for several domains becomes a message each: each of them is saved on the disk."""
+STEADY = 1000
+"""Octets of a message's text that count as a word: less, now and then, is silence."""
 AHEAD = 1 << 16
 """Octets that a client may send ahead before it is not read any more."""
 
@@ -43,9 +47,10 @@ class Client(Stream):
     """One such connection."""
 
     __slots__ = (
-        *("_asked", "_bad", "_buffer", "_command", "_domains", "_end", "_first", "_gone", "_greeted", "_helos"),
-        *("_mail", "_noops", "_over", "_pool", "_put_off", "_recipient", "_tries", "active", "addr", "crowded"),
-        *("fresh", "helo", "local", "peer", "session", "stage", "wants"),
+        *("_again", "_asked", "_bad", "_buffer", "_command", "_domains", "_end", "_first", "_gone", "_greeted"),
+        *("_helos", "_mail", "_noops", "_octets", "_over", "_parts", "_pool", "_put_off", "_told", "_tries"),
+        *("active", "addr", "crowded", "door", "fresh", "has_sent", "helo", "local", "peer", "session", "spoke"),
+        *("stage", "wants"),
     )
 
     def __init__(
@@ -68,7 +73,8 @@ class Client(Stream):
             peer: the client's address and port.
             local: what it connected to.
             gone: called at the end.
-            put_off: called with the queue id of a message that only went into the queue, and its recipients' domains.
+            put_off: called with the queue id of a message that only went into the queue, and its recipients' domains;
+                without any where these are to be read in the queue.
         """
         super().__init__(loop, connected)
         self.addr, self.peer, self.local = peer[0], peer, local
@@ -77,16 +83,22 @@ class Client(Stream):
         self.wants: Wants | None = None
         self.fresh = False
         self.crowded = False
-        self.active = loop.now
+        self.door = 0
+        self.active = self.spoke = loop.now
+        """When something came last, and when that was a whole command, its answer, or a part of a message's text."""
+        self.has_sent = False
         self.stage = Stage.IDLE
         self.session: Session | None = None
         self._pool = pool
         self._gone = gone
         self._put_off = put_off
+        self._octets = 0  # of the text, since it last counted as a word
         self._buffer = bytearray()
         self._command = b""  # that waits for a session, or was asked last
         self._mail = b""  # that began the transaction
-        self._recipient = b""  # that comes after it, when it is said again to another session
+        self._told: list[bytes] = []  # recipients of the transaction that the client was told are good
+        self._again: list[bytes] = []  # what is to be said again to another session; the last one is new
+        self._parts: list[str] = []  # queue ids of the messages that this one has become
         self._asked = False  # an answer to a command is awaited
         self._over = False  # the client will say nothing more
         self._greeted = False
@@ -134,6 +146,7 @@ class Client(Stream):
                 command = lines.command(self._buffer)
                 if command is None:
                     break
+                self.spoke = self._loop.now
                 if self.stage is Stage.IDLE:
                     self._between(command)
                 else:
@@ -188,20 +201,31 @@ class Client(Stream):
             self._buffer[:0] = command.line
             self._have_own(session)
             return
-        if command.verb == b"RCPT" and not self._domains and session.key[2] == NOW:
-            domain = _domain(command.line)
-            if domain != session.domain and self._pool.is_crowded(domain):
-                self._go_round(session, command.line)
-                return
-            session.domain = domain
+        if command.verb == b"RCPT" and (door := self._other_door(session, _domain(command.line))):
+            self._go_round(session, command.line, door)
+            return
         self._command = command.line
         self._asked = True
         session.write(command.line)
 
-    def _go_round(self, session: Session, recipient: bytes) -> None:
+    def _other_door(self, session: Session, domain: str) -> int:
+        """The inner door by which the message has to go in that is for this domain as well; 0: where it is."""
+        number, told = session.key[2], len(self._told)
+        if not told and number == NOW:
+            if domain != session.domain and self._pool.is_crowded(domain):
+                self.crowded = True
+                return AGAIN
+            session.domain = domain
+        elif number == SPLIT and told >= MOST_SPLIT:
+            return AGAIN
+        elif number in {NOW, QUEUE, AGAIN} and 0 < told < MOST_SPLIT and domain != self._domain:
+            return SPLIT if self._pool.settings.split else 0
+        return 0
+
+    def _go_round(self, session: Session, recipient: bytes, door: int) -> None:
         """Have another session take the message, which only puts it into the queue."""
-        self._recipient, self._command = recipient, self._mail
-        self.session, self.crowded = None, True
+        self._again, self._command = [*self._told, recipient], self._mail
+        self.session, self.door = None, door
         session.give_back()
         self._want(Wants.MAIL)
 
@@ -211,6 +235,9 @@ class Client(Stream):
         if session is None:
             return False
         piece = bytes(self._buffer)
+        self._octets += len(piece)
+        if self._octets >= STEADY:
+            self._octets, self.spoke = 0, self._loop.now
         size = self._end.find(piece)
         if size < 0:
             self._buffer.clear()
@@ -286,7 +313,7 @@ class Client(Stream):
         self.active = self._loop.now
         self._asked = self._first = True
         self._mail = self._command
-        self._domains = []
+        self._domains, self._told, self._parts = [], [], []
         self._tries = 0
         session.write(self._command)
 
@@ -354,7 +381,9 @@ class Client(Stream):
         if session is None:
             return
         if answer.code == 0:
-            if stage is Stage.END:
+            if stage is Stage.END and session.key[2] == SPLIT:
+                self._parts.append(answer.text.decode("ascii", "replace"))  # there may be more of them
+            elif stage is Stage.END:
                 self.write(b"250 2.0.0 %b Message accepted for delivery\r\n" % answer.text)
                 self._message_over(session, answer.text.decode("ascii", "replace"), answered=False)
         elif stage is Stage.OWN:
@@ -369,16 +398,15 @@ class Client(Stream):
 
     def _hear(self, session: Session, answer: Answer) -> None:
         """The answer to what was asked."""
+        self.spoke = self._loop.now
         good = 200 <= answer.code < 400
         session.spoilt |= not good
         verb, first = _verb(self._command), self._first
         if first and 400 <= answer.code < 500 and self._try_anew(session):
             return
         self._first = False
-        if first and good and self._recipient:
-            # it has been told that of the session before
-            self._command, self._recipient, self._asked = self._recipient, b"", True
-            session.write(self._command)
+        if self._again and (good or not first):
+            self._say_again(session, answer, first=first, good=good)
             return
         if answer.code == 354 and self._buffer:
             # text that came later, and still before this answer
@@ -394,6 +422,7 @@ class Client(Stream):
         elif self.stage is Stage.END:
             # it stays with this session, which may close the connection next, as it does after a bare line feed
             self.stage = Stage.COMMANDS
+            self._domains, self._told = [], []
             self._run()
         elif (first and not good) or (verb == b"RSET" and good):
             self._leave(session)
@@ -402,6 +431,19 @@ class Client(Stream):
             self._note(verb, answer, good=good)
             self._run()
 
+    def _say_again(self, session: Session, answer: Answer, *, first: bool, good: bool) -> None:
+        """The answer to what the client has been told of by the session before."""
+        if not good:
+            # what was good is not any more: it is asked to begin anew
+            self.session = session.user = None
+            session.close()
+            self.turn_away(b"421 4.3.0 %b closing connection\r\n" % self._pool.settings.hostname.encode())
+            return
+        if not first:
+            self._note(b"RCPT", answer, good=True)
+        self._command, self._asked = self._again.pop(0), True
+        session.write(self._command)
+
     @property
     def _domain(self) -> str:
         return self._domains[0] if self._domains else ""
@@ -409,12 +451,17 @@ class Client(Stream):
     def _note(self, verb: bytes, answer: Answer, *, good: bool) -> None:
         if not good and verb not in {b"MAIL", b"RCPT"}:
             self._bad += 1
+        if verb == b"MAIL" and good:  # after a message that was refused, say
+            self._mail = self._command
+            self._domains, self._told = [], []
         if verb in {b"EHLO", b"HELO"} and good:
             self.helo = self._command
+            self._domains, self._told = [], []
             if self.session is not None:
                 self.session.spoilt = True  # it is for another name now
         if verb == b"RCPT" and good:
             self._domains.append(_domain(self._command))
+            self._told.append(self._command)
         elif verb == b"DATA" and answer.code == 354:
             self.stage = Stage.DATA
             self._end = EndOfData()
@@ -430,7 +477,8 @@ class Client(Stream):
         return True
 
     def _leave(self, session: Session) -> None:
-        self.session, self.fresh, self.crowded, self._recipient = None, False, False, b""
+        self.session, self.fresh, self.crowded = None, False, False
+        self.door, self._again = 0, []
         self.stage = Stage.IDLE
         session.release()
 
@@ -438,9 +486,13 @@ class Client(Stream):
         """The client has its answer to the message; ``answered``: by the session, which is free then."""
         # the next one is likely to be for the same
         self.crowded = self.crowded and self._pool.is_crowded(self._domain)
-        self.session, self.fresh, self._asked = None, False, False
+        self.session, self.fresh, self._asked, self.door = None, False, False, 0
         self.stage = Stage.IDLE
-        if queue_id and session.key[2] == QUEUE:
+        self.spoke, self.has_sent = self._loop.now, True
+        if session.key[2] == SPLIT:
+            for part in self._parts:
+                self._put_off(part, [])
+        elif queue_id and session.key[2] in {QUEUE, AGAIN}:
             self._put_off(queue_id, self._domains)
         if answered:
             session.release()
@@ -465,10 +517,20 @@ class Client(Stream):
         self.stage = Stage.OWN
         self.finish()
 
-    def cut(self) -> None:
-        """End it: it has said nothing for too long."""
+    def silence(self) -> float:
+        """Seconds for which it has said nothing that counts; 0 where it waits for an answer."""
+        if self.stage is Stage.END or self.stage is Stage.WAITING:
+            return 0.0
+        # what passes unread may be encrypted: there sendmail itself tells words from letters
+        return self._loop.now - (self.active if self.stage is Stage.OWN else self.spoke)
+
+    def cut(self, why: str = "") -> None:
+        """End it: it has said nothing for too long, or for longer than others where there is no room."""
         session = self.session
         if self.stage is Stage.END or self.stage is Stage.WAITING:
+            return
+        if self._ended:
+            self.close()  # it does not even read
             return
         if self.stage is Stage.OWN:
             if session is not None:
@@ -476,7 +538,7 @@ class Client(Stream):
             self.finish()
             return
         host, addr = self._pool.settings.hostname.encode(), self.addr.encode()
-        self.write(b"421 4.4.2 %b timeout waiting for input from [%b]\r\n" % (host, addr))
+        self.write(b"421 4.4.2 %b %b\r\n" % (host, why.encode() or b"timeout waiting for input from [%b]" % addr))
         self.stage = Stage.OWN
         self.finish()
 

@@ -1,9 +1,11 @@
 """How many connections a client has and had lately: what sendmail counts at its own doors, here for the front's."""
 
-from collections import deque
+from collections import OrderedDict, deque
 
 WINDOW = 60.0
 """Seconds that ``limits.connections_per_minute`` speaks of."""
+REMEMBERED = 10_000
+"""Addresses that have sent mail; the one that did so longest ago is forgotten first."""
 
 
 class Counts:
@@ -13,6 +15,18 @@ class Counts:
         """Begin with none."""
         self.open: dict[str, int] = {}
         self._began: dict[str, deque[float]] = {}
+        self._senders: OrderedDict[str, None] = OrderedDict()
+
+    def sent(self, addr: str) -> None:
+        """A message of this address was accepted."""
+        self._senders[addr] = None
+        self._senders.move_to_end(addr)
+        if len(self._senders) > REMEMBERED:
+            self._senders.popitem(last=False)
+
+    def has_sent(self, addr: str) -> bool:
+        """Whether mail of this address was accepted before."""
+        return addr in self._senders
 
     def begin(self, addr: str, now: float) -> tuple[int, int]:
         """Count a connection.

@@ -245,7 +245,11 @@ class Stream:
 
 def process_ended(loop: Loop, pid: int, call: Callable[[], None]) -> None:
     """Reap a child when it ends, then call."""
-    descriptor = os.pidfd_open(pid)
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:  # there are no descriptors now
+        loop.at(loop.now + 1, partial(process_ended, loop, pid, call))
+        return
 
     def ended(_: int) -> None:
         loop.forget(descriptor)

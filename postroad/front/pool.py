@@ -5,10 +5,10 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, Protocol
 
-from postroad.front.bounds import Bounds
 from postroad.front.loop import Loop
 from postroad.front.session import Key, Session, State, User, connect, header
-from postroad.runtime.front import BACKGROUND, NOW, QUEUE, Settings
+from postroad.runtime.bounds import Bounds
+from postroad.runtime.front import BACKGROUND, NOW, QUEUE, TELLING, Settings
 
 IDLE = 20.0
 """Seconds that a session waits for its next transaction, and with it the connections to receivers that it holds."""
@@ -46,6 +46,8 @@ class Waiting(User, Protocol):
     peer: tuple[str, int]
     local: tuple[str, int]
     active: float
+    door: int
+    """The only inner door that will do; 0: any."""
     crowded: bool
     """Whether its message is to go into the queue: its receiver has its share of the sessions."""
 
@@ -73,6 +75,7 @@ class Pool:
         self._all: set[Session] = set()
         self._busy: set[Session] = set()
         self._waiting: deque[Waiting] = deque()
+        self._waiting_own: deque[Waiting] = deque()  # for a session of their own: they stand in nobody else's way
         self._down = False
         self.delivering = 0
         self.own = 0
@@ -91,17 +94,19 @@ class Pool:
 
     def want(self, client: Waiting) -> None:
         """Give the client a session, in its turn."""
-        self._waiting.append(client)
-        if len(self._waiting) == 1:
+        waiting = self._waiting_own if client.wants is Wants.OWN else self._waiting
+        waiting.append(client)
+        if len(waiting) == 1:
             self.serve()
 
     def serve(self) -> None:
         """Give sessions to whoever waits, as far as there are any."""
-        while self._waiting:
-            client = self._waiting[0]
-            if client.wants is not None and not self._give(client):
-                return
-            self._waiting.popleft()
+        for waiting in (self._waiting, self._waiting_own):
+            while waiting:
+                client = waiting[0]
+                if client.wants is not None and not self._give(client):
+                    break
+                waiting.popleft()
 
     def name(self, addr: str, helo: bytes) -> bytes | None:
         """What sendmail has answered to this line from this address, if that is known."""
@@ -111,7 +116,7 @@ class Pool:
         own = client.wants is Wants.OWN
         if not (self.own < self.bounds.own if own else self._may_begin()):
             return False
-        number = BACKGROUND if own else QUEUE if client.crowded else self._door()
+        number = BACKGROUND if own else client.door or (QUEUE if client.crowded else self._door())
         key = (client.addr, client.helo_wanted, number)
         free = self._idle.get(key)
         if free and client.wants is Wants.MAIL and not client.fresh:
@@ -138,7 +143,7 @@ class Pool:
     def open(self, key: Key, user: User | None, peer: tuple[str, int], local: tuple[str, int]) -> Session | None:
         """Open a session; None: sendmail does not listen now, which is tried again before long."""
         number = key[2]
-        begin = header(peer, local, inet6=self.settings.inet6, tell=number in {NOW, QUEUE})
+        begin = header(peer, local, inet6=self.settings.inet6, tell=number in TELLING)
         try:
             connected = connect(number)
         except OSError:
@@ -263,13 +268,15 @@ class Pool:
                 session.state in {State.GREETING, State.HELO} and old > 60
             ):
                 session.close()
-        if self._waiting:
+        if self._waiting or self._waiting_own:
             self._cut_one()
             self.serve()
 
     def _cut_one(self) -> None:
-        clients: list[Any] = [session.user for session in self._busy if session.user is not None]
-        if len(self._busy) < self.bounds.busy or not clients:
+        wants_own = bool(self._waiting_own) and self.own >= self.bounds.own
+        sessions = [session for session in self._busy if session.raw or not wants_own]
+        clients: list[Any] = [session.user for session in sessions if session.user is not None]
+        if (len(self._busy) < self.bounds.busy and not wants_own) or not clients:
             return
         slowest = min(clients, key=lambda client: client.active)
         if self._loop.now - slowest.active > SLUGGISH:
@@ -284,7 +291,7 @@ class Pool:
             "own": self.own,
             "delivering": self.delivering,
             "idle": sum(map(len, self._idle.values())),
-            "waiting": len(self._waiting),
+            "waiting": len(self._waiting) + len(self._waiting_own),
             "opened": self.started,
         }
 

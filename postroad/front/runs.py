@@ -1,7 +1,8 @@
-"""Messages that went into the queue for want of room, and sendmail's runs that take them from there.
+"""Messages that wait in the queue, and sendmail's runs that take them from there.
 
-A run takes the messages of one domain, a few at a time, so that they share a connection. A third of the room is for
-domains that have lately taken mail quickly; those that let deliveries wait have a third, however many there are.
+They went there for want of room, or were tried before and are due again. A run takes the messages of one domain, a few
+at a time, so that they share a connection. A third of the room is for domains that have lately taken mail quickly;
+those that let deliveries wait have a third, however many there are.
 """
 
 from collections import OrderedDict
@@ -17,16 +18,25 @@ PER_DOMAIN = 4
 REMEMBERED = 1000
 """Domains that were quick, and likewise slow."""
 MOST = 50_000
-"""Messages that may wait here; those above wait for a regular run of the queue."""
+"""Messages that may wait here; those above wait until the queue is looked at again."""
+WHOLE = 5_000
+"""Messages that are due from which on one run takes the whole queue: each run looks through all of its names."""
 
 
 @dataclass
 class Run:
-    """A run of the queue."""
+    """A run of the queue; without ``ids`` of all that is in it."""
 
     domain: str
     began: float
     ids: list[str] = field(default_factory=list)
+    probes: bool = False
+    """Whether nothing is known of the domain: it has to show soon that it takes mail, or it is one of the slow ones."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether it takes all that is in the queue."""
+        return not self.ids
 
 
 class Runs:
@@ -43,23 +53,45 @@ class Runs:
         self.running: list[Run] = []
         self.waiting = 0
         self._start = start
+        self._known: set[str] = set()  # those that wait, and those of runs
         self._domains: OrderedDict[str, list[str]] = OrderedDict()
         self._quick: OrderedDict[str, None] = OrderedDict()
         self._slow: OrderedDict[str, None] = OrderedDict()
 
     def add(self, queue_id: str, domains: list[str], now: float) -> None:
         """A message has gone into the queue."""
-        if self.waiting >= MOST:
-            return
-        self._domains.setdefault(domains[0] if domains else "", []).append(queue_id)
-        self.waiting += 1
+        self._add(queue_id, domains[0] if domains else "")
         self.fill(now)
+
+    def due(self, messages: list[tuple[str, str]], now: float) -> None:
+        """These are to be tried again: queue id and domain of each."""
+        for queue_id, domain in messages:
+            self._add(queue_id, domain)
+        if len(messages) >= WHOLE and len(self.running) < self.most and not any(run.whole for run in self.running):
+            self._begin(Run("", now))
+        self.fill(now)
+
+    def _add(self, queue_id: str, domain: str) -> None:
+        if self.waiting < MOST and queue_id not in self._known:
+            self._known.add(queue_id)
+            self._domains.setdefault(domain, []).append(queue_id)
+            self.waiting += 1
 
     def ended(self, run: Run, now: float) -> None:
         """A run has ended."""
-        self.running.remove(run)
-        self.took(run.domain, now - run.began)
+        self._forget(run)
+        if not run.whole:
+            self.took(run.domain, now - run.began)
         self.fill(now)
+
+    def _begin(self, run: Run) -> None:
+        self.running.append(run)
+        if not self._start(run):
+            self._forget(run)
+
+    def _forget(self, run: Run) -> None:
+        self.running.remove(run)
+        self._known.difference_update(run.ids)
 
     def is_quick(self, domain: str) -> bool:
         """Whether the domain has lately taken mail quickly."""
@@ -82,26 +114,26 @@ class Runs:
     def fill(self, now: float) -> None:
         """Start what there is room for."""
         for run in self.running:
-            self.so_far(run.domain, now - run.began)
+            if not run.whole:
+                self.so_far(run.domain, now - run.began)
         for domain in list(self._domains):
             if len(self.running) >= self.most:
                 return
             if not self._may_run(domain):
                 continue
             ids = self._domains.pop(domain)
-            run = Run(domain, now, ids[:BATCH])
+            run = Run(domain, now, ids[:BATCH], probes=domain not in self._quick and domain not in self._slow)
             if ids[BATCH:]:
                 self._domains[domain] = ids[BATCH:]  # the others first
             self.waiting -= len(run.ids)
-            self.running.append(run)
-            if not self._start(run):
-                self.running.remove(run)
+            self._begin(run)
 
     def _may_run(self, domain: str) -> bool:
-        here = sum(run.domain == domain for run in self.running)
+        runs = [run for run in self.running if not run.whole]
+        here = sum(run.domain == domain for run in runs)
         if domain in self._quick:
             return here < PER_DOMAIN
-        slow = sum(run.domain in self._slow for run in self.running)
-        others = sum(run.domain not in self._quick for run in self.running)
+        slow = sum(run.domain in self._slow for run in runs)
+        others = sum(run.domain not in self._quick for run in runs)
         third = max(1, self.most // 3)
         return here == 0 and others < self.most - third and (domain not in self._slow or slow < third)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from postroad.front.lines import Answer, Answers
 from postroad.front.loop import Loop, Stream
-from postroad.runtime.front import NOW, QUEUE
+from postroad.runtime.front import TELLING
 from postroad.runtime.paths import door
 
 TELL_SAVED = 1  # preload/doors.c
@@ -130,7 +130,7 @@ class Session(Stream):
     @property
     def tells(self) -> bool:
         """Whether it says that a message is on the disk."""
-        return self.key[2] in {NOW, QUEUE}
+        return self.key[2] in TELLING
 
     def enter(self, state: State) -> None:
         """Be in another state from now on."""

@@ -14,9 +14,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from sqlalchemy import Connection, Engine, func, insert, select, update
 
 import postroad
+from postroad import domains
 from postroad.events.classify import RULES
-from postroad.runtime import refusals
-from postroad.runtime.paths import HEALTH, QUEUE
+from postroad.runtime import attempts, looks, plan, refusals
+from postroad.runtime.paths import DOCTOR, HEALTH, QUEUE
 from postroad.sendmail import queue
 from postroad.store.schema import BRAKES, COUNTERS, OUTBOX, SUPPRESSIONS
 
@@ -32,7 +33,6 @@ PROVIDERS = {
     "mailru": ("mail.ru",),
 }
 """Who receives, by the suffix of the MX host; everybody else is ``other``."""
-DAEMONS = frozenset(("sendmail", "front", "signer", "recorder", "mta-sts", "shaper", "uplink"))
 VERSIONS = ("TLSv1.2", "TLSv1.3")
 RULESETS = frozenset(("check_relay", "check_mail", "check_rcpt", "check_data", "check_eoh", "tls_client", "milter"))
 BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
@@ -66,11 +66,19 @@ VALUES: dict[str, tuple[Iterable[str], ...]] = {
     "rejects": ((*RULESETS, *refusals.CLASSES.values(), "other"),),
     "tls_sessions": (("client", "server"), (*VERSIONS, "other")),
     "auth": (("yes", "no"),),
-    "child_restarts": (DAEMONS,),
+    "child_restarts": (plan.DAEMONS,),
     "events_lost": (),
     "event_gaps": (),
 }
 """All that labels can be: each series is there at 0 from the start, or Prometheus would not see its first growth."""
+CAUSES = {
+    "daemon": ("does not run", "does not serve", "is gone"),
+    "processes": ("(pids)",),
+    "memory": ("limit of memory", "memory is near"),
+    "deliveries": (refusals.NONE_SUCCEEDS,),
+    "queue": (refusals.NOT_TRIED,),
+}
+"""What degrades the server: words in the reason."""
 Key = tuple[str, str]
 """A counter's name, and its labels' values joined by commas."""
 
@@ -79,7 +87,7 @@ def provider(host: str | None) -> str:
     """Who receives, by the name of its MX host."""
     name = (host or "").lower().rstrip(".")
     for found, suffixes in PROVIDERS.items():
-        if any(name == suffix or name.endswith(f".{suffix}") for suffix in suffixes):
+        if any(domains.is_within(name, suffix) for suffix in suffixes):
             return found
     return "other"
 
@@ -104,7 +112,7 @@ def count(events: Iterable[Mapping[str, Any]]) -> Counter[Key]:
             grown["tls_sessions", f"{event.get('side')},{version if version in VERSIONS else 'other'}"] += 1
         elif kind == "auth":
             grown["auth", "yes" if event.get("success") else "no"] += 1
-        elif kind == "stopped" and event.get("program") in DAEMONS:
+        elif kind == "stopped" and event.get("program") in plan.DAEMONS:
             grown["child_restarts", event["program"]] += "killed by" in event.get(
                 "status", ""
             ) or "exit code" in event.get("status", "")
@@ -167,22 +175,66 @@ class Collector:
         age = 0.0 if oldest is None else max(0.0, time.time() - oldest)
         yield GaugeMetricFamily("postroad_queue_messages", "Messages in the queue.", value=depth)
         yield GaugeMetricFamily("postroad_queue_oldest_seconds", "Age of the oldest message in the queue.", value=age)
+        yield from _attempts([each for each in attempts.under_way() if each.queue_id])
         yield GaugeMetricFamily("postroad_suppressed_addresses", "Addresses on the suppression list.", value=dead)
         domains = GaugeMetricFamily("postroad_bounce_rate_domains", "Sender domains above a rate.", labels=["state"])
         for state in ("warning", "braked"):
             domains.add_metric([state], rates.get(state, 0))
         yield domains
+        yield from _checks()
         yield GaugeMetricFamily(
             "postroad_ready", "Whether the server is ready (1) or not (0).", value=health()[0] == "ready"
         )
+        yield from _troubles(health()[1])
         build = GaugeMetricFamily("postroad_build_info", "Always 1.", labels=["version"])
         build.add_metric([postroad.__version__], 1)
         yield build
 
 
+def _troubles(reasons: list[str]) -> Iterator[Metric]:
+    """What the server is degraded by, in classes that are there at 0 from the start."""
+    family = GaugeMetricFamily("postroad_degraded", "Whether the server is degraded, by cause.", labels=["cause"])
+    for cause, words in CAUSES.items():
+        family.add_metric([cause], any(word in reason for reason in reasons for word in words))
+    yield family
+
+
+def _attempts(under_way: list[attempts.Attempt]) -> Iterator[Metric]:
+    numbers = Counter(provider(each.host) for each in under_way)
+    family = GaugeMetricFamily("postroad_attempts_active", "Attempts under way, by who receives.", labels=["provider"])
+    for who in (*PROVIDERS, "other"):
+        family.add_metric([who], numbers[who])
+    yield family
+    oldest = min((each.since for each in under_way), default=None)
+    age = 0.0 if oldest is None else max(0.0, time.time() - oldest)
+    yield GaugeMetricFamily(
+        "postroad_attempts_oldest_seconds", "For how long the oldest attempt is under way.", value=age
+    )
+
+
 def _deliveries() -> list[str]:
     ends = ["delivered,", *(f"{kind},{name}" for kind in ("deferred", "bounced") for name in sorted(RULES.reasons))]
     return [f"{end},{who}" for end in ends for who in (*PROVIDERS, "other")]
+
+
+def _checks() -> Iterator[Metric]:
+    """What the doctor's last regular look found; no samples before the first."""
+    last = looks.read(DOCTOR)
+    findings = GaugeMetricFamily(
+        "postroad_doctor_findings", "Findings of the doctor's last look that are not fine.", labels=["check", "level"]
+    )
+    for name, standing in last.checks.items():
+        for level, number in (
+            ("error", len(standing.errors)),
+            ("warning", standing.warnings),
+            ("unknown", len(standing.unknown)),
+        ):
+            findings.add_metric([name, level], number)
+    yield findings
+    at = GaugeMetricFamily("postroad_doctor_last_look_timestamp_seconds", "When the doctor looked last.", labels=[])
+    if last.at:
+        at.add_metric([], last.at)
+    yield at
 
 
 def _delays(values: Mapping[Key, int]) -> Metric:
@@ -211,3 +263,10 @@ def health() -> tuple[str, list[str]]:
             life = "X"
         reasons += [f"process {pid} is gone"] if life in "XZ" else []
     return state, reasons
+
+
+def life() -> tuple[str, list[str]]:
+    """Likewise, without what no restart mends: deliveries that fail."""
+    state, reasons = health()
+    others = [reason for reason in reasons if not reason.startswith(refusals.DELIVERY)]
+    return (state, others) if others or not reasons else ("ready", [])

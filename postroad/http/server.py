@@ -24,7 +24,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from postroad.http.metrics import Collector, health
+from postroad.http.metrics import Collector, health, life
 from postroad.runtime import acceptance
 from postroad.store.database import reason
 
@@ -69,7 +69,8 @@ class Handler(BaseHTTPRequestHandler):
         if path == "/metrics":
             self.scrape = True
         elif path in {"/healthz", "/readyz"}:
-            state, reasons = health()
+            # whoever restarts what is not alive must not do so over receivers that fail
+            state, reasons = life() if path == "/healthz" else health()
             # who serves, and lets no more mail in, is well and not ready
             if path == "/readyz" and not reasons and not acceptance.accepting():
                 state, reasons = "draining", [DRAINING]

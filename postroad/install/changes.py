@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from postroad.runtime import plan
+
 _FILE = "file "
 """What comes before a path, so that it is no key."""
 
@@ -13,7 +15,7 @@ def snapshot(generation: Path) -> Mapping[str, str]:
     written = generation / "config.json"
     if not written.exists():
         return {}
-    watched = json.loads((generation / "plan.json").read_text())["watched"]
+    watched = plan.load(generation / plan.FILE).watched
     return {**dict(_flat(json.loads(written.read_text()))), **{f"{_FILE}{path}": watched[path] for path in watched}}
 
 

@@ -4,49 +4,24 @@ A generation is a folder ``/run/postroad/gen-N``; the link ``/run/postroad/curre
 leaves the link as it was, and with it the system that runs.
 """
 
-import hashlib
-import json
 import os
 import re
 import secrets
-import sys
-from collections.abc import Iterator
-from datetime import UTC, date, datetime
 from pathlib import Path
 
 from postroad import system
 from postroad.config.load import Loaded
 from postroad.config.model import Config
-from postroad.config.names import host_and_port
-from postroad.config.values import format_duration
 from postroad.errors import CommandError, InstallError
-from postroad.install import changes, neighbours
+from postroad.install import changes, environment, neighbours, settings, summary
+from postroad.install.daemons import make_plan
 from postroad.install.material import Material, gather
-from postroad.runtime import attached, front, plan, uplink
-from postroad.runtime.paths import (
-    BRAKED,
-    CURRENT,
-    EVENTS,
-    FRONT,
-    LOG_SOCKET,
-    MTA_STS,
-    QUEUE,
-    REDACTION_KEY,
-    RUN,
-    SIGNER,
-    STATE,
-    SUPPRESSED,
-    UPLINK,
-    door,
-)
+from postroad.runtime import attached, front, handover, plan, recording, shaping, uplink
+from postroad.runtime.paths import BRAKED, CURRENT, DOCTOR, QUEUE, REDACTION_KEY, RUN, SENDMAIL, STATE, SUPPRESSED
 from postroad.secrets import files as named_files
 from postroad.secrets import users
 from postroad.sendmail import listeners, networks, outbound
 from postroad.sendmail.files import files
-
-SENDMAIL = "/usr/sbin/sendmail"
-SHARED = f"{RUN} can be written by every user of this container: let nothing else run in it"
-PRELOAD = "/usr/local/lib/postroad/preload.so"
 
 
 def install(loaded: Loaded) -> list[str]:
@@ -64,6 +39,8 @@ def install(loaded: Loaded) -> list[str]:
         system.write_database(SUPPRESSED.with_suffix(".db"), {})
     if config.brakes and not BRAKED.exists():  # a session that finds none does not look again
         system.write(BRAKED, "")
+    if config.doctor.every is None:
+        system.remove(DOCTOR)  # what it says would only grow old
     if config.log.redact == "hash" and not REDACTION_KEY.exists():
         system.write(REDACTION_KEY, secrets.token_bytes(32))
     for shape in outbound.shaped(config.delivery):
@@ -102,7 +79,7 @@ def examine(loaded: Loaded) -> tuple[Material, list[str]]:
         _build(aside, loaded, material)
     finally:
         system.remove(aside)
-    return material, list(warnings(loaded, material, surroundings()))
+    return material, list(summary.warnings(loaded, material, surroundings()))
 
 
 def _material(config: Config, *, keep: bool) -> Material:
@@ -153,7 +130,7 @@ def _build(generation: Path, loaded: Loaded, material: Material) -> None:
         # a copy: sendmail ignores a file that others could write, and the person's may be on any volume
         system.write(generation / "ca.pem", material.authorities)
     cf = generation / "sendmail.cf"
-    env = _environment(config)
+    env = environment.of_tools(config)
     try:
         system.write(cf, _without_defaults(system.run(["m4", "sendmail.mc"], cwd=generation, env=env)))
         for text in (generation / name for name in ("access", "rewrite")):
@@ -164,11 +141,12 @@ def _build(generation: Path, loaded: Loaded, material: Material) -> None:
     except CommandError as error:
         raise InstallError(f"the rendered configuration is refused: {error}") from error
     system.write(generation / "config.json", config.model_dump_json(indent=1))
-    system.write(generation / "recorder.json", json.dumps(recorder(config, material)))
-    system.write(generation / "shaping.json", json.dumps(shaping(config)))
-    system.write(generation / "uplink.json", uplink.dumps(outbound.uplink_settings(config, material.credentials)))
-    system.write(generation / "front.json", front.dumps(front_settings(config, around)))
-    system.write(generation / "plan.json", plan.dumps(make_plan(loaded, material, around, tables.fingerprint)))
+    system.write(generation / recording.FILE, handover.dumps(settings.of_recorder(config, material)))
+    system.write(generation / shaping.FILE, handover.dumps(settings.of_shaper(config)))
+    uplinked = outbound.uplink_settings(config, material.credentials)
+    system.write(generation / uplink.FILE, handover.dumps(uplinked))
+    system.write(generation / front.FILE, handover.dumps(settings.of_front(config, around)))
+    system.write(generation / plan.FILE, handover.dumps(make_plan(loaded, material, around, tables.fingerprint)))
 
 
 _DEFAULT_FIELDS = (
@@ -200,253 +178,3 @@ def surroundings() -> networks.Surroundings:
 
 def _around(tables: attached.Tables) -> networks.Surroundings:
     return networks.surroundings(tables, neighbours.ask)
-
-
-def network_warnings(config: Config, around: networks.Surroundings) -> list[str]:
-    """Whether ``clients.networks: auto`` trusts nobody here, or only a part, and what to set."""
-    return networks.warnings(config, around, kubernetes="KUBERNETES_SERVICE_HOST" in os.environ)
-
-
-def _others_may_write() -> bool:
-    """Whether these are other users, as in a volume that Kubernetes makes: our own group has us, root's has root."""
-    found = RUN.stat()
-    return bool(found.st_mode & 0o002 or (found.st_mode & 0o020 and found.st_gid not in {0, os.getgid()}))
-
-
-def make_plan(loaded: Loaded, material: Material, around: networks.Surroundings, fingerprint: str) -> plan.Plan:
-    """The daemons for a configuration, and ``Tables.fingerprint`` of the networks that it was made for."""
-    config = loaded.config
-    processes = []
-    processes.append(
-        plan.Process(
-            name="signer",
-            argv=(sys.executable, "-m", "postroad.signer"),
-            env=_python_environment(),
-            socket=str(SIGNER),
-            ports=(),
-            reload="SIGHUP",
-        )
-    )
-    if config.delivery.tls.mta_sts:
-        processes.append(
-            plan.Process(
-                name="mta-sts",
-                argv=(sys.executable, "-m", "postroad.mta_sts"),
-                env=_python_environment() | _authorities(material),
-                socket=str(MTA_STS),
-                ports=(),
-                reload="SIGCONT",  # nothing to read anew: other authorities are another environment
-            )
-        )
-    if outbound.ways(config.delivery):
-        processes.append(
-            plan.Process(
-                name="uplink",
-                argv=(sys.executable, "-m", "postroad.uplink"),
-                env=_python_environment(),
-                socket=str(UPLINK),
-                ports=(),
-                reload="SIGHUP",
-            )
-        )
-    processes.append(
-        plan.Process(
-            name="sendmail",
-            # the whole path: sendmail starts itself anew by it on SIGHUP
-            argv=(
-                SENDMAIL,
-                "-C",
-                str(CURRENT / "sendmail.cf"),
-                "-bD",
-                f"-q{format_duration(config.delivery.queue.retry)}",
-            ),
-            env=sendmail_environment(config),
-            socket="",
-            ports=tuple(port for name, port in config.listeners if port and name != "smtp"),
-            reload="SIGHUP",
-            doors=tuple(map(str, map(door, front.DOORS))) if config.listeners.smtp else (),
-        )
-    )
-    if config.listeners.smtp:
-        processes.append(
-            plan.Process(
-                name="front",
-                argv=(sys.executable, "-m", "postroad.front"),
-                env=_python_environment(),
-                socket="",
-                ports=(config.listeners.smtp,),
-                reload="SIGHUP",
-                doors=(str(FRONT),),
-                listens=("inet6" if around.has_ipv6 else "inet", config.listeners.smtp),
-            )
-        )
-    # also where routes are no more: what waits in their directories is taken from there
-    if outbound.shaped(config.delivery) or any(QUEUE.glob(f"{outbound.GROUP}*/")):
-        processes.append(
-            plan.Process(
-                name="shaper",
-                argv=(sys.executable, "-m", "postroad.shaper"),
-                env=_python_environment(),
-                socket="",
-                ports=(),
-                reload="SIGHUP",
-                essential=False,  # other mail goes on
-            )
-        )
-    if config.events.enabled:
-        processes.append(
-            plan.Process(
-                name="recorder",
-                argv=(sys.executable, "-m", "postroad.recorder"),
-                env=_python_environment(),
-                socket="",
-                ports=(),
-                reload="SIGHUP",
-                essential=False,
-            )
-        )
-    return plan.Plan(
-        processes=tuple(processes),
-        grace=config.delivery.shutdown_grace.total_seconds(),
-        log_format=config.log.format,
-        redact=config.log.redact,
-        message_size=config.limits.message_size,
-        journal=config.events.enabled,
-        policy=policy(config, around),
-        sources=sources(loaded),
-        look_over=config.doctor.at_start,
-        warnings=tuple(warnings(loaded, material, around)),
-        watched=material.watched,
-        due=material.pair.due.timestamp(),
-        networks=fingerprint,
-    )
-
-
-def warnings(loaded: Loaded, material: Material, around: networks.Surroundings) -> Iterator[str]:
-    """What is no reason not to start, a line each: a start and ``postroad check`` tell the same."""
-    config = loaded.config
-    yield from material.pair.warnings
-    yield from outbound.warnings(config.delivery, datetime.now(UTC).date())
-    yield from network_warnings(config, around)
-    if _others_may_write():
-        yield SHARED
-    yield from named_files.replaced([*loaded.files, *map(Path, material.watched)])
-    if config.events.enabled and EVENTS.exists() and (problem := named_files.unwritable(EVENTS, "the event store")):
-        yield problem
-
-
-def _environment(config: Config) -> dict[str, str]:
-    """All that a daemon gets to see of the environment: nothing of the container's own variables."""
-    return {
-        "PATH": "/usr/sbin:/usr/bin",
-        "LD_PRELOAD": PRELOAD,
-        "POSTROAD_FQDN": config.hostname,
-        "POSTROAD_LOG_SOCKET": str(LOG_SOCKET),
-        "POSTROAD_NO_AUTH": listeners.no_auth(config),
-    }
-
-
-def sendmail_environment(config: Config) -> dict[str, str]:
-    """The same for sendmail, which delivers: preload/attempts.c."""
-    seconds = max(1, round(config.delivery.attempt_timeout.total_seconds()))
-    return _environment(config) | {"POSTROAD_ATTEMPT_TIMEOUT": str(seconds)}
-
-
-def _python_environment() -> dict[str, str]:
-    return {"PATH": "/usr/bin", "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1"}
-
-
-def _authorities(material: Material) -> dict[str, str]:
-    """``delivery.tls.ca_file`` as OpenSSL finds it by itself, besides the system's folder, and what tells a change."""
-    if not material.authorities:
-        return {}
-    digest = hashlib.sha256(material.authorities.encode()).hexdigest()
-    return {"SSL_CERT_FILE": str(CURRENT / "ca.pem"), "POSTROAD_AUTHORITIES": digest}
-
-
-def front_settings(config: Config, around: networks.Surroundings) -> front.Settings:
-    """What the front needs to know."""
-    return front.Settings(
-        hostname=config.hostname,
-        inet6=around.has_ipv6,
-        # a route with limits has a queue of its own, and a message for two routes is two messages
-        early=not outbound.shaped(config.delivery),
-        transparent=bool(config.sendmail.features or config.sendmail.local_config.strip()),
-        connections_per_client=config.limits.connections_per_client,
-        connections_per_minute=config.limits.connections_per_minute,
-        starttls=config.tls.on_smtp,
-        sendmail=SENDMAIL,
-        env=sendmail_environment(config),
-    )
-
-
-def shaping(config: Config) -> dict[str, object]:
-    """What the shaper needs to know."""
-    queue = config.delivery.queue
-    return {
-        "prefix": outbound.GROUP,
-        "retry": queue.retry.total_seconds(),
-        "tell": [limit.total_seconds() for limit in (queue.warn_after, queue.give_up_after) if limit],
-        "by_domain": not config.rewrite.changes_addresses,
-        "routes": [
-            {
-                "group": shape.group,
-                "said": shape.said,
-                "index": shape.index,
-                "one_way": shape.way is not None or config.recipients.redirect_to is not None,
-                "concurrency": shape.route.concurrency,
-                "rate": shape.route.rate,
-                "since": (shape.route.warm_up.since - date(1970, 1, 1)).days if shape.route.warm_up else 0,
-                "daily": shape.route.warm_up.daily if shape.route.warm_up else (),
-            }
-            for shape in outbound.shaped(config.delivery)
-        ],
-    }
-
-
-def recorder(config: Config, material: Material) -> dict[str, object]:
-    """What the recorder of events, and the commands that read them, need to know; secret."""
-    suppression, brake = config.suppression, config.events.brake
-    url = config.events.store
-    return {
-        "store": {"url": url, "password": material.store_password} if url else None,
-        "keep": config.events.keep.total_seconds(),
-        "max_size": config.events.max_size,
-        "suppress": suppression.keep.total_seconds() if config.suppresses else None,
-        "http": host_and_port(config.http.listen) if config.http.listen else None,
-        "scope": suppression.scope,
-        "soft": {"count": suppression.soft.count, "within": suppression.soft.within.total_seconds()},
-        "never": [entry.lower() for entry in suppression.never],
-        "hostname": config.hostname,
-        "webhooks": material.webhooks,
-        "rates": {
-            "brake": brake.bounce_rate,
-            "warn": brake.warn_rate,
-            "window": brake.window.total_seconds(),
-            "minimum": brake.minimum,
-        },
-    }
-
-
-def sources(loaded: Loaded) -> str:
-    """Where the two keys that every configuration has are from, in one line."""
-    names = ", ".join(domain.name for domain in loaded.config.domains)
-    return (
-        f"hostname {loaded.config.hostname} from {loaded.source('hostname')}; domains {names} from"
-        f" {loaded.source('domains')}"
-    )
-
-
-def policy(config: Config, around: networks.Surroundings) -> str:
-    """Who may send through this relay, and whether its mail keeps to MTA-STS, in one line."""
-    trust_gateway = config.clients.trust_gateway
-    trusted = [str(network) for network in networks.trusted(config.clients.networks, around, gateways=trust_gateway)]
-    gateways = [] if trust_gateway else [str(router) for router in around.gateways]
-    without = f" (not the gateways {', '.join(gateways)})" if gateways and trusted else ""
-    overlays = ", ".join(map(str, around.overlays)) if "auto" in config.clients.networks else ""
-    if overlays:
-        without += f" (nor for the overlay {overlays}, which may be Swarm's ingress, unless clients.networks names it)"
-    senders = ", ".join(domain.name + (" and subdomains" if domain.subdomains else "") for domain in config.domains)
-    names = f" and for users {', '.join(user.name for user in config.clients.users)}" if config.clients.users else ""
-    sts = "; keeping to recipients' MTA-STS policies" if config.delivery.tls.mta_sts else ""
-    return f"relaying for {', '.join(['postroad send', *trusted])}{without}{names}; senders in {senders}{sts}"

@@ -12,8 +12,9 @@ from typing import Any, cast
 from postroad import system
 from postroad.config.delivery import Smarthost
 from postroad.config.model import Config
+from postroad.runtime import recording
 from postroad.runtime.paths import STATE
-from postroad.secrets import certificate, users, webhooks
+from postroad.secrets import certificate, rotation, users, webhooks
 from postroad.secrets import files as named_files
 from postroad.secrets import keys as dkim
 from postroad.sendmail import outbound
@@ -42,7 +43,7 @@ class Material:
     passwords: dict[bytes, bytes]
     credentials: dict[Smarthost, outbound.Secrets]
     authorities: str
-    webhooks: list[dict[str, object]]
+    webhooks: tuple[recording.Hook, ...]
     store_password: str | None
 
 
@@ -69,6 +70,7 @@ def gather(config: Config, *, keep: bool = True) -> Material:
         CommandError: a key can't be made.
     """
     watched = {str(path): system.status(str(path)) for path in files(config)}  # before they are read
+    watched |= rotation.watched(config, STATE)
     keys = dkim.wanted(config, STATE)
     password_file = config.events.store_password_file
     parts: Mapping[str, Callable[[], object]] = {

@@ -6,9 +6,9 @@ The journal is read again from where the store stands, so without this one bad l
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
@@ -20,6 +20,7 @@ from postroad.journal.reader import Batch, Position
 from postroad.journal.writer import GAP
 from postroad.recorder import writer
 from postroad.recorder.writer import Written
+from postroad.runtime import recording
 
 FILE = "unreadable.jsonl"
 """In the journal's folder: the lines that were set aside, for a bug report."""
@@ -37,7 +38,7 @@ class Result(NamedTuple):
 
 
 def write(
-    engine: Engine, folder: Path, since: Position, batch: Batch, settings: Mapping[str, Any], journal: int = 1
+    engine: Engine, folder: Path, since: Position, batch: Batch, settings: recording.Settings, journal: int = 1
 ) -> Result:
     """Write a batch that was read from ``folder`` after the position ``since``.
 
@@ -64,7 +65,7 @@ def write(
 
 
 def _write_one(
-    engine: Engine, single: Batch, settings: Mapping[str, Any], journal: int
+    engine: Engine, single: Batch, settings: recording.Settings, journal: int
 ) -> tuple[Written, tuple[bytes, ...]]:
     """Write one event, or a gap in its place: where that can't be written either, the fault is not the event's."""
     try:

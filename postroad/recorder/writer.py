@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from postroad.events.classify import classify
 from postroad.feedback import suppression
 from postroad.http import metrics
 from postroad.journal.reader import Batch, Position
-from postroad.runtime import refusals
+from postroad.runtime import recording, refusals
 from postroad.store import database
 from postroad.store.schema import EVENTS, POSITION
 from postroad.webhooks import outbox
@@ -35,11 +35,8 @@ class Written(NamedTuple):
     lost: dict[str, int]
 
 
-def write(engine: Engine, batch: Batch, settings: Mapping[str, Any], journal: int = 1) -> Written:
+def write(engine: Engine, batch: Batch, settings: recording.Settings, journal: int = 1) -> Written:
     """Put a batch into the store, whole or not at all.
-
-    ``settings`` holds ``suppress``, the seconds that an address is suppressed for after its mailbox was found not to
-    exist, or None, ``never``, the addresses and domains that are not, and ``webhooks``, as ``outbox.put`` takes them.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: it can't be written.
@@ -50,13 +47,11 @@ def write(engine: Engine, batch: Batch, settings: Mapping[str, Any], journal: in
         if rows:
             stored = [row.stored for row in rows]
             ids = connection.scalars(insert(EVENTS).returning(EVENTS.c.id, sort_by_parameter_order=True), stored).all()
-            lost = outbox.put(connection, ids, stored, settings["webhooks"])
+            lost = outbox.put(connection, ids, stored, settings.webhooks)
         failed = [row.stored | {"detail": row.said} for row in rows if row.stored["kind"] in FAILURES]
         dead = [row.stored | {"detail": row.said} for row in rows if row.mailbox]
-        found: list[suppression.Entry] = []
-        if settings["suppress"]:
-            weary = suppression.too_often(connection, failed, settings)
-            found = suppression.of_bounces([*weary, *dead], settings)
+        over_limit = suppression.too_often(connection, failed, settings.suppression)
+        found = suppression.of_bounces([*over_limit, *dead], settings.suppression)
         suppression.add(connection, found)
         metrics.add(connection, metrics.count(row.event for row in rows))
         place = {"segment": batch.position.segment, "offset": batch.position.offset}
@@ -104,8 +99,7 @@ def _row(event: dict[str, Any]) -> _Row:
     mailbox = False
     if kind == "rejected":
         said = str(event.get("reply"))
-        ours = next((name for text, name in refusals.CLASSES.items() if text in said), None)
-        if ours:
+        if ours := refusals.class_of(said):
             row["reason"] = ours
             event = event | {"class": ours}
     if kind in FAILURES:

@@ -1,14 +1,23 @@
 """What the front is told: written by an installation, read by the front. Standard library only."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+
+from postroad.runtime import handover
+
+FILE = "front.json"
 
 NOW, BACKGROUND, QUEUE = 1, 2, 3
 """The inner doors of sendmail's daemon (preload/doors.c), and how mail that comes in there leaves: in the session
 itself, in a process of its own, or when a run of the queue takes it."""
 
-DOORS = (NOW, BACKGROUND, QUEUE)
+AGAIN, SPLIT = 4, 5
+"""As ``QUEUE``, for transactions that began at another door, and are counted there; behind ``SPLIT`` a message becomes
+one for each recipient, so that runs deliver them side by side."""
+
+DOORS = (NOW, BACKGROUND, QUEUE, AGAIN, SPLIT)
+TELLING = frozenset((NOW, QUEUE, AGAIN, SPLIT))
+"""Those behind which the front is told that a message is on the disk."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +33,10 @@ class Settings:
             features of the user's own, which may say something else to each client.
         connections_per_client: most connections at once from one address; None: any number.
         connections_per_minute: most new ones in a minute; None: any number.
+        idle: seconds after which a client that says nothing is sent away.
         starttls: whether STARTTLS is offered.
+        split: whether a message for several domains may go in by ``SPLIT``.
+        retry: seconds after which a message that waits is tried again.
         sendmail: sendmail's program.
         env: the environment of its processes.
     """
@@ -35,16 +47,19 @@ class Settings:
     transparent: bool
     connections_per_client: int | None
     connections_per_minute: int | None
+    idle: float
     starttls: bool
+    split: bool
+    retry: float
     sendmail: str
     env: dict[str, str]
 
 
-def dumps(settings: Settings) -> str:
-    """Settings as JSON."""
-    return json.dumps(asdict(settings), indent=1) + "\n"
-
-
 def load(path: Path) -> Settings:
-    """Read settings that ``dumps`` made."""
-    return Settings(**json.loads(path.read_text()))
+    """Read the settings.
+
+    Raises:
+        OSError: the file can't be read.
+        ValueError: it holds something else.
+    """
+    return handover.load(Settings, path)

@@ -1,14 +1,21 @@
-"""A line to the log, from a process beside the supervisor."""
+"""A line to the log, from a process beside the supervisor: the one client of the log's FIFO and socket."""
 
 from postroad.events import syslog
 from postroad.runtime.paths import LOG_SOCKET
 
 
-def tell(level: str, message: str, patience: float = 0.0) -> None:
-    """Give the log a line; a log that does not read is waited for so many seconds."""
-    syslog.tell(LOG_SOCKET, level, message, patience)
+def tell(level: str, message: str, patience: float = 0.0, program: str = "postroad") -> bool:
+    """Give the log a line; False where it is lost.
+
+    Args:
+        level: syslog's name of it: ``err``, ``warning``, ``notice``, ``info``.
+        message: the line; what is beyond 2,000 octets is cut off.
+        patience: seconds to wait for a log that does not read.
+        program: who says it.
+    """
+    return syslog.tell(LOG_SOCKET, level, message, patience, program)
 
 
 def tell_as_sendmail(message: str) -> None:
     """Give the log a line in sendmail's words, of what a process of ours decided in its place."""
-    syslog.tell(LOG_SOCKET, "notice", message, program="sendmail")
+    tell("notice", message, program="sendmail")

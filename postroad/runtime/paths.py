@@ -20,6 +20,11 @@ BRAKED = STATE / "braked"
 REDACTION_KEY = STATE / "redaction.key"
 """The key of the digests that stand for addresses in the log."""
 
+SENDMAIL = "/usr/sbin/sendmail"
+"""sendmail's program."""
+DOCTOR = STATE / "doctor.json"
+"""What the doctor's last regular look found. A volume: a restart tells nothing twice."""
+
 QUEUE = Path("/var/spool/mqueue")
 """A volume: sendmail's queue."""
 
@@ -69,6 +74,12 @@ HEALTH = RUN / "health"
 
 FRONT = RUN / "front"
 """Where the front says what it has in hand, to whoever connects."""
+
+PUT_OFF = RUN / "put-off"
+"""Where the front is told of messages for whose delivery there was no room, a line each: preload/attempts.c."""
+
+ATTEMPTS = RUN / "attempts"
+"""The attempts at delivery that are under way, as preload/attempts.c keeps them."""
 
 
 def door(number: int) -> Path:

@@ -1,10 +1,17 @@
 """What the supervisor is to run: written by an installation, read by PID 1. Standard library only."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Literal, get_args
 
+from postroad.runtime import handover
+
+FILE = "plan.json"
+Daemon = Literal["signer", "mta-sts", "sendmail", "front", "shaper", "recorder", "uplink"]
+"""The name of a daemon, in logs, states and metrics."""
+DAEMONS: frozenset[Daemon] = frozenset(get_args(Daemon))
+"""All that there may be."""
 PREPARE_LIMIT = 600.0
 """Seconds that preparing a configuration may take: many domains' keys take their time at first start."""
 START_LIMIT = 30.0
@@ -18,7 +25,6 @@ class Process:
     """A daemon to keep running.
 
     Attributes:
-        name: what logs and states call it.
         argv: its command line; it stays in the foreground.
         env: its whole environment.
         socket: it is ready when this UNIX socket accepts a connection; empty where ``ports`` tells.
@@ -30,7 +36,7 @@ class Process:
         essential: mail needs it: without it the server is degraded, and ends if it can't be kept running.
     """
 
-    name: str
+    name: Daemon
     argv: tuple[str, ...]
     env: dict[str, str]
     socket: str
@@ -55,10 +61,13 @@ class Plan:
         policy: in a line, who may send: for the log.
         sources: in a line, where ``hostname`` and ``domains`` are from: for the log.
         look_over: whether to have everything looked over, once, when all run.
+        look_every: seconds between two regular looks of the doctor's; 0: there are none.
         warnings: what else the log should say.
         watched: files that call for a reload when ``system.status`` says something else of them.
         networks: ``attached.Tables.fingerprint`` of the networks that the files are for: another calls for a reload.
+        retry: seconds after which mail that waits is tried again.
         due: when a reload is due even without a change, in seconds since the epoch.
+        keys_due: when ``python -m postroad.rotation`` has something to do, in seconds since the epoch.
     """
 
     processes: tuple[Process, ...]
@@ -70,24 +79,20 @@ class Plan:
     policy: str
     sources: str
     look_over: bool
+    look_every: float
     warnings: tuple[str, ...]
     watched: dict[str, str]
     due: float
     networks: str
-
-
-def dumps(plan: Plan) -> str:
-    """A plan as JSON."""
-    return json.dumps(asdict(plan), indent=1) + "\n"
+    keys_due: float = inf
+    retry: float = inf
 
 
 def load(path: Path) -> Plan:
-    """Read a plan that ``dumps`` made."""
-    data = json.loads(path.read_text())
-    # JSON has lists only, and a process that is unchanged has to compare equal
-    processes = tuple(Process(**_tuples(entry)) for entry in data.pop("processes"))
-    return Plan(processes=processes, **_tuples(data))
+    """Read a plan.
 
-
-def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    Raises:
+        OSError: the file can't be read.
+        ValueError: it holds something else.
+    """
+    return handover.load(Plan, path)

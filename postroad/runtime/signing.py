@@ -1,9 +1,12 @@
 """What the signer is told: written by an installation, read by the signer. Standard library only."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from postroad import domains
+from postroad.runtime import handover
+
+FILE = "signer.json"
 
 
 @dataclass(frozen=True)
@@ -15,7 +18,7 @@ class Domain:
 
     def covers(self, name: str) -> bool:
         """Whether a domain of that name, in lower case, is meant."""
-        return self.name in {name, "*"} or (self.subdomains and name.endswith(f".{self.name}"))
+        return domains.may_send(name, self.name, self.subdomains)
 
 
 @dataclass(frozen=True)
@@ -65,28 +68,11 @@ class Settings:
     keys: tuple[Key, ...]
 
 
-def dumps(settings: Settings) -> str:
-    """Settings as JSON."""
-    return json.dumps(asdict(settings), indent=1) + "\n"
-
-
 def load(path: Path) -> Settings:
-    """Read settings that ``dumps`` made.
+    """Read the settings.
 
     Raises:
         OSError: the file can't be read.
-        ValueError, TypeError, KeyError: it is something else.
+        ValueError: it holds something else.
     """
-    data: dict[str, Any] = json.loads(path.read_text())
-    rewriting = data["rewriting"]
-    return Settings(
-        hostname=data["hostname"],
-        domains=_domains(data["domains"]),
-        users={name: _domains(domains) for name, domains in data["users"].items()},
-        rewriting=Rewriting(**rewriting | {"masquerade_domains": tuple(rewriting["masquerade_domains"])}),
-        keys=tuple(Key(**key) for key in data["keys"]),
-    )
-
-
-def _domains(entries: list[dict[str, Any]]) -> tuple[Domain, ...]:
-    return tuple(Domain(**entry) for entry in entries)
+    return handover.load(Settings, path)

@@ -3,11 +3,12 @@
 sendmail hands a session for a smarthost to the uplink by a host name of our own (``events/relays.py``).
 """
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from postroad.runtime import handover
+
+FILE = "uplink.json"
 PORT = 1
 """The TCP port that stands for the uplink in sendmail's mailers; a receiving server's is 25."""
 
@@ -89,22 +90,11 @@ class Settings:
     servers: tuple[Server, ...]
 
 
-def dumps(settings: Settings) -> str:
-    """Settings as JSON."""
-    return json.dumps(asdict(settings), indent=1) + "\n"
-
-
 def load(path: Path) -> Settings:
-    """Read settings that ``dumps`` made.
+    """Read the settings.
 
     Raises:
         OSError: the file can't be read.
-        ValueError, TypeError, KeyError: it is something else.
+        ValueError: it holds something else.
     """
-    data: dict[str, Any] = json.loads(path.read_text())
-    return Settings(data["hostname"], data["authorities"], tuple(map(_server, data["servers"])))
-
-
-def _server(fields: dict[str, Any]) -> Server:
-    oauth = fields.pop("oauth")
-    return Server(**fields, oauth=OAuth(**oauth) if oauth else None)
+    return handover.load(Settings, path)

@@ -8,13 +8,15 @@ import os
 import re
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 
 from postroad import system
 from postroad.config.model import Config
-from postroad.errors import CommandError, InstallError
+from postroad.errors import CommandError, InstallError, PostroadError
 from postroad.secrets import files as named_files
+from postroad.secrets import rotation
 
 
 @dataclass(frozen=True)
@@ -44,17 +46,153 @@ class SigningKey:
         """Its file name in a generation: a domain can't hold a slash, so names can't clash."""
         return f"{self.domain}.private" if self.algorithm == "rsa" else f"{self.domain}.{self.algorithm}.private"
 
+    @property
+    def name(self) -> str:
+        """The name that receivers look it up by."""
+        return f"{self.selector}._domainkey.{self.domain}"
+
+
+class Stage(StrEnum):
+    """Where a key stands among those of its domain."""
+
+    ACTIVE = "active"
+    """It signs."""
+    NEXT = "next"
+    """It signs when its record is seen."""
+    PAST = "past"
+    """It signed, and its record stays for a while."""
+    OVER = "over"
+    """It is removed, and its record may go."""
+
+
+@dataclass(frozen=True)
+class PublishedKey:
+    """A key whose record there is, or should be.
+
+    Attributes:
+        key: it.
+        stage: where it stands.
+        until: when it ceased to sign and when its record may go, in seconds since the epoch; zeros while it has not.
+    """
+
+    key: SigningKey
+    stage: Stage
+    until: tuple[float, float] = (0.0, 0.0)
+
+
+def published(config: Config, state: Path, now: float) -> list[PublishedKey]:
+    """All keys whose records there are or should be: those that sign, and with them the next and the past ones.
+
+    Raises:
+        InstallError: it can't be read which those are.
+    """
+    found = []
+    known = {(each.domain, each.algorithm): each for each in rotation.series(config, state)}
+    keep = rotation.overlap(config)
+    for key in wanted(config, state):
+        found.append(PublishedKey(key, Stage.ACTIVE))
+        each = known.get((key.domain, key.algorithm))
+        if key.given or each is None:
+            continue
+        stands = rotation.load(each)
+        if stands.next:
+            found.append(PublishedKey(_of(key, each, stands.next), Stage.NEXT))
+        for old in stands.past:
+            end = old.retired + keep
+            stage = Stage.PAST if now < end else Stage.OVER
+            found.append(PublishedKey(_of(key, each, old.selector), stage, (old.retired, end)))
+    return found
+
+
+def value(each: PublishedKey) -> str:
+    """The TXT record of a key; empty where it can't be read, or is removed."""
+    if each.stage is Stage.OVER:
+        return ""
+    try:
+        return record(read(each.key).decode())
+    except PostroadError:
+        return ""
+
+
+def _of(key: SigningKey, each: rotation.Series, selector: str) -> SigningKey:
+    return replace(key, selector=selector, path=each.key(selector))
+
+
+def make_next(config: Config, state: Path, each: rotation.Series, now: float) -> rotation.Rotation:
+    """Make the next key of a series, if it has none yet; it signs nothing before ``switch``.
+
+    Raises:
+        InstallError, CommandError: it can't be made or kept.
+        PostroadError: it can't be made now.
+    """
+    with rotation.locked(state / "dkim"):
+        stands = rotation.load(each)
+        if stands.next:
+            return stands
+        keep = rotation.overlap(config)
+        remove_past(each, stands, now, keep)
+        stands = rotation.begun(each, stands, now, keep=keep, paired=config.dkim.cname is not None)
+        path = each.key(stands.next)
+        if not os.path.lexists(path):  # else it was made before this was cut short
+            system.write(path, _make(each.algorithm, config.dkim.key_bits))
+        rotation.save(each, stands)
+    return stands
+
+
+def switch(state: Path, each: rotation.Series, seen: rotation.Rotation, now: float) -> bool:
+    """Let the next key of a series sign; False: somebody else changed the series meanwhile.
+
+    Args:
+        state: the state volume.
+        each: the series.
+        seen: where it stood when the record of its next key was looked for.
+        now: in seconds since the epoch.
+
+    Raises:
+        InstallError: it can't be kept.
+    """
+    with rotation.locked(state / "dkim"):
+        if rotation.load(each) != seen:
+            return False
+        rotation.save(each, rotation.switched(seen, now))
+    return True
+
+
+def series_record(each: rotation.Series, selector: str) -> str:
+    """The TXT record that publishes a key of a series.
+
+    Raises:
+        InstallError: the key is unfit (see ``read``).
+    """
+    return record(
+        read(SigningKey(each.domain, selector, False, each.algorithm, each.key(selector), given=False)).decode()
+    )
+
+
+def remove_past(each: rotation.Series, stands: rotation.Rotation, now: float, keep: float) -> list[rotation.Past]:
+    """Remove the private keys of a series whose time is over, and return which."""
+    over = rotation.ended(each, stands, now, keep)
+    for old in over:
+        system.remove(each.key(old.selector))
+    return over
+
 
 def wanted(config: Config, state: Path) -> list[SigningKey]:
-    """The keys that a configuration needs; empty where DKIM is off."""
+    """The keys that sign; empty where DKIM is off.
+
+    Raises:
+        InstallError: it can't be read which those are.
+    """
     if not config.dkim.enabled:
         return []
+    active = {(each.domain, each.algorithm): rotation.load(each).active for each in rotation.series(config, state)}
     keys = []
     for i, domain in enumerate(config.domains):
         if domain not in config.named_domains:
             continue
-        for selector, algorithm in config.selectors(domain).items():
+        for base, algorithm in config.selectors(domain).items():
             given = domain.dkim.key_file if algorithm == "rsa" else None
+            selector = active.get((domain.name, algorithm), base)
             keys.append(
                 SigningKey(
                     domain=domain.name,
@@ -79,9 +217,11 @@ def ensure(keys: Sequence[SigningKey], bits: int, *, keep: bool = True) -> dict[
         CommandError: one can't be made.
     """
     missing = [key for key in keys if not key.given and not os.path.lexists(key.path)]
-    if keep:
-        for key in missing:
-            system.write(key.path, _make(key.algorithm, bits))
+    if keep and missing:
+        with rotation.locked(missing[0].path.parents[1]):
+            for key in missing:
+                if not os.path.lexists(key.path):  # another relay on the same folder may have made it meanwhile
+                    system.write(key.path, _make(key.algorithm, bits))
         missing = []
     made = {algorithm: _make(algorithm, 2048).encode() for algorithm in {key.algorithm for key in missing}}
     found = named_files.all_of(lambda key: (key.file, made[key.algorithm] if key in missing else read(key)), keys)
@@ -103,7 +243,9 @@ def read(key: SigningKey) -> bytes:
     title = f"At '{key.key}'" if key.given else f"The DKIM key of {key.domain}"
     where = f"{title}: {key.path}"
     if not key.given and not os.path.lexists(key.path):
-        raise InstallError(f"{where} is not there yet: `postroad run` makes it at its start")
+        raise InstallError(
+            f"{where} is not there yet: the server makes it at its start; run this in the server's container"
+        )
     pem_bytes = named_files.read(title, key.path)
     if not pem_bytes.strip():
         raise InstallError(f"{where} is empty: put a private key (PEM) into it")

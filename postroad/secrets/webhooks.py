@@ -5,10 +5,12 @@ import binascii
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from postroad.config.model import Config
 from postroad.config.webhooks import Webhook
 from postroad.errors import InstallError
+from postroad.runtime.recording import Hook
 from postroad.secrets import files as named_files
 
 SHORTEST, LONGEST = 24, 64
@@ -17,34 +19,34 @@ MOST_SECRETS = 3
 LARGEST = 1024
 
 
-def settings(config: Config) -> list[dict[str, object]]:
+def settings(config: Config) -> tuple[Hook, ...]:
     """The webhooks as the recorder takes them; secret.
 
     Raises:
         InstallError: secrets or authorities can't be read, or are none; a line each.
     """
-    return named_files.all_of(_settings, enumerate(config.events.webhooks))
+    return tuple(named_files.all_of(_settings, enumerate(config.events.webhooks)))
 
 
-def _settings(numbered: tuple[int, Webhook]) -> dict[str, object]:
+def _settings(numbered: tuple[int, Webhook]) -> Hook:
     i, hook = numbered
     key = f"events.webhooks[{i}]"
-    readers: tuple[Callable[[], object], ...] = (
+    readers: tuple[Callable[[], Any], ...] = (
         partial(_secrets, f"At '{key}.secret_file'", hook.secret_file),
         partial(named_files.authorities, hook.ca_file, f"{key}.ca_file"),
     )
     secrets, authorities = named_files.all_of(lambda read: read(), readers)
-    return {
-        "name": hook.name,
-        "url": hook.url,
-        "secrets": secrets,
-        "types": hook.types,
-        "senders": hook.senders,
-        "recipients": hook.recipients,
-        "allow_private": hook.allow_private,
-        "ca": authorities,
-        "give_up_after": hook.give_up_after.total_seconds(),
-    }
+    return Hook(
+        name=hook.name,
+        url=hook.url,
+        secrets=tuple(secrets),
+        types=hook.types,
+        senders=hook.senders,
+        recipients=hook.recipients,
+        allow_private=hook.allow_private,
+        ca=authorities,
+        give_up_after=hook.give_up_after.total_seconds(),
+    )
 
 
 def files(config: Config) -> list[Path | None]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,16 @@ import jinja2
 
 from postroad.config.model import Config, User
 from postroad.config.values import format_duration
-from postroad.runtime import refusals, signing, uplink
+from postroad.runtime import handover, refusals, signing, uplink
+from postroad.runtime.front import AGAIN, SPLIT
 from postroad.runtime.paths import BRAKED, RUN, SUPPRESSED
 from postroad.secrets.keys import SigningKey
 from postroad.sendmail import listeners, m4, networks, outbound
 
 _PACKAGE = Path(__file__).parent.parent
 TEMPLATES = next(path for path in (_PACKAGE / "templates", _PACKAGE.parent / "templates") if path.is_dir())
+
+IDLE_MARGIN = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ def files(
         InstallError: a value can't be written into its file (the configuration should have refused it).
     """
     queue = config.delivery.queue
+    rewrites_envelope = bool(config.rewrite.changes_addresses or config.rewrite.sender)
     trust_gateway = config.clients.trust_gateway
     untrusted = [] if trust_gateway else [networks.access_key(address) for address in around.fronts]
     context = {
@@ -102,14 +107,22 @@ def files(
         "uplink_port": uplink.PORT,
         "routes": outbound.routes(config.delivery),
         "shaped": outbound.shaped(config.delivery),
+        "splits": outbound.splits(config),
+        "split_door": SPLIT,
+        "again_door": AGAIN,
         "strict": config.delivery.tls.policy != "opportunistic"
         or bool(config.delivery.tls.domains)
         or config.delivery.tls.mta_sts,
         "tls_policies": outbound.policies(config.delivery.tls),
+        # the front is the first to notice, and says so
+        "idle": format_duration(config.limits.idle + IDLE_MARGIN),
         "warn_after": format_duration(queue.warn_after) if queue.warn_after else "",
         "give_up_after": format_duration(queue.give_up_after),
         "hostname_sends": config.covers(config.hostname),
-        "rewrites_envelope": bool(config.rewrite.changes_addresses or config.rewrite.sender),
+        "rewrites_envelope": rewrites_envelope,
+        # of a mailer: rulesets for the envelope and none for the header, line ends, lines of any length
+        "as_it_is": f"S=Env{'From' if rewrites_envelope else 'FromSMTP'}/AsItIs,"
+        f" R=Env{'To' if rewrites_envelope else 'ToSMTP'}/AsItIs, E=\\r\\n, L=0",
         "one_sender": _Parts.of(config.rewrite.sender),
         "redirect_to": _Parts.of(config.recipients.redirect_to),
         "doors": listeners.doors(config, around),
@@ -135,7 +148,7 @@ def files(
         paths.append("rewrite")
     return [
         *(RenderedFile(path, _environment.get_template(f"{path}.j2").render(context)) for path in paths),
-        RenderedFile("signer.json", signing.dumps(signer(config, keys))),
+        RenderedFile(signing.FILE, handover.dumps(signer(config, keys))),
     ]
 
 

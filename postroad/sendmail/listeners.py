@@ -5,7 +5,7 @@ import socket
 
 from postroad.config.model import Config
 from postroad.config.names import host_and_port
-from postroad.runtime.front import BACKGROUND, NOW, QUEUE
+from postroad.runtime.front import AGAIN, BACKGROUND, NOW, QUEUE, SPLIT
 from postroad.sendmail import m4, networks
 
 
@@ -25,7 +25,8 @@ def _inner(config: Config, around: networks.Surroundings) -> list[str]:
 
     All have the one name: rules and events know the door that the client came in by.
     """
-    ways = {NOW: ", DeliveryMode=interactive", BACKGROUND: "", QUEUE: ", DeliveryMode=queueonly"}
+    queued = dict.fromkeys((QUEUE, AGAIN, SPLIT), ", DeliveryMode=queueonly")
+    ways = {NOW: ", DeliveryMode=interactive", BACKGROUND: "", **queued}
     address = "IPv6:::ffff:240.0.0.1" if around.has_ipv6 else "240.0.0.1"
     return [
         _door("smtp", number, _open_to_networks(config), around) + f", Addr={address}{mode}"

@@ -13,6 +13,7 @@ from typing import TypeAlias
 from postroad.config.model import Config
 from postroad.config.networks import MOST_ENTRIES, access_entries
 from postroad.errors import InstallError
+from postroad.runtime.addresses import as_sendmail
 from postroad.runtime.attached import Tables
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -254,7 +255,7 @@ def access_key(address: Address) -> str:
 
 
 def _key(address: Address, parts: int) -> str:
+    written = as_sendmail(str(address))
     if address.version == 4:
-        return ".".join(str(address).split(".")[:parts])
-    # sendmail writes an IPv6 address uncompressed and without leading zeros
-    return "IPv6:" + ":".join(f"{int(group, 16):x}" for group in address.exploded.split(":")[:parts])
+        return ".".join(written.split(".")[:parts])
+    return ":".join(written.split(":")[: 1 + parts])

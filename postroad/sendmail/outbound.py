@@ -110,6 +110,11 @@ class Shaped:
         """What people are told of it."""
         return f"delivery.routes[{self.index}] ({self.route.shape})"
 
+    @property
+    def waits(self) -> str:
+        """Why its mail waits until the shaper releases it."""
+        return refusals.waits(self.said, self.group)
+
 
 def shaped(delivery: Delivery) -> list[Shaped]:
     """The routes with limits of their own."""
@@ -119,6 +124,15 @@ def shaped(delivery: Delivery) -> list[Shaped]:
         for i, route in enumerate(delivery.routes)
         if route.shaped
     ]
+
+
+def splits(config: Config) -> bool:
+    """Whether a message for several domains may become one for each recipient: where each domain has its own servers.
+
+    Not beside routes with limits, whose mail has queue groups of its own, nor beside the user's own rules and features.
+    """
+    own = config.sendmail.features or config.sendmail.local_config.strip()
+    return bool(config.listeners.smtp and not shaped(config.delivery) and not config.delivery.smarthost and not own)
 
 
 def routes(delivery: Delivery) -> list[RouteRules]:
@@ -148,7 +162,7 @@ def _side(classes: dict[str, tuple[str, ...]], name: str, mark: int, patterns: S
 
 def turns(delivery: Delivery) -> dict[str, str]:
     """Why mail that was never tried waits, by the name of its queue group."""
-    return {shape.group: f"{refusals.TURN} {shape.said}" for shape in shaped(delivery)}
+    return {shape.group: shape.waits for shape in shaped(delivery)}
 
 
 def warnings(delivery: Delivery, today: date) -> tuple[str, ...]:

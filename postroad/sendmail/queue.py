@@ -42,7 +42,8 @@ class Message:
         recipients: those who don't have it yet.
         arrived: when it was accepted, in seconds since the epoch; None where that can't be read.
         size: octets of its body; None where that is gone.
-        reason: why it waits, as sendmail noted; may hold what a receiving server said.
+        reasons: why it waits, as sendmail noted: the whole message's reason first, then those of recipients; each may
+            hold what a receiving server said.
         attempts: how often it was tried.
         last_try: when, in seconds since the epoch; None if never.
         priority: sendmail's; the lower, the sooner.
@@ -57,12 +58,17 @@ class Message:
     recipients: tuple[str, ...] = ()
     arrived: int | None = None
     size: int | None = None
-    reason: str = ""
+    reasons: tuple[str, ...] = ()
     attempts: int = 0
     last_try: int | None = None
     priority: int | None = None
     active: bool = False
     note: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Why it waits, in one line; empty where nothing was noted."""
+        return next(iter(self.reasons), "")
 
     @property
     def domains(self) -> frozenset[str]:
@@ -179,7 +185,7 @@ def _fields(text: str) -> tuple[dict[str, Any], list[str]]:
     numbers: dict[str, int] = {}
     sender: str | None = None
     recipients: list[str] = []
-    reasons: list[str] = []  # the whole message's comes first, then those of recipients
+    reasons: list[str] = []
     faults = []
     # not splitlines(): it breaks at what may well stand within a line
     lines = text.split("\n")
@@ -209,7 +215,7 @@ def _fields(text: str) -> tuple[dict[str, Any], list[str]]:
         "sender": sender,
         "recipients": tuple(recipients),
         "arrived": numbers.get("T"),
-        "reason": next(iter(reasons), ""),
+        "reasons": tuple(reasons),
         "attempts": numbers.get("N", 0),
         "last_try": numbers.get("K") or None,
         "priority": numbers.get("P"),

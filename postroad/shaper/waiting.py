@@ -1,4 +1,4 @@
-"""What waits for one route, in the order in which it is due. Standard library only.
+"""The messages that wait for one route, in the order in which they are due. Standard library only.
 
 A directory is read again only when it has changed, and a message's control file when it is new or was tried.
 """
@@ -6,92 +6,15 @@ A directory is read again only when it has changed, and a message's control file
 import heapq
 import itertools
 import os
-import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from postroad.runtime.refusals import TURN
-from postroad.sendmail import queue
-
-_STRAY = re.compile(rf"^M[^\n]*{TURN} delivery\.routes\[([0-9]+)\]", re.MULTILINE)
-RECIPIENTS_AT_ONCE = 100
-"""Most recipients of one transaction: sendmail's default for a mailer (``r=``)."""
+from postroad.shaper.messages import ShapedMessage, read
 
 _Place = tuple[float, float, int, str]
 """When a message is due, when it came, its place, its id."""
-
-
-@dataclass
-class Entry:
-    """A message that waits.
-
-    Attributes:
-        path: its control file.
-        domain: what its recipients have in common: messages of one domain share a connection. None: nothing.
-        tries: how many transactions an attempt makes at most.
-        arrived: when it was accepted, in seconds since the epoch.
-        last_try: when it was tried last, or accepted.
-        attempts: how often it was tried.
-        due: when to try it.
-        place: its number in the order of those that are due; 0: it is not among them.
-    """
-
-    path: Path
-    domain: str | None
-    tries: int
-    arrived: float
-    last_try: float
-    attempts: int
-    due: float
-    place: int = 0
-
-    @property
-    def queue_id(self) -> str:
-        """The id that sendmail gave it."""
-        return self.path.name[2:]
-
-    def counted(self, today: float) -> bool:
-        """Whether it was tried already on the day that began then."""
-        return self.attempts > 0 and self.last_try >= today
-
-    def told(self, limits: tuple[float, ...]) -> float:
-        """When its sender is told next that it still waits; infinity where never, or where that is due no more."""
-        times = [self.arrived + limit for limit in limits]
-        return min((then for then in times if then > self.last_try), default=float("inf"))
-
-
-def read(path: Path, retry: float, one_way: bool, by_domain: bool) -> Entry | None:
-    """A message from its control file; None where it has gone.
-
-    Args:
-        path: the control file.
-        retry: seconds between two tries.
-        one_way: all goes to one server, whatever the domains.
-        by_domain: recipients' domains are those that mail goes to.
-    """
-    message = queue.read(path)
-    if message is None:
-        return None
-    domains = [recipient.rpartition("@")[2].lower() for recipient in message.recipients]
-    servers = {""} if one_way else set(domains)
-    tries = sum(-(-(len(domains) if one_way else domains.count(each)) // RECIPIENTS_AT_ONCE) for each in servers)
-    try:
-        written = path.stat().st_mtime  # finer than what stands in it
-    except OSError:
-        return None
-    arrived = float(message.arrived or written)
-    last_try = float(message.last_try or 0)
-    return Entry(
-        path=path,
-        domain=next(iter(servers)) if len(servers) == 1 and (one_way or by_domain) else None,
-        tries=max(1, tries),
-        arrived=arrived,
-        last_try=last_try,
-        attempts=message.attempts,
-        due=last_try + retry if message.attempts else written,
-    )
 
 
 @dataclass
@@ -104,7 +27,7 @@ class Waiting:
     by_domain: bool
     limits: tuple[float, ...]
     """Seconds after which a sender is told that a message waits, and after which it comes back."""
-    entries: dict[str, Entry] = field(default_factory=dict)
+    entries: dict[str, ShapedMessage] = field(default_factory=dict)
     _heaps: tuple[list[_Place], list[_Place]] = field(default_factory=lambda: ([], []))
     """Those that were never tried, and those that were."""
     _places: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -127,8 +50,11 @@ class Waiting:
                 del self.entries[queue_id]
 
     def add(self, path: Path, due: float | None = None) -> None:
-        """Take note of a message, anew if it is known: one that has gone is forgotten. ``due``: when to try it, if not
-        as late after the last try as ever.
+        """Add or re-read a message; drop it if its file is gone.
+
+        Args:
+            path: its control file.
+            due: when to try it, in seconds since the epoch; None: as long after its last try as usual.
         """
         entry = read(path, self.retry, self.one_way, self.by_domain)
         if entry is None:
@@ -137,15 +63,15 @@ class Waiting:
             entry.due = entry.due if due is None else due
             self.put(entry)
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entry: ShapedMessage) -> None:
         """Take note of when a message is due."""
         self.entries[entry.queue_id] = entry
         entry.place = next(self._places)
         heapq.heappush(self._heaps[entry.attempts > 0], (entry.due, entry.arrived, entry.place, entry.queue_id))
-        if (then := entry.told(self.limits)) < float("inf"):
+        if (then := entry.next_warning(self.limits)) < float("inf"):
             heapq.heappush(self._tells, (then, entry.queue_id))
 
-    def due(self, now: float, fresh: bool) -> Iterator[Entry]:
+    def due(self, now: float, fresh: bool) -> Iterator[ShapedMessage]:
         """The messages that are due, first the one that is due longest: each is taken off and has to be ``put`` back.
 
         Those that were never tried only if ``fresh``.
@@ -162,13 +88,13 @@ class Waiting:
             entry.place = 0
             yield entry
 
-    def to_tell(self, now: float) -> Iterator[Entry]:
+    def to_tell(self, now: float) -> Iterator[ShapedMessage]:
         """The messages whose senders are to be told by now, each once: if due, a limit keeps them back."""
         later = []
         while self._tells and self._tells[0][0] <= now:
             then, queue_id = heapq.heappop(self._tells)
             entry = self.entries.get(queue_id)
-            if entry is None or entry.told(self.limits) != then:
+            if entry is None or entry.next_warning(self.limits) != then:
                 continue
             if entry.due <= now:
                 yield entry
@@ -176,28 +102,3 @@ class Waiting:
                 later.append((then, queue_id))
         for each in later:
             heapq.heappush(self._tells, each)
-
-
-class Strays:
-    """Finds messages of shaped routes in sendmail's main queue: those that came before their route did."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._looked = 0.0
-
-    def look(self) -> Iterator[tuple[int, Path]]:
-        """Those tried in vain since the last look: places in ``delivery.routes``, and control files."""
-        since, self._looked = self._looked - 2, time.time()
-        with os.scandir(self._root) as found:
-            names = [entry.path for entry in found if entry.name.startswith("qf")]
-        for name in names:
-            path = Path(name)
-            try:
-                if path.stat().st_mtime < since:
-                    continue
-                with path.open("rb") as file:
-                    text = file.read(queue.LARGEST).decode(errors="backslashreplace")
-            except OSError:
-                continue  # delivered meanwhile
-            if match := _STRAY.search(text.partition("\nH")[0]):
-                yield int(match[1]), path

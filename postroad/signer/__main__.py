@@ -10,8 +10,8 @@ import signal
 import socket
 from types import FrameType
 
-from postroad.events.syslog import tell
-from postroad.runtime.paths import CURRENT, LOG_SOCKET, SIGNER
+from postroad.runtime.log import tell
+from postroad.runtime.paths import CURRENT, SIGNER
 from postroad.signer.judge import Judge
 from postroad.signer.protocol import Answer, Envelope, Session
 
@@ -49,7 +49,7 @@ class Signer:
 
     def log(self, level: str, text: str) -> None:
         """Tell the supervisor. Mail waits for a full log once; then lines are lost until one gets through."""
-        told = tell(LOG_SOCKET, level, text, self._patience, program="signer")
+        told = tell(level, text, self._patience, program="signer")
         self._patience = _PATIENCE if told else 0.0
 
     def reload(self, _number: int, _frame: FrameType | None) -> None:
@@ -118,7 +118,7 @@ def main() -> None:
     try:
         signer = Signer()
     except Exception as error:  # noqa: BLE001 - said in a line, and the supervisor tries again
-        tell(LOG_SOCKET, "err", f"signer: can't start: {error!r}")
+        tell("err", f"signer: can't start: {error!r}")
         os._exit(1)
     signal.signal(signal.SIGHUP, signer.reload)
     signer.serve()

@@ -38,7 +38,7 @@ class Judge:
             OSError, ValueError, TypeError, KeyError: the settings can't be read.
             SigningError: a key can't.
         """
-        settings = signing.load(generation / "signer.json")
+        settings = signing.load(generation / signing.FILE)
         keys = {key.file: PrivateKey((generation / key.file).read_bytes()) for key in settings.keys}
         return cls(settings, keys, log)
 

@@ -1,5 +1,6 @@
 """Addresses that leave as others (``rewrite`` of the configuration). The rules of sendmail.mc do it to the envelope."""
 
+from postroad import domains
 from postroad.runtime.signing import Rewriting
 from postroad.signer.addresses import Mailbox
 
@@ -10,7 +11,7 @@ def rewritten(rewriting: Rewriting, mailbox: Mailbox) -> tuple[str, str]:
     if not domain or domain.startswith("["):
         return local, domain
     name = domain.lower()
-    if any(name == host or name.endswith(f".{host}") for host in rewriting.masquerade_domains):
+    if any(domains.is_within(name, host) for host in rewriting.masquerade_domains):
         domain = rewriting.masquerade_as
     new = rewriting.addresses.get(f"{local}@{domain}".lower())
     if new:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from typing import TextIO
 
-from postroad.events.model import Event
 from postroad.sinks.redact import Fields, Redactor
 from postroad.sinks.told import Told
 
@@ -36,17 +35,8 @@ class StdoutSink:
         return json.dumps(fields) if self.format == "json" else _as_text(fields)
 
 
-def as_json(event: Event) -> str:
-    """The event as one JSON object, in printable ASCII."""
-    return json.dumps(event.to_dict())
-
-
-def as_text(event: Event) -> str:
-    """The event as ``time kind field=value ...``; a value with anything but plain characters in it is in quotes."""
-    return _as_text(event.to_dict())
-
-
 def _as_text(fields: Fields) -> str:
+    """The event as ``time kind field=value ...``; a value with anything but plain characters in it is in quotes."""
     words = [str(fields.pop("time")), str(fields.pop("event"))]
     return " ".join([*words, *(f"{name}={_word(value)}" for name, value in fields.items())])
 

@@ -4,7 +4,6 @@ SQLite lies on the state volume, in WAL mode, so that commands read while the re
 ``events.store`` says, and its driver is loaded only then.
 """
 
-import json
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from postroad import system
 from postroad.errors import PostroadError
+from postroad.runtime import recording
 from postroad.runtime.paths import CURRENT, EVENTS
 from postroad.store.schema import EVENTS as TABLE
 
@@ -64,15 +64,14 @@ def connect_server(url: str, password: str | None) -> Engine:
     return create_engine(full, connect_args=arguments, pool_pre_ping=True, pool_size=2, max_overflow=2, pool_timeout=5)
 
 
-def opened(settings: Mapping[str, Any]) -> Engine:
-    """An engine for the database that ``recorder.json`` names."""
-    store = settings.get("store")
-    return connect_server(store["url"], store["password"]) if store else connect()
+def opened(settings: recording.Settings) -> Engine:
+    """An engine for the database that the recorder's settings name; nothing is opened yet."""
+    return connect_server(settings.store.url, settings.store.password) if settings.store else connect()
 
 
-def unreachable(settings: Mapping[str, Any]) -> list[str]:
-    """A warning where the PostgreSQL database that ``recorder.json`` names can't be had just now."""
-    if not settings.get("store"):
+def unreachable(settings: recording.Settings) -> list[str]:
+    """A warning where the PostgreSQL database that the recorder's settings name can't be reached just now."""
+    if not settings.store:
         return []
     engine = opened(settings)
     try:
@@ -92,11 +91,13 @@ def existing() -> Engine:
     Raises:
         PostroadError: there is none.
     """
-    written = CURRENT / "recorder.json"
-    settings = json.loads(written.read_text()) if written.exists() else {}
-    if not settings.get("store") and not DATABASE.exists():
-        raise PostroadError(f"no events are kept in {EVENTS}: events.enabled is false, or the server has not run yet")
-    return opened(settings)
+    settings = recording.load(CURRENT) if (CURRENT / recording.FILE).exists() else None
+    if not (settings and settings.store) and not DATABASE.exists():
+        raise PostroadError(
+            f"no events are kept in {EVENTS}: run this in the server's container (`docker compose exec postroad"
+            " postroad ...`) after its first start; with events.enabled: false there are none"
+        )
+    return opened(settings) if settings else connect()
 
 
 def is_server(engine: Engine | Connection) -> bool:

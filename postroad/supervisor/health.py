@@ -1,4 +1,4 @@
-"""What the health check, `/readyz` and ``postroad reload`` read of the supervisor, and whether processes run short.
+"""What the health check, `/readyz` and ``postroad reload`` read of the supervisor, and whether anything runs short.
 
 Standard library only.
 """
@@ -15,9 +15,9 @@ from postroad.errors import PostroadError
 SIZE = 1024
 """Octets of the file, whatever it says: it fits into the page that it has, even when ``/run`` is full."""
 INTERVAL = 5.0
-"""Seconds between two looks at the limit of processes."""
+"""Seconds between two looks at a limit."""
 FRESH = 60.0
-"""Seconds for which a process that could not be started counts."""
+"""Seconds for which a process that could not be started, or was killed for memory, counts."""
 
 
 class HealthFile:
@@ -50,19 +50,20 @@ class HealthFile:
                 os.close(descriptor)
 
 
-class ProcessLimit:
-    """Looks now and then at the container's limit of processes (``pids.max`` of its cgroup).
+NEAR = 0.95
+"""The share of a limit from which on it counts as near."""
+PATIENCE = 30.0
+"""Seconds for which that has to last: a burst that comes near a limit is what the limit is for."""
 
-    ``pids.events`` counts the processes that could not be started (kernel, cgroup-v2.rst).
-    """
 
-    def __init__(self, root: Path = Path("/sys/fs/cgroup"), clock: Callable[[], float] = time.monotonic) -> None:
-        """Look at this cgroup; one of version 1 has a folder of its own for processes."""
-        self._folder = root if (root / "pids.max").exists() else root / "pids"
+class _Limit:
+    """Looks now and then at a limit of the container's cgroup."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._failed = self._number("pids.events")
-        self._failed_at = -math.inf
-        self._next = -math.inf
+        self._failed_at = self._next = -math.inf
+        self._near_since = math.inf
+        self._failed = self._failures()
         self._reason = ""
 
     @property
@@ -71,22 +72,117 @@ class ProcessLimit:
         return max(0.0, self._next - self._clock())
 
     def reason(self) -> str:
-        """Why processes run short; empty where they do not."""
+        """Why it runs short; empty where it does not."""
         if self.wait:
             return self._reason
         now = self._clock()
         self._next = now + INTERVAL
-        limit, running, failed = (self._number(f"pids.{name}") for name in ("max", "current", "events"))
+        limit, used, failed = self._limit(), self._used(), self._failures()
         if failed > self._failed:
             self._failed_at = now
         self._failed = failed
-        short = limit and (running >= limit or now - self._failed_at < FRESH)
-        self._reason = f"the limit of processes (pids) is reached: it is {limit}" if short else ""
+        near = bool(limit) and used >= NEAR * limit
+        self._near_since = min(self._near_since, now) if near else math.inf
+        if limit and (used >= limit or now - self._failed_at < FRESH):
+            self._reason = self._reached(limit)
+        elif now - self._near_since >= PATIENCE:
+            self._reason = self._close_to(limit)
+        else:
+            self._reason = ""
         return self._reason
 
-    def _number(self, name: str) -> int:
-        """The last word of the file; 0 where there is no number."""
-        try:
-            return int((self._folder / name).read_text().split()[-1])
-        except (OSError, ValueError, IndexError):
-            return 0
+    def _limit(self) -> int:
+        """The limit; 0: there is none."""
+        raise NotImplementedError
+
+    def _used(self) -> int:
+        raise NotImplementedError
+
+    def _failures(self) -> int:
+        """How often it was reached."""
+        raise NotImplementedError
+
+    def _reached(self, limit: int) -> str:
+        raise NotImplementedError
+
+    def _close_to(self, limit: int) -> str:
+        raise NotImplementedError
+
+
+class ProcessLimit(_Limit):
+    """The container's limit of processes (``pids.max`` of its cgroup).
+
+    ``pids.events`` counts the processes that could not be started (kernel, cgroup-v2.rst).
+    """
+
+    def __init__(self, root: Path = Path("/sys/fs/cgroup"), clock: Callable[[], float] = time.monotonic) -> None:
+        """Look at this cgroup; one of version 1 has a folder of its own for processes."""
+        self._folder = root if (root / "pids.max").exists() else root / "pids"
+        super().__init__(clock)
+
+    def _limit(self) -> int:
+        return _number(self._folder / "pids.max")
+
+    def _used(self) -> int:
+        return _number(self._folder / "pids.current")
+
+    def _failures(self) -> int:
+        return _number(self._folder / "pids.events")
+
+    def _reached(self, limit: int) -> str:
+        return f"the limit of processes (pids) is reached: it is {limit}"
+
+    def _close_to(self, limit: int) -> str:
+        return f"processes are near their limit (pids): it is {limit}"
+
+
+class MemoryLimit(_Limit):
+    """The container's limit of memory: what its processes and the kernel hold for them, without cached files.
+
+    Version 2 has ``memory.max``, ``.current``, ``.stat`` and ``.events``, version 1 ``memory/memory.limit_in_bytes``,
+    ``.usage_in_bytes``, ``.stat`` and ``.oom_control``; both count the processes that were killed for memory.
+    """
+
+    def __init__(self, root: Path = Path("/sys/fs/cgroup"), clock: Callable[[], float] = time.monotonic) -> None:
+        """Look at this cgroup."""
+        self._folder = root if (root / "memory.max").exists() else root / "memory"
+        self._two = self._folder == root
+        super().__init__(clock)
+
+    def _limit(self) -> int:
+        limit = _number(self._folder / ("memory.max" if self._two else "memory.limit_in_bytes"))
+        return limit if limit < 1 << 60 else 0  # version 1 says "none" by a number that no machine has
+
+    def _used(self) -> int:
+        used = _number(self._folder / ("memory.current" if self._two else "memory.usage_in_bytes"))
+        fields = _fields(self._folder / "memory.stat")
+        total = "" if self._two else "total_"
+        return used - sum(
+            fields.get(f"{total}{name}", 0) for name in ("active_file", "inactive_file", "slab_reclaimable")
+        )
+
+    def _failures(self) -> int:
+        return _fields(self._folder / ("memory.events" if self._two else "memory.oom_control")).get("oom_kill", 0)
+
+    def _reached(self, limit: int) -> str:
+        return f"the limit of memory is reached: it is {limit >> 20} MiB"
+
+    def _close_to(self, limit: int) -> str:
+        return f"memory is near its limit: it is {limit >> 20} MiB"
+
+
+def _number(path: Path) -> int:
+    """The last word of the file; 0 where there is no number."""
+    try:
+        return int(path.read_text().split()[-1])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _fields(path: Path) -> dict[str, int]:
+    """A file of lines ``NAME NUMBER``."""
+    try:
+        lines = [line.split() for line in path.read_text().splitlines()]
+        return {words[0]: int(words[1]) for words in lines if len(words) > 1}
+    except (OSError, ValueError):
+        return {}

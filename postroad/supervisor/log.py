@@ -25,6 +25,7 @@ from postroad.sinks import Dispatcher
 from postroad.sinks.feed import FeedSink
 from postroad.sinks.redact import Redactor
 from postroad.sinks.stdout import StdoutSink
+from postroad.supervisor.outgoing import Deliveries
 from postroad.supervisor.output import Output
 
 GATHER = 0.02
@@ -42,8 +43,9 @@ class LogThread:
         self._stdout = StdoutSink("json", sys.stdout)
         self._feed = FeedSink(feed)
         self._journal = JournalSink(EVENTS, self._tell)
+        self.deliveries = Deliveries()
         # the journal before the feed, whose readers then find it there
-        self._dispatcher = Dispatcher([self._journal, self._feed, self._stdout])
+        self._dispatcher = Dispatcher([self._journal, self._feed, self._stdout, self.deliveries])
         self._own: deque[Event] = deque()
         self._new: deque[Output] = deque()
         self._outputs: list[Output] = []

@@ -19,14 +19,16 @@ from postroad import system
 from postroad.errors import CommandError, InstallError, PostroadError
 from postroad.events import model as events
 from postroad.runtime import acceptance, plan
-from postroad.runtime.paths import CURRENT, FEED, HEALTH, LOG_SOCKET, RATES, RUN
+from postroad.runtime.paths import CURRENT, DOCTOR, FEED, HEALTH, LOG_SOCKET, QUEUE, RATES, RUN
 from postroad.supervisor import alone, processes
-from postroad.supervisor.health import HealthFile, ProcessLimit
+from postroad.supervisor.doctor import Doctor
+from postroad.supervisor.health import HealthFile, MemoryLimit, ProcessLimit
 from postroad.supervisor.log import LogThread
+from postroad.supervisor.outgoing import QueueWatch
 from postroad.supervisor.processes import Child
 from postroad.supervisor.rates import RateThread
 from postroad.supervisor.shutdown import Shutdown
-from postroad.supervisor.watch import Watch
+from postroad.supervisor.watch import Errand, Watch
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 TICK = 0.01
@@ -87,11 +89,15 @@ class Supervisor:
         self.plan: plan.Plan | None = None
         self.reload_asked = False
         self.reloads = Reloads()
-        self.doctor = 0
-        """The process that looks everything over when all has started; 0 if none does."""
+        self.doctor = Doctor(DOCTOR)
+        self.rotation = 0
+        """The process that does what is due for the DKIM keys; 0 if none runs."""
+        self.keys = Errand(float("inf"))
         self.watch = Watch({}, float("inf"))
         self.health = HealthFile(HEALTH)
         self.limit = ProcessLimit()
+        self.memory = MemoryLimit()
+        self.queue = QueueWatch(QUEUE)
         self.reasons: list[str] = []
         """Why it is degraded."""
         self.began = time.monotonic()
@@ -107,12 +113,13 @@ class Supervisor:
             if code:
                 sys.stderr.write(error)
                 return code
-            self.plan = plan.load(CURRENT / "plan.json")
+            self.plan = plan.load(CURRENT / plan.FILE)
             self.log.start(self.plan)
             RateThread(RATES, self._say).start()
+            self.queue.start()
             self._start_all(self.plan)
             if self.plan.look_over:
-                self._look_over()
+                self._examine("start")
             while True:
                 self._turn()
         except StopRequested:
@@ -162,12 +169,20 @@ class Supervisor:
         self._judge()
         self._say("info", f"ready after {time.monotonic() - self.began:.2f} s")
 
-    def _look_over(self) -> None:
-        """Have what is outside looked over by a process of its own: what it finds it tells the log."""
+    def _send(self, name: str, module: str) -> int:
+        """Start a process that does something and ends; its process id, or 0."""
         try:
             environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
-            with self._output("doctor") as output:
-                self.doctor = system.spawn([sys.executable, "-m", "postroad.checks"], environment, output=output)
+            with self._output(name) as output:
+                return system.spawn([sys.executable, "-m", module], environment, output=output)
+        except (CommandError, OSError) as error:
+            self._say("error", str(error))
+            return 0
+
+    def _examine(self, what: str) -> None:
+        """Let the doctor look; what it finds it tells the log itself."""
+        try:
+            self.doctor.look(what, lambda: self._output("doctor"))
         except (CommandError, OSError) as error:
             self._say("error", str(error))
 
@@ -213,6 +228,9 @@ class Supervisor:
     def _take(self, wanted: plan.Plan) -> None:
         """Note what a plan says besides its processes."""
         self.watch = Watch(wanted.watched, wanted.due, wanted.networks)
+        self.keys = Errand(wanted.keys_due)
+        self.doctor.follow(wanted.look_every)
+        self.queue.retry = wanted.retry
         for warning in wanted.warnings:
             self._say("warning", warning)
 
@@ -228,7 +246,9 @@ class Supervisor:
     def _wait(self) -> None:
         """Sleep until a signal comes, a dead child's time to start, or that to look at the files; then act."""
         due = [max(0.0, child.due - time.monotonic()) for child in self.children if child.due]
-        self._signals(min([*due, self.watch.wait, self.limit.wait]))
+        self._signals(min([*due, self.watch.wait, self.limit.wait, self.doctor.wait]))
+        if not self.rotation and self.keys.is_due():
+            self.rotation = self._send("rotation", "postroad.rotation")
         if reason := self.watch.reason():
             self._say("info", reason)
             self._reload()
@@ -238,19 +258,28 @@ class Supervisor:
         if self.reload_asked:
             self.reload_asked = False
             self._reload()
+        if not self.doctor.wait and self.state is State.READY:
+            self._examine("regular")
+        elif not self.doctor.wait:
+            self.doctor.put_off()
         self._judge()
 
     def _judge(self) -> None:
-        """Say whether it is ready: every daemon that mail needs serves, and processes do not run short."""
+        """Say whether it is ready: daemons that mail needs serve, nothing runs short, mail leaves."""
         if self.state not in {State.READY, State.DEGRADED}:
             return
         reasons = [f"{child.process.name} does not run" for child in self._essential() if not child.pid]
         if self.state is State.DEGRADED and not reasons:
             reasons = [f"{child.process.name} does not serve yet" for child in self._essential() if not child.ready]
-        if short := self.limit.reason():
-            if short not in self.reasons:
-                self._say("error", f"{short}: mail waits or is refused for now; raise it (docker run --pids-limit)")
-            reasons.append(short)
+        for limit, option in ((self.limit, "--pids-limit"), (self.memory, "--memory")):
+            if short := limit.reason():
+                if short not in self.reasons:
+                    self._say("error", f"{short}: mail waits or is refused for now; raise it (docker run {option})")
+                reasons.append(short)
+        for trouble in filter(None, (self.log.deliveries.reason(self.queue.retry), self.queue.reason)):
+            if trouble not in self.reasons:
+                self._say("error", trouble)
+            reasons.append(trouble)
         before, self.reasons = self.reasons, reasons
         state = State.DEGRADED if reasons else State.READY
         if state is not self.state:
@@ -302,8 +331,13 @@ class Supervisor:
                 return
             if not pid:
                 return
-            if pid == self.doctor:
-                self.doctor = 0
+            if pid == self.rotation:
+                self.rotation = 0
+            if pid == self.doctor.pid:
+                self.doctor.pid = 0
+                if os.WIFSIGNALED(status) and self.state is not State.STOPPING:
+                    number = os.WTERMSIG(status)
+                    self._say("warning", f"a look of the doctor's was ended by {_signal_name(number)}: it says nothing")
             for child in self.children:
                 if child.pid == pid:
                     child.died()
@@ -331,7 +365,7 @@ class Supervisor:
         try:
             code, changes, error = self._prepare()
             if not code:
-                wanted = plan.load(CURRENT / "plan.json")
+                wanted = plan.load(CURRENT / plan.FILE)
         except Exception as failure:  # noqa: BLE001 - a plan that can't be read, whatever is wrong with it
             error = f"{type(failure).__name__}: {failure}"
         if wanted is None:
@@ -409,8 +443,8 @@ class Supervisor:
         self._enter(State.STOPPING)
         grace = self.plan.grace if self.plan else 0.0
         self._say("info", f"stopping: deliveries under way have {grace:g} s")
-        if self.doctor:
-            processes.kill(self.doctor, signal.SIGKILL)  # it changes nothing, and is not waited for
+        if self.doctor.pid:
+            processes.kill(self.doctor.pid, signal.SIGKILL)  # it changes nothing, and is not waited for
         # what signs mail goes last: sessions under way need it
         last = [child for child in self.children if child.process.socket]
         for child in self.children:

@@ -8,21 +8,19 @@ import signal
 import socket
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from postroad import system
 from postroad.errors import CommandError
+from postroad.runtime.listening import PROC, tcp
 from postroad.runtime.plan import Process
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 SO_ACCEPTCON = 1 << 16  # include/uapi/linux/net.h, as /proc/net/unix prints it
 BACKLOG = 1024
-TCP_LISTEN = "0A"  # include/net/tcp_states.h, as /proc/net/tcp prints it
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
 STEADY = 60.0
 """A daemon that ran this many seconds has recovered: its next death counts as the first."""
 MOST_DEATHS = 6
-PROC = Path("/proc")
 
 
 @dataclass
@@ -121,13 +119,7 @@ def listening(pid: int, port: int) -> frozenset[str]:
 
     Its own only: under host networking another server may have the port.
     """
-    wanted = f":{port:04X}"
-    found = set()
-    for table in ("net/tcp", "net/tcp6"):
-        with contextlib.suppress(OSError), open(PROC / table) as lines:
-            for fields in map(str.split, lines):
-                if fields[1].endswith(wanted) and fields[3] == TCP_LISTEN:
-                    found.add(f"socket:[{fields[9]}]")
+    found = {f"socket:[{each.inode}]" for each in tcp(PROC) if each.port == port}
     return frozenset(found & _held(pid))
 
 

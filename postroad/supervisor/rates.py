@@ -1,24 +1,31 @@
-"""The thread that counts messages for ``limits.messages_per_minute``, and failed logins.
+"""The thread that counts messages for ``limits.messages_per_minute``, failed logins, and sessions.
 
-Only here are all of sendmail's processes seen. sendmail asks through a socket map, once for each MAIL, and the
-preloaded library at each AUTH: netstrings (https://cr.yp.to/proto/netstrings.txt) of ``MAP KEY``, answered by
-netstrings of ``STATUS VALUE``. The key holds the limit, so nothing changes here on reload.
+Only here are all of sendmail's processes seen. sendmail asks through a socket map, once for each MAIL and each
+connection to 587 or 465, and the preloaded library at each AUTH: netstrings
+(https://cr.yp.to/proto/netstrings.txt) of ``MAP KEY``, answered by netstrings of ``STATUS VALUE``. The key holds the
+limit, so nothing changes here on reload.
 Where nobody answers, the message, or the login, is refused for now.
 """
 
 import contextlib
 import selectors
 import socket
+import struct
 import threading
 import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
+from postroad.runtime import bounds
 from postroad.supervisor.guesses import Guesses
+from postroad.supervisor.sessions import Sessions
 
 MINUTE = 60.0
+CREDENTIALS = struct.Struct("3i")
+"""``struct ucred``: process, user, group."""
 LONGEST = 1024
 """Octets of the longest question: an address or a user's name, and a number."""
 
@@ -56,7 +63,7 @@ class RateThread:
     """Serves ``Rates`` and ``Guesses`` on a UNIX socket from ``start`` to the end of the process."""
 
     def __init__(self, path: Path, tell: Callable[[str, str], None] = lambda *_: None) -> None:
-        self._answers = {"rate": Rates().answer, "guess": Guesses(tell).answer}
+        self._rates, self._guesses, self._sessions = Rates(), Guesses(tell), Sessions(bounds.here().direct)
         self._selector = selectors.DefaultSelector()
         path.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -87,11 +94,24 @@ class RateThread:
                 except Exception:  # noqa: BLE001 - a bug in here must not end the thread: mail would be refused for good
                     traceback.print_exc()
 
+    def _answers(self, connection: socket.socket) -> dict[str, Callable[[str], str]]:
+        """What answers the questions of the process at the other end: it is a session, or what a session asks for."""
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+        pid, _, _ = CREDENTIALS.unpack(credentials)
+
+        def guess(key: str) -> str:
+            answer = self._guesses.answer(key)
+            if answer == "OK FREE" and key.split(" ")[1:2] == ["right"]:
+                self._sessions.login(pid)
+            return answer
+
+        return {"rate": self._rates.answer, "guess": guess, "session": partial(self._sessions.answer, pid)}
+
     def _serve(self, connection: socket.socket, asked: dict[socket.socket, bytes]) -> None:
         """Read what has come and answer each whole question; end with a client that ends or makes no sense."""
         try:
             data = connection.recv(4096)
-            rest, answers = respond(asked.pop(connection, b"") + data, self._answers)
+            rest, answers = respond(asked.pop(connection, b"") + data, self._answers(connection))
             connection.sendall(answers)
         except (OSError, ValueError):
             data, rest = b"", b""

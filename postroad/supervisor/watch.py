@@ -8,6 +8,8 @@ from postroad.runtime import attached
 
 INTERVAL = 15.0
 """Seconds between two looks."""
+LONGEST_INTERVAL = 900.0
+"""Seconds between two errands that found nothing to do."""
 
 
 class Watch:
@@ -45,3 +47,28 @@ class Watch:
             self._networks = now
             changed.append("the networks of this container")
         return f"{', '.join(changed)} changed" if changed else ""
+
+
+class Errand:
+    """When a process that does something and ends is to be started: the longer it finds nothing to do, the later.
+
+    What it does shows in a watched file, and with the reload that follows there is another errand.
+    """
+
+    def __init__(self, due: float) -> None:
+        """Begin.
+
+        Args:
+            due: when there is something to do, in seconds since the epoch.
+        """
+        self._due = due
+        self._pause = INTERVAL
+
+    def is_due(self) -> bool:
+        """Whether it is time, which is told once; then it is time again after a pause."""
+        now = time.time()
+        if now < self._due:
+            return False
+        self._due = now + self._pause
+        self._pause = min(2 * self._pause, LONGEST_INTERVAL)
+        return True

@@ -47,7 +47,7 @@ class Uplink:
 
     def _read(self) -> None:
         generation = CURRENT.resolve()
-        settings = told.load(generation / "uplink.json")
+        settings = told.load(generation / told.FILE)
         authorities = str(generation / settings.authorities) if settings.authorities else ""
         access = accesses(authorities)
         wanted = {

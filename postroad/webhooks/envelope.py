@@ -8,32 +8,31 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from postroad import domains
+from postroad.runtime.recording import Hook
+
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 GAP, PING = "gap", "ping"
+OF_SERVER = frozenset({GAP, PING, "doctor"})
+"""Kinds that are about no message, but about the server."""
 
 
-def wants(hook: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
-    """Whether a webhook, as the recorder's settings have it, gets the event of this row of the store.
+def wants(hook: Hook, row: Mapping[str, Any]) -> bool:
+    """Whether a webhook gets the event of this row of the store.
 
-    A gap is about all that happened in a time, so it passes the filters by domain.
+    What is about the server passes the filters by domain.
     """
-    if row["kind"] not in hook["types"]:
+    if row["kind"] not in hook.types:
         return False
-    return row["kind"] == GAP or all(
-        not patterns or _covers(patterns, row[column])
-        for patterns, column in ((hook["senders"], "sender_domain"), (hook["recipients"], "recipient_domain"))
-    )
-
-
-def _covers(patterns: Sequence[str], domain: str | None) -> bool:
-    return domain is not None and any(
-        domain.endswith(pattern) if pattern.startswith(".") else domain == pattern for pattern in patterns
+    return row["kind"] in OF_SERVER or all(
+        not patterns or (row[column] is not None and any(domains.fits(row[column], pattern) for pattern in patterns))
+        for patterns, column in ((hook.senders, "sender_domain"), (hook.recipients, "recipient_domain"))
     )
 
 
 def type_of(kind: str) -> str:
     """The CloudEvents type of a kind of event. A change that would break a receiver gets a new version."""
-    return f"postroad.{kind}.v1" if kind in {GAP, PING} else f"postroad.message.{kind}.v1"
+    return f"postroad.{kind}.v1" if kind in OF_SERVER else f"postroad.message.{kind}.v1"
 
 
 def body(source: str, uid: str, seconds: float, event: Mapping[str, Any]) -> bytes:

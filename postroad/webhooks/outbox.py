@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, func, insert, select, true, update
 
 from postroad.http import metrics
+from postroad.runtime.recording import Hook
 from postroad.store import database
 from postroad.store.schema import EVENTS, OUTBOX
 from postroad.webhooks.envelope import wants
@@ -45,7 +46,7 @@ class Entry:
 
 
 def put(
-    connection: Connection, ids: Sequence[int], rows: Sequence[Mapping[str, Any]], hooks: Sequence[Mapping[str, Any]]
+    connection: Connection, ids: Sequence[int], rows: Sequence[Mapping[str, Any]], hooks: Sequence[Hook]
 ) -> dict[str, int]:
     """Add stored events for the webhooks that want them; return how many had to go for them, by webhook.
 
@@ -65,13 +66,13 @@ def put(
         connection.execute(
             insert(OUTBOX),
             [
-                {"webhook": hook["name"], "event": ids[i], "time": rows[i]["time"], "uid": uids[i]}
+                {"webhook": hook.name, "event": ids[i], "time": rows[i]["time"], "uid": uids[i]}
                 | {"added": now, "attempts": 0, "due": now}
                 for i in wanted
             ],
         )
-        if (surplus := _count(connection, hook["name"]) - MOST) > 0:
-            lost[hook["name"]] = _drop(connection, hook["name"], surplus)
+        if (surplus := _count(connection, hook.name) - MOST) > 0:
+            lost[hook.name] = _drop(connection, hook.name, surplus)
     return lost
 
 

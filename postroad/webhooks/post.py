@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import postroad
 from postroad.config.addresses import reach
+from postroad.runtime.recording import Hook
 from postroad.text import printable
 from postroad.webhooks import envelope
 
@@ -79,24 +80,24 @@ class _Connection(http.client.HTTPConnection):
 class Receiver:
     """Posts for several threads; ``abort`` ends what they wait for."""
 
-    def __init__(self, hook: Mapping[str, Any], source: str) -> None:
-        """Post as a webhook of the recorder's settings has it, from the server of that name; nothing is opened yet."""
-        parts = urlsplit(hook["url"])
+    def __init__(self, hook: Hook, source: str) -> None:
+        """Post as a webhook has it, from the server with the host name ``source``; nothing is opened yet."""
+        parts = urlsplit(hook.url)
         self._host, self._target = (
             parts.hostname or "",
             (parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
         )
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
-        self._private = hook["allow_private"]
-        self._secrets = hook["secrets"]
+        self._private = hook.allow_private
+        self._secrets = hook.secrets
         self._source = source
         self._tls: ssl.SSLContext | None = None
         if parts.scheme == "https":
             self._tls = ssl.create_default_context()
-            if hook["ca"]:
+            if hook.ca:
                 # authorities that people make themselves often lack extensions that RFC 5280 wants
                 self._tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
-                self._tls.load_verify_locations(cadata=hook["ca"])
+                self._tls.load_verify_locations(cadata=hook.ca)
         self._idle: list[_Connection] = []
         self._busy: set[_Connection] = set()
         self._lock = threading.Lock()

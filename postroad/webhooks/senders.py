@@ -6,13 +6,13 @@ They live in the recorder: what is not posted when it ends is still in the outbo
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from postroad.runtime.recording import Hook
 from postroad.webhooks import outbox
 from postroad.webhooks.outbox import Entry
 from postroad.webhooks.post import CONNECTIONS, Answer, Receiver
@@ -25,17 +25,17 @@ LONGEST_PAUSE = 60.0
 """Seconds between two attempts at a receiver that takes nothing, unless it asks for more itself."""
 GONE = 410
 
-Tell = Callable[[str, str], None]
+Tell = Callable[[str, str], object]
 
 
 class Sender:
     """Posts what is due for one webhook, a few at once."""
 
-    def __init__(self, engine: Engine, hook: Mapping[str, Any], source: str, tell: Tell) -> None:
+    def __init__(self, engine: Engine, hook: Hook, source: str, tell: Tell) -> None:
         """Post from this store; ``tell`` gets what the log should say: a level and a message."""
         self._engine = engine
-        self._name = hook["name"]
-        self._patience = hook["give_up_after"]
+        self._name = hook.name
+        self._patience = hook.give_up_after
         self._receiver = Receiver(hook, source)
         self._tell = tell
         self._new = threading.Event()
@@ -120,7 +120,7 @@ class Sender:
         self._tell("err", f"{events} of webhook {self._name}, `postroad webhook replay` posts again: {error}")
 
 
-def start(engine: Engine, hooks: Sequence[Mapping[str, Any]], source: str, tell: Tell) -> list[Sender]:
+def start(engine: Engine, hooks: Sequence[Hook], source: str, tell: Tell) -> list[Sender]:
     """Begin to post for all of these webhooks."""
     found = [Sender(engine, hook, source, tell) for hook in hooks]
     for sender in found:

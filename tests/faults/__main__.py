@@ -13,19 +13,21 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from tests.faults import badinput, clock, life, overload, power, processes, report, servers, volumes
+from tests.faults import badinput, clock, front, life, neighbours, overload, power, processes, report, servers, volumes
 from tests.faults.account import Row
 from tests.faults.bench import Bench, build_images
 from tests.faults.model import Step, run
 
 STEPS: list[Step] = [
     *processes.FAULTS,
+    *front.FAULTS,
     *servers.FAULTS,
     *volumes.FAULTS,
     *power.FAULTS,
     *clock.FAULTS,
     *life.FAULTS,
     *overload.FAULTS,
+    *neighbours.FAULTS,
     *badinput.FAULTS,
 ]
 

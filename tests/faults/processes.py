@@ -2,7 +2,7 @@
 
 import time
 
-from tests.faults.bench import TOOLS, docker
+from tests.faults.bench import TOOLS, docker, wait_until
 from tests.faults.model import Fault, Trial
 
 DELIVERS = r"[s]endmail: .*(client|user open)"
@@ -43,7 +43,7 @@ def kill_worker(pattern: str, trial: Trial) -> None:
 
 def kill_recorder(trial: Trial) -> None:
     for _ in trial.rounds():
-        trial.relay.shell(VICTIM.replace("$1", "postroad[.]store"))
+        wait_until(lambda: not trial.relay.shell(VICTIM.replace("$1", "postroad[.]recorder"))[0], 60, "its death")
 
 
 def kill_supervisor(trial: Trial) -> None:

@@ -17,7 +17,15 @@ def bench() -> Iterator[Bench]:
         yield made
 
 
-@pytest.mark.parametrize("name", ["delivery", "container", "mx-after-dot", "fsync", "doors"])
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("delivery", "container", "mx-after-dot", "fsync", "doors"),
+        *("front", "front-stopped", "front-descriptors", "front-idle"),
+        *("idle-clients", "neighbours", "guessing", "helper-dies", "dripping-mx", "silent-mx"),
+    ],
+)
 def test_nothing_is_lost(name: str, bench: Bench) -> None:
     (step,) = [step for step in STEPS if step.name == name]
     row = run(step, bench, print, short=True)

@@ -89,12 +89,12 @@ class Relays:
     def __call__(self, *, publish: bool = True, **config: Any) -> PostroadContainer:
         """Start one; ``publish`` its address, SPF and DKIM records. ``config`` is over a minimal configuration.
 
-        A key that is None there is left out. ``queue``, ``state``, ``kwargs``, ``tmpfs`` (path to options) and
-        ``mounts`` (path here to path inside) go to the container.
+        A key that is None there is left out. ``queue``, ``state``, ``kwargs``, ``tmpfs`` (path to options),
+        ``mounts`` (path here to path inside) and ``shared`` (likewise, which it may write) go to the container.
         """
         run: dict[str, Any] = {key: config.pop(key) for key in ("queue", "state") if key in config}
         run.update(config.pop("kwargs", {}))
-        mounts, tmpfs = config.pop("mounts", {}), config.pop("tmpfs", {})
+        mounts, shared, tmpfs = (config.pop(key, {}) for key in ("mounts", "shared", "tmpfs"))
         wanted = {"hostname": HOSTNAME, "domains": ["sender.example"], **config}
         relay = PostroadContainer(
             {key: value for key, value in wanted.items() if value is not None},
@@ -107,6 +107,8 @@ class Relays:
         relay.tmpfs.update(tmpfs)
         for source, target in mounts.items():
             relay.with_volume_mapping(source, target, "ro")
+        for source, target in shared.items():
+            relay.with_volume_mapping(source, target, "rw")
         self.stack.enter_context(relay)
         self.started.append(relay)  # one that did not start is gone, and its error holds its log
         if publish:

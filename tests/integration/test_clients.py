@@ -30,6 +30,8 @@ CLIENTS = [
     "action_mailer", "aiosmtplib", "curl", "django", "email_sender", "jakarta_mail", "msmtp", "net_smtp", "nodemailer",
     "phpmailer", "ruby_mail", "s-nail", "smtplib", "swaks", "symfony_mailer",
 ]  # fmt: skip
+APPS = ["gitlab", "keycloak", "laravel", "nextcloud", "php_mail", "spring", "wordpress"]
+"""Apps whose settings docs/apps.md shows; each by the library that it sends with, set up by its settings as it does."""
 NO_HTML = {"s-nail"}
 NO_NAMES_OVER_255_OCTETS = {"s-nail"}  # it attaches files
 
@@ -58,7 +60,9 @@ ON_25 = [
     for message in MESSAGES
     if not (client in NO_NAMES_OVER_255_OCTETS and message == "name")
 ]
+ON_25 += [Job(app, 25, "scripts") for app in APPS]
 WITH_AUTH = [Job(client, port, "scripts") for port in (587, 465) for client in CLIENTS]
+WITH_AUTH += [Job(app, 587, "scripts") for app in APPS]
 Results = dict[Job, tuple[int, str]]
 
 

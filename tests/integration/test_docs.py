@@ -248,3 +248,92 @@ def test_the_example_in_testing_md_runs(reader: Reader) -> None:
     code = code.replace("PostroadContainer({", f'PostroadContainer(image="{reader.image}", config={{')
     (reader.folder / "test_example.py").write_text(f"{code}\n\ntest_the_shop_s_mail_goes_out()\n")
     reader.run(f"{environment}/bin/python test_example.py", reader.folder, TESTCONTAINERS_RYUK_DISABLED="true")
+
+
+@pytest.mark.usefixtures("internet", "image")
+def test_the_way_from_another_image(reader: Reader) -> None:
+    old = reader.clone / "old"
+    old.mkdir()
+    (old / "compose.yaml").write_text(
+        "services:\n  mail:\n    image: boky/postfix\n    environment:\n      ALLOWED_SENDER_DOMAINS: example.com\n"
+        "      RELAYHOST: '[smtp.example.net]:587'\n      RELAYHOST_USERNAME: app\n      RELAYHOST_PASSWORD: 'old secret'\n"
+        "    volumes: [./keys:/etc/opendkim/keys]\n"
+    )
+    build, migrate, copy, check, again = commands("docs/moving.md")
+    reader.run(build)
+    reader.run(migrate)
+    assert "old secret" not in (reader.clone / "migrated.yaml").read_text()
+    reader.run(copy)
+    said = reader.run(check, codes=(2,))  # the files are not there yet, and it names each
+    assert "/run/secrets/smarthost_password" in said
+    assert "/run/secrets/dkim_example.com" in said
+    (own, keys) = [block.text for block in blocks("docs/moving.md") if block.language == "yaml"]
+    (reader.folder / "compose.yaml").write_text(own)
+    (reader.folder / "keys.yaml").write_text(keys)
+    (reader.folder / "smarthost_password").write_text("old secret\n")
+    key = reader.run("docker compose run --rm -T --no-deps --entrypoint openssl postroad genrsa 2048")
+    (reader.folder / "dkim_example.com.private").write_text(key[key.index("-----BEGIN") :])
+    for name in ("smarthost_password", "dkim_example.com.private"):
+        (reader.folder / name).chmod(0o444)
+    said = reader.run(again, reader.folder)
+    assert "mail.example.com: " in said
+    assert said.count("warning") == 0, said
+
+
+@pytest.mark.usefixtures("internet", "image")
+def test_secrets_as_permissions_md_mounts_them(reader: Reader) -> None:
+    compose, secret, config = [block.text for block in blocks("docs/permissions.md") if block.language == "yaml"]
+    (reader.folder / "compose.yaml").write_text(compose)
+    (reader.folder / "secrets.yaml").write_text(secret)
+    (reader.clone / "config" / "config.yaml").write_text(
+        f"hostname: mail.example.com\ndomains: [example.com]\n{config}"
+    )
+    reader.run("docker compose build", reader.clone)
+    written, owner, mode = commands("docs/permissions.md")
+    check = "docker compose run --rm -T postroad check"
+    reader.run(f"umask 077; {written}", reader.folder)
+    said = reader.run(check, reader.folder, codes=(2,))  # root's, and nobody else's
+    assert "/run/secrets/app_password can't be read by uid 2525" in said
+    # the test is root already, where the page has sudo
+    reader.run(owner.removeprefix("sudo "), reader.folder)
+    reader.run(mode.removeprefix("sudo "), reader.folder)
+    assert "mail.example.com: " in reader.run(check, reader.folder)
+
+
+@pytest.mark.usefixtures("image")
+def test_a_backup_is_restored_on_another_host(
+    reader: Reader, receivers: Internet, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """docs/upgrade.md, from its first command to its last, the second half on a host that has the clone and the backup only."""
+    steps = [
+        command for command in commands("docs/upgrade.md") if command != "git pull"
+    ]  # a test's clone has no remote
+    half = steps.index(next(step for step in steps if "-xzf" in step)) - 1
+    before, after = steps[:half], steps[half:]
+    assert [step.split()[2] for step in before] == ["build", "run", "up", "stop", "run", "start", "exec"]
+    reader.run("docker compose up -d --build --wait")
+    mx = receivers.hosts[-1]
+    mx.stop()
+    try:
+        reader.run("docker compose exec -T postroad postroad send you@example.net --timeout 20", codes=(3,))
+        keys = "docker compose exec -T postroad postroad dkim list --json"
+        published = json.loads(reader.run(keys))
+        for step in before:
+            reader.run(step)
+        waiting = json.loads(reader.run("docker compose exec -T postroad postroad queue list --json"))["messages"]
+        reader.run("docker compose down")
+        other = Reader(tmp_path_factory.mktemp("other"), receivers)
+        try:
+            shutil.copy2(reader.clone / "backup.tar.gz", other.clone)
+            said = [other.run(step, codes=(0, 1) if LOOKS.search(step) else (0,)) for step in after]
+            assert waiting[0]["queue_id"] in said[-2]
+            assert json.loads(other.run(keys)) == published
+        finally:
+            other.publish()
+            mx.start()
+            other.run("docker compose exec -T postroad postroad queue flush --all", codes=(0, 3))
+            other.leave()
+    finally:
+        mx.start()
+    got = receivers.wait_for_message(lambda message: message.recipient == "you@example.net")
+    assert got.verdict("dkim") == "pass"

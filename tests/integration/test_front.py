@@ -10,8 +10,9 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from email.message import EmailMessage
 from typing import Any
 
 import pytest
@@ -59,6 +60,7 @@ BAD_MAILS = [
     *(b"MAIL FROM:<app@sender.example> SIZE=99999999999", b"MAIL FROM:<app@sender.example> X=Y", b"MAIL TO:<a@b.c>"),
     b"MAIL FROM:<\xc3\xbc@sender.example>",
 ]
+RCPTS = [*[b"RCPT TO:<user@rcpt.example>"] * 4, b"RCPT TO:<other@sender.example>"]
 BAD_RCPTS = [
     *(
         b"RCPT",
@@ -134,7 +136,7 @@ class Generator:
             lines.append(chance.choice(MAILS))
         for _ in range(chance.choice((1, 1, 1, 2, 4))):
             bad = chance.random() < 0.15
-            lines.append(chance.choice(BAD_RCPTS) if bad else b"RCPT TO:<user@rcpt.example>")
+            lines.append(chance.choice(BAD_RCPTS if bad else RCPTS))
         if chance.random() < 0.15:
             lines.insert(chance.randrange(1, len(lines) + 1), chance.choice(OTHERS))
         if chance.random() < 0.1:
@@ -218,18 +220,39 @@ def plain(told: list[bytes]) -> list[bytes]:
     return [_TIME.sub(b"TIME", _QUEUE_ID.sub(b"ID", text)).replace(hint, b"") for text in told]
 
 
-@pytest.fixture(scope="module")
-def pair(image: str, internet: Internet, request: pytest.FixtureRequest) -> Iterator[dict[str, PostroadContainer]]:
-    """Two relays: behind the front, and sendmail alone."""
-    relays = Relays(image, internet)
+@dataclass(frozen=True)
+class Pair:
+    """Two relays, behind the front and sendmail alone, and where a client finds each."""
+
+    relays: dict[str, PostroadContainer]
+    addresses: dict[str, tuple[str, int]]
+
+
+FAMILIES = {"inet": SESSIONS, "inet6": SESSIONS // 3, "mapped": SESSIONS // 3}
+"""Clients: IPv4 where there is no other, IPv6, IPv4 where there is IPv6 as well; and how many sessions of each."""
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def pair(image: str, internet: Internet, request: pytest.FixtureRequest) -> Iterator[Pair]:
     limits = {"connections_per_client": None}
-    door = f"O DaemonPortOptions=Name=smtp, Family=inet, Port={ALONE}, Listen=1024, M=EA"
-    with relays.stack:
+    six = request.param != "inet"
+    door = f"O DaemonPortOptions=Name=smtp, Family={'inet6' if six else 'inet'}, Port={ALONE}, Listen=1024, M=EA"
+    with ExitStack() as stack:
+        where = stack.enter_context(Internet(ipv6=True)) if six else internet
+        relays = Relays(image, where)
+        stack.enter_context(relays.stack)
         request.node.stash[RELAYS] = relays.started
-        yield {
+        started = {
             "front": relays(publish=False, limits=limits),
             "alone": relays(publish=False, limits=limits, sendmail={"local_config": door}),
         }
+        addresses = {}
+        for name, relay in started.items():
+            relay.get_wrapped_container().reload()
+            (network,) = relay.get_wrapped_container().attrs["NetworkSettings"]["Networks"].values()
+            address = network["GlobalIPv6Address" if request.param == "inet6" else "IPAddress"]
+            addresses[name] = (address, 25 if name == "front" else ALONE)
+        yield Pair(started, addresses)
 
 
 def sent(relay: PostroadContainer) -> dict[str, list[tuple[Any, ...]]]:
@@ -242,24 +265,24 @@ def sent(relay: PostroadContainer) -> dict[str, list[tuple[Any, ...]]]:
     return {name: sorted(each) for name, each in found.items()}
 
 
-def test_clients_see_what_sendmail_alone_would_show(pair: dict[str, PostroadContainer]) -> None:
+def test_clients_see_what_sendmail_alone_would_show(pair: Pair, request: pytest.FixtureRequest) -> None:
     """Generated sessions, the same ones to both: same answers, same mail."""
     generator = Generator(SEED)
-    scripts = [generator.script(number) for number in range(SESSIONS)]
-    ports = {"front": 25, "alone": ALONE}
+    sessions = FAMILIES[request.node.callspec.params["pair"]]
+    scripts = [generator.script(number) for number in range(sessions)]
 
     def both(script: Script) -> dict[str, list[bytes]]:
-        return {name: plain(play(script, (relay.address, ports[name]))) for name, relay in pair.items()}
+        return {name: plain(play(script, address)) for name, address in pair.addresses.items()}
 
     with ThreadPoolExecutor(12) as pool:
         told = list(pool.map(both, scripts))
     for script, each in zip(scripts, told, strict=True):
         assert each["front"] == each["alone"], (script, each)
     accepted = [text for each in told for text in each["front"] if b"Message accepted" in text]
-    assert len(accepted) > SESSIONS // 3
-    wait_until(lambda: sum(map(len, sent(pair["front"]).values())) >= len(accepted), 60)
-    wait_until(lambda: sum(map(len, sent(pair["alone"]).values())) >= len(accepted), 60)
-    assert sent(pair["front"]) == sent(pair["alone"])
+    assert len(accepted) > sessions // 3
+    for relay in pair.relays.values():
+        wait_until(lambda: sum(map(len, sent(relay).values())) >= len(accepted), 60)  # noqa: B023 - called here
+    assert sent(pair.relays["front"]) == sent(pair.relays["alone"])
 
 
 # --- nothing that was answered is lost
@@ -357,7 +380,7 @@ def test_a_restart_of_the_front_refuses_no_connection(start_relay: Relays) -> No
 
 
 def test_an_answer_does_not_wait_for_the_receiver(start_relay: Relays, internet: Internet) -> None:
-    internet.add_watch("mx.slow.example", behaviour="holds")
+    mx = internet.add_watch("mx.slow.example", behaviour="holds")
     internet.publish("slow.example", "MX", "10 mx.slow.example.")
     relay = start_relay(publish=False)
     with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
@@ -367,6 +390,23 @@ def test_an_answer_does_not_wait_for_the_receiver(start_relay: Relays, internet:
             assert time.monotonic() - began < 2
         figures = front(relay)
     assert figures["delivering"] == 5
+    seen = wait_until(lambda: each if len(each := attempts(relay)) == 5 else [])
+    assert {(each["host"], each["port"], each["command"]) for each in seen} == {("mx.slow.example", 25, "DATA status")}
+    assert all(each["queue_id"] and each["sent"] and abs(time.time() - each["since"]) < 30 for each in seen)
+    mx.run("touch", "/run/watch/go")
+    wait_until(lambda: not attempts(relay))
+
+
+def attempts(relay: PostroadContainer) -> list[dict[str, Any]]:
+    """The attempts that are under way."""
+    ask = (
+        "import json; from dataclasses import asdict; from postroad.runtime.attempts import under_way;"
+        " print(json.dumps([asdict(each) for each in under_way()]))"
+    )
+    code, text = relay.shell(f'PYTHONPATH=/opt/postroad python3 -c "{ask}"')
+    assert code == 0, text
+    found: list[dict[str, Any]] = json.loads(text)
+    return found
 
 
 def front(relay: PostroadContainer) -> dict[str, int]:
@@ -388,8 +428,8 @@ def test_received_names_the_client(start_relay: Relays, internet: Internet) -> N
 
 def test_nobody_else_reaches_the_inner_doors(start_relay: Relays) -> None:
     relay = start_relay(publish=False)
-    modes = relay.shell("stat -c '%a %F' /run/postroad/door-1 /run/postroad/door-2 /run/postroad/door-3")[1]
-    assert modes.splitlines() == ["600 socket"] * 3
+    modes = relay.shell("stat -c '%a %F' /run/postroad/door-[0-9]")[1]
+    assert modes.splitlines() == ["600 socket"] * 5
     # without the header, or with another one, there is no session, and the daemon goes on
     for begin in ("b''", "b'EHLO x\\r\\n'", "b'x' * 272"):
         knock = (
@@ -416,21 +456,112 @@ def test_an_attempt_ends_however_slowly_the_receiver_goes_on(start_relay: Relays
     wait_until(lambda: front(relay)["delivering"] == 0)
 
 
-def test_mail_for_which_there_is_no_room_leaves_when_there_is(start_relay: Relays, internet: Internet) -> None:
-    """More messages to a receiver that drips than may be under way at once, under the least that is promised."""
-    internet.add_watch("mx.hangs.example", behaviour="drips")
-    internet.publish("hangs.example", "MX", "10 mx.hangs.example.")
-    relay = start_relay(kwargs={"mem_limit": "128m", "pids_limit": 100}, delivery={"attempt_timeout": "1h"})
+MANY = 1000
+
+
+@pytest.mark.parametrize(
+    ("config", "domain"),
+    [
+        ({}, "hangs.example"),
+        ({}, "{}.hangs.example"),
+        ({"sendmail": {"local_config": "# rules of my own"}}, "hangs.example"),
+    ],
+    ids=["kept", "domains", "own"],
+)
+def test_mail_for_which_there_is_no_room_leaves_when_there_is(
+    config: dict[str, Any], domain: str, start_relay: Relays, internet: Internet
+) -> None:
+    """Many messages to a receiver that drips, under the least that is promised: others' mail goes on."""
+    mx = internet.add_watch("mx.hangs.example", behaviour="drips")
+    for name in ("hangs.example", "*.hangs.example"):
+        internet.publish(name, "MX", "10 mx.hangs.example.")
+    least = {"mem_limit": "128m", "memswap_limit": "128m", "pids_limit": 100}
+    relay = start_relay(kwargs=least, delivery={"attempt_timeout": "1h", "queue": {"retry": "1h"}}, **config)
     with smtplib.SMTP(relay.host, relay.port, timeout=60) as smtp:
-        for _ in range(150):
-            smtp.send_message(letter(To="user@hangs.example"))
-        figures = front(relay)
-        assert figures["delivering"] < 50
-        assert figures["put_off"] > 0
         message = letter()
         smtp.send_message(message)
-    internet.wait_for_message(str(message["Message-ID"]), 20)
-    pids = int(relay.shell("ls -d /proc/[0-9]* | wc -l")[1])
-    assert pids < 100
+        internet.wait_for_message(str(message["Message-ID"]))  # this receiver has lately taken mail
+        for number in range(MANY):
+            smtp.send_message(letter(To=f"user@{domain.format(number)}"))
+            if number % 200 == 100:
+                message = letter()
+                smtp.send_message(message)
+                internet.wait_for_message(str(message["Message-ID"]), 20)
+    figures = front(relay)
+    assert figures["delivering"] < 50
+    assert figures["put_off"] > MANY / 2
+    assert 0 < len(attempts(relay)) < 50
+    assert int(relay.shell("ls -d /proc/[0-9]* | wc -l")[1]) < 100
+    assert int(relay.shell("ls /var/spool/mqueue | grep -c ^qf")[1]) == MANY
+    # as soon as there are answers, what waits leaves, without being due: here these are refusals, and there are bounces
+    mx.stop()
+    for name in ("hangs.example", "*.hangs.example"):
+        internet.publish(name, "MX", "10 mx.rcpt.example.")
+    wait_until(lambda: int(relay.shell("ls /var/spool/mqueue | grep -c ^qf")[1]) < MANY / 2, 180)
     relay.get_wrapped_container().reload()
     assert relay.get_wrapped_container().attrs["State"]["OOMKilled"] is False
+
+
+def test_what_is_tried_again_does_not_wait_for_slow_receivers(start_relay: Relays, internet: Internet) -> None:
+    """Fifteen receivers that drip, and a message that is put off each time: it is tried as often as it is due."""
+    internet.add_watch("mx.crawls.example", behaviour="drips")
+    internet.publish("*.crawls.example", "MX", "10 mx.crawls.example.")
+    relay = start_relay(publish=False, delivery={"attempt_timeout": "1h", "queue": {"retry": "4s"}})
+    message = letter(To="tempfail@rcpt.example")
+    with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
+        for number in range(15):
+            smtp.send_message(letter(To=f"user@{number}.crawls.example"))
+        smtp.send_message(message)
+    wait_until(lambda: len(attempts(relay)) >= 15, 30)
+
+    def tries() -> int:
+        events = [each for each in relay.events() if each["event"] == "deferred"]
+        return sum(each["message_id"] == str(message["Message-ID"]) for each in events)
+
+    wait_until(lambda: tries() >= 4, 60)
+
+
+def test_recipients_elsewhere_do_not_wait_for_a_receiver_that_is_mute(start_relay: Relays, internet: Internet) -> None:
+    """One message for several domains, and the MX of two of them says nothing after STARTTLS."""
+    internet.add_watch("mx.mute.example", behaviour="mute")
+    for domain in ("a.mute.example", "z.mute.example"):
+        internet.publish(domain, "MX", "10 mx.mute.example.")
+    relay = start_relay(publish=False, delivery={"attempt_timeout": "15s", "queue": {"retry": "1h"}})
+    to = ["user@a.mute.example", "first@rcpt.example", "second@rcpt.example", "user@z.mute.example"]
+    message = letter(To=", ".join(to))
+    with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
+        assert smtp.send_message(message, to_addrs=to) == {}
+        began = time.monotonic()
+        wait_until(lambda: {*to[1:3]} <= recipients(internet, message), 10)
+        assert len(attempts(relay)) == 2
+        assert time.monotonic() - began < 10
+        # each has its own event, and the message is one
+        wait_until(lambda: len(outcomes(relay, message, "deferred")) == 2, 60)
+        assert len(outcomes(relay, message, "accepted")) == 1
+        assert len(outcomes(relay, message, "delivered")) == 2
+        # more recipients than are worth a message each
+        many = [f"user{number}@{('rcpt', 'sender')[number % 2]}.example" for number in range(50)]
+        message = letter(To=many[0])
+        assert smtp.send_message(message, to_addrs=many) == {}
+    wait_until(lambda: {*many} <= recipients(internet, message), 20)
+    assert len({event["queue_id"] for event in outcomes(relay, message, "delivered")}) == 1
+
+
+def recipients(internet: Internet, message: EmailMessage) -> set[str]:
+    """For whom it has arrived."""
+    return {each.recipient for each in internet.messages() if each.message["Message-ID"] == message["Message-ID"]}
+
+
+def outcomes(relay: PostroadContainer, message: EmailMessage, event: str) -> list[dict[str, Any]]:
+    """Its events of a kind."""
+    wanted = str(message["Message-ID"])
+    return [each for each in relay.events() if each["event"] == event and each.get("message_id") == wanted]
+
+
+def test_a_message_that_the_front_says_again_is_counted_once(start_relay: Relays) -> None:
+    relay = start_relay(publish=False, limits={"messages_per_minute": 3})
+    with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
+        for _ in range(3):
+            assert smtp.send_message(letter(), to_addrs=["user@rcpt.example", "other@sender.example"]) == {}
+        with pytest.raises(smtplib.SMTPSenderRefused):
+            smtp.send_message(letter())

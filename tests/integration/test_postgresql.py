@@ -135,13 +135,15 @@ def test_mail_flows_without_the_server(
 
 
 FROZEN = """
-from pathlib import Path
-import postroad.recorder.__main__ as recorder
-recorder.PATIENCE = 1.0
+from dataclasses import replace
+from postroad.recorder import loop, patience
+from postroad.runtime import recording
+from postroad.runtime.paths import CURRENT
+loop.LIMIT = patience.LIMIT = 1.0
 def again(_):
     raise SystemExit(json.dumps("anew"))
-recorder.Recorder.begin_anew = again
-one = recorder.Recorder({**json.loads(Path("/run/postroad/current/recorder.json").read_text()), "http": None})
+loop.Recorder.begin_anew = again
+one = loop.Recorder(replace(recording.load(CURRENT), http=None))
 try:
     one.run()
 except SystemExit as end:

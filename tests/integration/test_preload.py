@@ -559,6 +559,25 @@ result = libc.gethostbyaddr(bytes([127, 0, 0, 1]), 4, socket.AF_INET)
     assert inside(code) is None
 
 
+def test_its_own_name_is_asked_for_once_and_known(inside: Inside) -> None:
+    code = """
+got = child('''
+class Host(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("aliases", ctypes.POINTER(ctypes.c_char_p)), ("family", ctypes.c_int),
+                ("length", ctypes.c_int), ("addresses", ctypes.POINTER(ctypes.c_void_p))]
+libc.gethostbyname2.restype = ctypes.POINTER(Host)
+result = []
+for name in (b"localhost", b"Relay.TEST.invalid", b"relay.test.invalid"):
+    host = libc.gethostbyname2(name, socket.AF_INET)
+    result.append([host[0].name.decode(), host[0].family, host[0].length, bool(host[0].addresses[0])] if host else None)
+''', POSTROAD_FQDN="relay.test.invalid")
+"""
+    others, own, later = inside(code)
+    assert others == ["localhost", 2, 4, True]
+    assert own == ["relay.test.invalid", 2, 4, False]
+    assert later is None, "a delivery to a host of this name asks the DNS"
+
+
 def test_a_file_with_the_number_of_a_connection_that_was_closed_is_written_as_ever(inside: Inside) -> None:
     code = """
 got = child(r'''

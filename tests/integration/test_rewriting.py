@@ -9,6 +9,7 @@ from postroad.testing import PostroadContainer
 from tests.integration.conftest import Relays
 from tests.internet.internet import Internet
 from tests.internet.received import ReceivedMessage
+from tests.rewriting import CASES, REWRITE
 
 
 def passed_on(
@@ -201,3 +202,20 @@ def test_a_bounce_made_here_goes_to_the_sender_that_the_app_gave(
     with smtplib.SMTP(one_sender.host, one_sender.port, timeout=20) as smtp:
         smtp.sendmail("mine@sender.example", ["unknown@rcpt.example"], "From: app@sender.example\r\n\r\nbody\r\n")
     assert internet.wait_for_message(lambda message: message.recipient == "mine@sender.example").sender == ""
+
+
+def test_the_ruleset_rewrites_as_the_signer_does(start_relay: Relays) -> None:
+    """The signer's side of the table is in ``unit/test_signer_rewriting.py``."""
+    relay = start_relay(rewrite=REWRITE)
+    asked = "".join(f"canonify,Rewrite {address}\\n" for address in CASES)
+    code, text = relay.shell(
+        f"printf '{asked.replace('%', '%%')}/quit\\n' | /usr/sbin/sendmail -C /run/postroad/current/sendmail.cf -bt"
+    )
+    assert code == 0, text
+    answers = [
+        line.partition("returns:")[2]
+        for line in text.splitlines()
+        if line.startswith("Rewrite ") and "returns:" in line
+    ]
+    found = ["".join(answer.split()).replace("<@", "@").removesuffix(">").removesuffix(".") for answer in answers]
+    assert dict(zip(CASES, found, strict=True)) == CASES

@@ -261,6 +261,10 @@ class Internet:
         host.keep(files)
         self._update(*records)
 
+    def add_dns(self) -> Dns:
+        """Start another DNS server, which has the empty root alone."""
+        return self._add_host(Dns)
+
     def add_app(self) -> Host:
         """Start a container that does nothing, with Python, to run senders in."""
         return self._add_host(Host)
@@ -281,13 +285,15 @@ class Internet:
             if "already exists" not in str(error):
                 raise
 
-    def publish(self, name: str, rtype: str, *values: str, ttl: int = 0) -> None:
+    def publish(self, name: str, rtype: str, *values: str, ttl: int = 0, at: Dns | None = None) -> None:
         """Make these all the records of this name and type; a TXT value is the plain text, unsplit.
+
+        ``at``: another DNS server than the one of all hosts.
 
         Raises:
             RuntimeError: the name is in no zone added so far, or nsupdate can't read a value.
         """
-        self._update(_record_set(name, rtype, *values, ttl=ttl))
+        (at or self.dns).run("zone", "update", _record_set(name, rtype, *values, ttl=ttl))
 
     def publish_all(self, rtype: str, records: Mapping[str, Sequence[str]]) -> None:
         """``publish`` for many names, to their values, at once."""

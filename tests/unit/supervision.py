@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -14,21 +14,22 @@ from postroad import system
 from postroad.errors import CommandError
 from postroad.events import model as events
 from postroad.runtime import acceptance
-from postroad.runtime.plan import Plan, Process
+from postroad.runtime.plan import Daemon, Plan, Process
 from postroad.supervisor import main, processes
-from postroad.supervisor.health import ProcessLimit
+from postroad.supervisor.health import MemoryLimit, ProcessLimit
+from postroad.supervisor.outgoing import Deliveries
 from postroad.supervisor.output import Output
 
 
 def process(name: str, **fields: Any) -> Process:
     given: dict[str, Any] = {"argv": (f"/{name}",), "env": {}, "socket": "", "ports": (), "reload": "SIGHUP"} | fields
-    return Process(name=name, **given)
+    return Process(name=cast("Daemon", name), **given)
 
 
 def plan(*wanted: Process) -> Plan:
     return Plan(
         processes=wanted, grace=8.0, log_format="json", redact="none", message_size=1, journal=False, policy="policy", sources="", networks="",
-        look_over=False, warnings=(), watched={}, due=float("inf"),
+        look_over=False, look_every=0.0, warnings=(), watched={}, due=float("inf"),
     )  # fmt: skip
 
 
@@ -37,6 +38,7 @@ class Log:
 
     def __init__(self, *_: Path) -> None:
         self.events: list[events.Event] = []
+        self.deliveries = Deliveries()
 
     def emit(self, event: events.Event) -> None:
         self.events.append(event)
@@ -80,8 +82,10 @@ class World:
             (main, "RUN", tmp_path),
             (main, "CURRENT", tmp_path / "current"),
             (main, "HEALTH", tmp_path / "health"),
+            (main, "DOCTOR", tmp_path / "doctor.json"),
             (acceptance, "set_accepting", lambda _: None),
             (main, "ProcessLimit", lambda: self.limit),
+            (main, "MemoryLimit", lambda: MemoryLimit(tmp_path, lambda: self.now)),
             (system, "spawn", self.spawn),
             (processes, "kill", self.kill),
             (processes, "children", lambda: dict(self.running)),

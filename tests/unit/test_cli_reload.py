@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from postroad.cli import reload
 from postroad.install import changes
-from postroad.runtime import plan
+from postroad.runtime import handover, plan
 
 
 class Server:
@@ -25,8 +25,8 @@ class Server:
 
     def generation(self, config: object, watched: dict[str, str], warnings: tuple[str, ...]) -> None:
         (self.current / "config.json").write_text(json.dumps(config))
-        made = plan.Plan((), 8.0, "json", "none", 1, False, "", "", False, warnings, watched, 0.0, "")
-        (self.current / "plan.json").write_text(plan.dumps(made))
+        made = plan.Plan((), 8.0, "json", "none", 1, False, "", "", False, 0.0, warnings, watched, 0.0, "")
+        (self.current / "plan.json").write_text(handover.dumps(made))
 
     def note(self, reloads: str) -> None:
         self.health.write_text(f"ready 1 2\n{reloads}\n")

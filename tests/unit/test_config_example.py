@@ -3,16 +3,17 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jsonschema
 import pytest
 import yaml
+from pydantic import TypeAdapter
 
 from dev.config_files import example, files, main
 from dev.config_reference import reference
 from dev.config_schema import schema
-from postroad.config.keys import keys
+from postroad.config.keys import Key, keys
 from postroad.config.load import load
 from postroad.config.model import Config
 
@@ -108,3 +109,29 @@ def test_writing_and_checking(
     assert main([]) == 0
     assert main(["--check"]) == 0
     assert Path("config.example.yaml").stat().st_mode & 0o777 == 0o644
+
+
+LEAVES = [key for key in keys(Config) if key.section is None]
+
+
+@pytest.mark.parametrize("key", LEAVES, ids=lambda key: key.name)
+def test_each_key_has_an_example_where_its_type_does_not_say_it_all(key: Key) -> None:
+    kind: Any = key.field.annotation
+    for each in key.field.metadata:
+        kind = Annotated[kind, each]
+    adapter = TypeAdapter(kind)
+    entry = adapter.json_schema()
+    choices = entry.get("anyOf", [entry])
+    says_it_all = any("enum" in each or each.get("type") == "boolean" for each in choices)
+    its_default_does = key.name.startswith(("doctor.", "dns.egress"))
+    assert key.field.examples or says_it_all or its_default_does
+    for shown in key.field.examples or ():
+        adapter.validate_python(shown)
+
+
+@pytest.mark.parametrize("key", list(keys(Config)), ids=lambda key: key.name)
+def test_each_key_has_whole_sentences(key: Key) -> None:
+    text = key.field.description or (key.section.__doc__ if key.section else "") or ""
+    assert re.match(r"[A-Z`]", text), text
+    assert text.rstrip("`").endswith((".", "`")), text
+    assert len(text) > 15, text

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postroad.checks.dkim import judge as judge_key
 from postroad.checks.dmarc import judge
 from postroad.config.model import Domain
 from postroad.dns import dkim_record, dmarc_record, tag_list
+from postroad.dns.dkim_published import fault
 from postroad.dns.dmarc_record import is_attempt, is_dmarc, mend, organizational
 
 EXPONENT = b"\x02\x03\x01\x00\x01"
@@ -106,12 +106,15 @@ def test_key_records() -> None:
     ],
 )
 def test_what_some_verifiers_refuse(text: str, said: str) -> None:
-    problem, level = judge_key((text,), f"v=DKIM1; p={KEY}")
-    assert (said in problem, str(level)) == (True, "warning")
+    wrong = fault((text,), f"v=DKIM1; p={KEY}")
+    assert wrong
+    assert (said in wrong.text, wrong.fatal) == (True, False)
 
 
 def test_a_key_of_another_kind_is_told() -> None:
-    assert "another kind: k=ed25519" in judge_key((f"v=DKIM1; k=ed25519; p={ED}",), f"v=DKIM1; p={KEY}")[0]
+    wrong = fault((f"v=DKIM1; k=ed25519; p={ED}",), f"v=DKIM1; p={KEY}")
+    assert wrong
+    assert "another kind: k=ed25519" in wrong.text
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from postroad.events.parse import Parser
 from postroad.events.syslog import parse_datagram
-from postroad.sinks.stdout import as_json, as_text
+from tests.unit.test_sinks_stdout import as_json, as_text
 
 ID = "6AO58bxT005525"
 WORDS = st.sampled_from(

@@ -314,6 +314,9 @@ def test_those_that_wait_are_bounded() -> None:
 # --- outcomes ---
 
 
+CUT = "the connection to mx.y ended before its answer to the message"
+
+
 @pytest.mark.parametrize(
     ("status", "more", "kind", "reply", "words"),
     [
@@ -321,13 +324,13 @@ def test_those_that_wait_are_bounded() -> None:
         ("Sent (ok (really) queued)", ", dsn=2.0.0", "delivered", "ok (really) queued", None),
         ("Sent (ok, stat=Deferred: 4)", ", dsn=2.0.0", "delivered", "ok, stat=Deferred: 4", None),
         ("queued", "", "queued", None, None),
-        ("Deferred", ", dsn=4.4.2", "deferred", None, None),
+        ("Deferred", ", dsn=4.4.2", "deferred", None, CUT),
         ("Deferred: Connection refused by mx.y.", ", dsn=4.4.1", "deferred", None, "Connection refused by mx.y."),
         ("Deferred: 450 5.7.1 wait", ", dsn=5.7.1, reply=450 5.7.1 wait", "deferred", "450 5.7.1 wait", None),
         ("Operating system error", ", dsn=4.0.0", "deferred", None, "Operating system error"),
         ("User unknown", ", dsn=5.1.1, reply=550 5.1.1 no", "bounced", "550 5.1.1 no", "User unknown"),
         ("Service unavailable", ", dsn=5.0.0, reply=554 no", "bounced", "554 no", "Service unavailable"),
-        ("Deferred", ", dsn=4.4.2, reply=550 5.1.1 of another", "deferred", None, None),
+        ("Deferred", ", dsn=4.4.2, reply=550 5.1.1 of another", "deferred", None, CUT),
         (
             "Host unknown (Name server: y.: host not found)",
             ", dsn=5.1.2",
@@ -628,3 +631,30 @@ def test_an_objection_to_the_server_s_tls_is_the_reason_of_the_delay_that_follow
     ]
     assert (waits.recipient, waits.status, waits.dsn) == ("a@y", reason, "4.7.0")
     assert [(other.recipient, other.status, other.dsn) for other in others] == [("b@z", None, "4.0.0")]
+
+
+@pytest.mark.parametrize(
+    ("logged", "told"),
+    [
+        (
+            "SYSERR(smmta): MX list for y.example. points back to mail.sender.example",
+            "MX list for y.example points back to this server: its DNS is wrong",
+        ),
+        (
+            "SYSERR(smmta): me.y.example. config error: mail loops back to me (MX problem?)",
+            "mail loops back: me.y.example is this server's own address, or 127.0.0.1: its DNS is wrong",
+        ),
+    ],
+)
+def test_an_mx_that_is_this_server_is_told_as_the_dns_s_fault(logged: str, told: str) -> None:
+    parser = Parser()
+    feed(parser, FROM, MILTER)
+    bounced = feed(
+        parser, logged, to("<a@y.example>", "Local configuration error").replace("stat=", "dsn=5.3.5, stat=")
+    )[-1]
+    assert isinstance(bounced, model.Bounced)
+    assert (bounced.status, bounced.dsn) == (told, "5.3.5")
+    # and of that attempt alone
+    after = feed(parser, to("<b@y.example>", "Local configuration error").replace("stat=", "dsn=5.3.5, stat="))[-1]
+    assert isinstance(after, model.Bounced)
+    assert after.status == "Local configuration error"

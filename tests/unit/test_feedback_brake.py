@@ -1,7 +1,7 @@
 """When a sender domain is warned of and braked, and when that is over."""
 
 import time
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,18 +13,11 @@ from postroad.events.syslog import LogLine, format_datagram, parse_datagram
 from postroad.feedback import brake
 from postroad.journal.reader import Batch, Position
 from postroad.recorder import writer
-from postroad.store import database
+from tests.unit.handed import RATES, RECORDING
 
 NOW = 1_800_000_000.0
-SETTINGS = {"brake": 0.1, "warn": 0.05, "window": 3600.0, "minimum": 20}
+SETTINGS = replace(RATES, brake=0.1, warn=0.05)
 GONE, BLOCKED = "550 5.1.1 User unknown", "550 5.7.1 blocked"
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    made = database.connect(tmp_path / "events.db")
-    database.upgrade(made)
-    return made
 
 
 def put(
@@ -35,12 +28,12 @@ def put(
     if kind == "bounced":
         about |= {"dsn": reply[4:9], "reply": reply}
     events = tuple({"event": kind, **about} for _ in range(number))
-    writer.write(engine, Batch(events, Position("j", 1)), {"suppress": None, "webhooks": []})
+    writer.write(engine, Batch(events, Position("j", 1)), RECORDING)
 
 
 def look(engine: Engine, now: float = NOW, **settings: Any) -> list[tuple[str, str, int, int]]:
     with engine.begin() as connection:
-        changed = brake.look(connection, SETTINGS | settings, now)
+        changed = brake.look(connection, replace(SETTINGS, **settings), now)
     return [(rate.sender_domain, rate.state, rate.bounced, rate.ended) for rate in changed]
 
 
@@ -127,7 +120,7 @@ def test_it_looks_soon_after_an_end_and_not_all_the_time(engine: Engine, monkeyp
     monkeypatch.setattr(brake, "publish", lambda _: None)
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    watch = brake.Watch(engine, SETTINGS | {"window": 1e9})
+    watch = brake.Watch(engine, replace(SETTINGS, window=1e9))
     assert watch.wait(600) == 0
     assert watch.look() == []
     watch.note([{"event": "accepted"}])

@@ -1,12 +1,11 @@
 """Which failures put whom on the suppression list, and for whose mail."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import OperationalError
 
@@ -15,22 +14,15 @@ from postroad.feedback import suppression
 from postroad.feedback.suppression import Entry
 from postroad.journal.reader import Batch, Position
 from postroad.recorder import writer
+from postroad.runtime.recording import Suppression
 from postroad.store import database
+from tests.unit.handed import recorded
+from tests.unit.stores import made_by
 
 BEGIN = time.time() - 1000
 DAY = 86400.0
-SETTINGS: dict[str, Any] = {
-    "webhooks": [],
-    "suppress": 90 * DAY, "never": ["vip@rcpt.example"], "scope": "all", "soft": {"count": 3, "within": 7 * DAY},
-}  # fmt: skip
+SETTINGS = Suppression(keep=90 * DAY, scope="all", never=("vip@rcpt.example",), soft_count=3, soft_within=7 * DAY)
 FULL, SUSPENDED, GONE = "452 4.2.2 Mailbox full", "550 5.2.1 account disabled", "550 5.1.1 User unknown"
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    made = database.connect(tmp_path / "events.db")
-    database.upgrade(made)
-    return made
 
 
 def fail(
@@ -49,7 +41,9 @@ def fail(
         "event": kind, "time": stamp, "queue_id": queue_id, "sender": sender, "recipient": to,
         "dsn": reply[4:9], "reply": reply,
     }  # fmt: skip
-    return writer.write(engine, Batch((event,), Position("j", 1)), SETTINGS | settings).suppressed
+    return writer.write(
+        engine, Batch((event,), Position("j", 1)), recorded(suppression=replace(SETTINGS, **settings))
+    ).suppressed
 
 
 def listed(engine: Engine) -> list[tuple[str, str, str]]:
@@ -137,7 +131,7 @@ def test_an_entry_that_has_expired_leaves_the_map(
 
 
 def test_off_is_off_and_never_is_never(engine: Engine) -> None:
-    off: Any = {"soft": {"count": None, "within": DAY}}
+    off: Any = {"soft_count": None}
     assert not any(fail(engine, f"q{i}", **off) for i in range(10))
     assert not any(fail(engine, f"q{i}", to="vip@rcpt.example") for i in range(10))
 
@@ -167,14 +161,7 @@ def test_an_address_has_an_entry_a_domain(engine: Engine) -> None:
 
 
 def old(path: Path) -> Engine:
-    engine = database.connect(path)
-    config = Config()
-    config.set_main_option("script_location", str(Path(database.__file__).with_name("migrations")))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-        connection.execute(text("INSERT INTO suppressions VALUES ('a@x.example', 'userunknown', 1.0, NULL, 'said')"))
-    return engine
+    return made_by(path, "0001", "INSERT INTO suppressions VALUES ('a@x.example', 'userunknown', 1.0, NULL, 'said')")
 
 
 def test_a_migration_that_fails_leaves_all_as_it_was(tmp_path: Path) -> None:

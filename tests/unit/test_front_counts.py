@@ -1,8 +1,8 @@
 """What the front counts: connections, sessions, runs of the queue."""
 
-from postroad.front.bounds import LEAST, MOST, bounds
-from postroad.front.limits import WINDOW, Counts
-from postroad.front.runs import BATCH, PER_DOMAIN, SLOW, Run, Runs
+from postroad.front.limits import REMEMBERED, WINDOW, Counts
+from postroad.front.runs import BATCH, PER_DOMAIN, SLOW, WHOLE, Run, Runs
+from postroad.runtime.bounds import LEAST, LEAST_CLIENTS, MOST, MOST_CLIENTS, bounds
 
 
 def test_connections_are_counted_by_address() -> None:
@@ -25,6 +25,7 @@ def test_bounds_follow_what_the_container_may_use() -> None:
     assert LEAST < bounds(128 << 20, None).sessions < 20
     assert bounds(1 << 20, 10).sessions == LEAST
     for each in (bounds(None, None), bounds(128 << 20, 100), bounds(1 << 20, 10)):
+        assert 0 < each.background < each.sessions
         assert each.delivering < each.sessions  # there is always room to accept
         assert each.runs + each.sessions <= 170
 
@@ -92,3 +93,54 @@ def test_a_run_that_can_not_be_started_takes_no_room() -> None:
         runs.add(f"A{number}", [f"{number}.example"], 0.0)
     assert runs.running == []
     assert runs.waiting == 0
+
+
+def test_what_is_due_waits_and_runs_once_only() -> None:
+    started = Started(8)
+    started.under_way.due([("A1", "rcpt.example"), ("A2", "rcpt.example")], 0.0)
+    assert [run.ids for run in started.runs] == [["A1", "A2"]]
+    started.under_way.due([("A1", "rcpt.example"), ("A3", "rcpt.example")], 1.0)
+    assert started.under_way.waiting == 1  # the domain has one run while it is not known to be quick
+    started.under_way.ended(started.runs[0], 2.0)
+    assert started.runs[-1].ids == ["A3"]
+    started.under_way.ended(started.runs[-1], 3.0)
+    started.under_way.due([("A1", "rcpt.example")], 300.0)
+    assert started.runs[-1].ids == ["A1"]
+
+
+def test_only_a_domain_of_which_nothing_is_known_is_probed() -> None:
+    started = Started(8)
+    started.under_way.took("quick.example", 1.0)
+    started.under_way.took("slow.example", 2 * SLOW)
+    for domain in ("quick.example", "slow.example", "new.example"):
+        started.under_way.add(domain, [domain], 0.0)
+    assert [run.probes for run in started.runs] == [False, False, True]
+
+
+def test_one_run_takes_the_whole_of_a_long_queue() -> None:
+    started = Started(8)
+    many = [(f"A{number}", f"{number}.example") for number in range(WHOLE)]
+    started.under_way.due(many, 0.0)
+    assert [run.whole for run in started.under_way.running].count(True) == 1
+    started.under_way.due(many, 1.0)
+    assert [run.whole for run in started.under_way.running].count(True) == 1
+    assert len(started.under_way.running) <= 8
+    started.under_way.fill(5 * SLOW)
+    assert not started.under_way.is_quick("")
+    started.under_way.ended(started.runs[0], 5 * SLOW)
+
+
+def test_addresses_that_have_sent_mail_are_remembered_up_to_a_number() -> None:
+    counts = Counts()
+    for number in range(REMEMBERED + 1):
+        counts.sent(str(number))
+    assert not counts.has_sent("0")
+    assert counts.has_sent("1")
+
+
+def test_clients_are_as_many_as_memory_allows() -> None:
+    assert bounds(None, None).clients == MOST_CLIENTS
+    assert LEAST_CLIENTS < bounds(128 << 20, None).clients < MOST_CLIENTS
+    assert bounds(1 << 20, None).clients == LEAST_CLIENTS
+    assert bounds(None, 100).direct == 15
+    assert bounds(1 << 20, 10).direct == LEAST

@@ -11,9 +11,10 @@ from postroad.events.classify import RULES
 from postroad.http import metrics
 from postroad.journal.reader import Batch, Position
 from postroad.recorder import writer
+from postroad.runtime import looks
 from postroad.store import database
+from tests.unit.handed import RECORDING
 
-SETTINGS: dict[str, Any] = {"suppress": None, "webhooks": []}
 EVENTS: list[dict[str, Any]] = [
     {"event": "accepted"},
     {"event": "delivered", "relay_host": "mx.google.com", "delay": 3},
@@ -33,6 +34,7 @@ def collector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[metri
     (tmp_path / "queue").mkdir()
     monkeypatch.setattr(metrics, "HEALTH", tmp_path / "health")
     monkeypatch.setattr(metrics, "QUEUE", tmp_path / "queue")
+    monkeypatch.setattr(metrics, "DOCTOR", tmp_path / "doctor.json")
     engine = database.connect(tmp_path / "events.db")
     database.upgrade(engine)
     yield metrics.Collector(engine, ["hook"])
@@ -61,10 +63,30 @@ def test_all_series_are_there_before_the_first_event(collector: metrics.Collecto
     ]
     with database.writing(collector._engine) as connection:
         metrics.add(connection, metrics.count(failures))
-    writer.write(collector._engine, Batch(tuple(EVENTS), Position("j", 1)), SETTINGS)
+    writer.write(collector._engine, Batch(tuple(EVENTS), Position("j", 1)), RECORDING)
     second = series(list(collector.collect()))
     assert second.keys() == first.keys()
     assert second["postroad_deliveries_total", "bounced", "userunknown", "mailru"] == 1
     assert second["postroad_child_restarts_total", "shaper"] == 1
     assert second["postroad_rejects_total", "suppressed"] == 1
     assert sum(second.values()) == len(failures) + len(EVENTS) + 3
+
+
+def test_what_the_doctor_found_last(collector: metrics.Collector, tmp_path: Path) -> None:
+    def found() -> dict[tuple[str, ...], float]:
+        named = [metric for metric in collector.collect() if metric.name.startswith("postroad_doctor_")]
+        assert len(named) == 2
+        return {(sample.name, *sample.labels.values()): sample.value for each in named for sample in each.samples}
+
+    assert found() == {}, "it has not looked yet: that is not the same as that all is well"
+    standing = looks.Standing(errors=("a", "b"), warnings=1, unknown=("c",), since=1.0)
+    looks.write(tmp_path / "doctor.json", looks.Look(5.0, {"dkim": standing, "mx": looks.Standing()}))
+    name = "postroad_doctor_findings"
+    expected: dict[tuple[str, ...], float] = {
+        (name, "dkim", "error"): 2,
+        (name, "dkim", "warning"): 1,
+        (name, "dkim", "unknown"): 1,
+        **{(name, "mx", level): 0.0 for level in ("error", "warning", "unknown")},
+        ("postroad_doctor_last_look_timestamp_seconds",): 5,
+    }
+    assert found() == expected

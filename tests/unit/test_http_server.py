@@ -15,10 +15,11 @@ from sqlalchemy import Engine
 
 from postroad.http import metrics
 from postroad.http import server as http
-from postroad.recorder import __main__ as recorder
-from postroad.recorder import rest
+from postroad.recorder import port, rest
+from postroad.recorder.loop import Recorder
 from postroad.runtime import acceptance
 from postroad.store import database
+from tests.unit.handed import recorded
 
 PROBE = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
 SCRAPE = b"GET /metrics HTTP/1.1\r\n\r\n"
@@ -155,7 +156,7 @@ def begin_anew(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
     """The recorder as it becomes a new one, with other settings for HTTP; what comes back is the environment."""
     monkeypatch.setattr(database, "opened", lambda _: engine)
     monkeypatch.delenv(rest.LISTENER, raising=False)
-    running: list[recorder.Recorder] = []
+    running: list[Recorder] = []
 
     def become(_: str, __: list[str], environment: dict[str, str]) -> None:
         monkeypatch.delenv(rest.LISTENER, raising=False)
@@ -172,15 +173,14 @@ def begin_anew(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
             before = running.pop()
             with pytest.raises(BecameError):
                 before.begin_anew()
-            if before._server:
-                before._server._listener.close()
-        settings = {"http": listen, "webhooks": [], "rates": {"warn": None, "brake": None}}
-        running.append(recorder.Recorder(settings))
-        running[0]._serve()
+            if before._port._server:
+                before._port._server._listener.close()
+        running.append(Recorder(recorded(http=listen)))
+        running[0]._port.serve()
 
     yield begin
-    if running and running[0]._server:
-        running[0]._server.retire(0).close()
+    if running and running[0]._port._server:
+        running[0]._port._server.retire(0).close()
 
 
 def free() -> int:
@@ -236,19 +236,19 @@ def test_an_address_that_can_t_be_had_is_tried_again(
     begin_anew: Callable[[object], None], monkeypatch: pytest.MonkeyPatch, engine: Engine
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr(recorder, "tell", lambda _, text, **__: said.append(text))
+    monkeypatch.setattr(port, "tell", lambda _, text, **__: said.append(text))
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        begin_anew(("127.0.0.1", port))
-        assert said == [f"http.listen: 127.0.0.1:{port} can't be listened on: Address already in use"]
-    one = recorder.Recorder({"http": ("127.0.0.1", port), "webhooks": [], "rates": {"warn": None, "brake": None}})
+        number = taken.getsockname()[1]
+        begin_anew(("127.0.0.1", number))
+        assert said == [f"http.listen: 127.0.0.1:{number} can't be listened on: Address already in use"]
+    one = port.Port(recorded(http=("127.0.0.1", number)), engine)
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    with socket.create_server(("127.0.0.1", port)):
-        one._serve()
-        one._serve()
+    with socket.create_server(("127.0.0.1", number)):
+        one.serve()
+        one.serve()
     assert len(said) == 2
-    now[0] += recorder.LONGEST_DELAY
-    one._serve()
+    now[0] += port.AGAIN
+    one.serve()
     assert one._server
     one._server.retire(0).close()

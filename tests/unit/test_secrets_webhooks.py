@@ -24,8 +24,8 @@ def config(path: Path, **keys: object) -> Config:
 def test_good_secrets(tmp_path: Path, text: str, secrets: list[str]) -> None:
     (tmp_path / "secret").write_text(text)
     (found,) = webhooks.settings(config(tmp_path / "secret"))
-    assert found["secrets"] == secrets
-    assert found["give_up_after"] == 86400
+    assert found.secrets == tuple(secrets)
+    assert found.give_up_after == 86400
 
 
 @pytest.mark.parametrize(

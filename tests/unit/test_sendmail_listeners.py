@@ -21,14 +21,14 @@ def config(**keys: Any) -> Config:
 
 def test_behind_smtp_there_are_inner_doors_only() -> None:
     inner = doors(config(listeners={"submission": None, "submissions": None}), NOWHERE)
-    assert [door.partition("Port=")[2][:2] for door in inner] == ["1,", "2,", "3,"]
+    assert [door.partition("Port=")[2][:2] for door in inner] == ["1,", "2,", "3,", "4,", "5,"]
     assert all("Name=smtp, Family=inet," in door and "Addr=240.0.0.1" in door for door in inner)
-    assert [door.partition("DeliveryMode=")[2] for door in inner] == ["interactive", "", "queueonly"]
+    assert [door.partition("DeliveryMode=")[2] for door in inner] == ["interactive", "", *["queueonly"] * 3]
 
 
 def test_with_ipv6_the_inner_doors_are_of_the_family_that_the_others_are() -> None:
     assert all("Family=inet6," in door for door in doors(config(), IPV6))
-    assert all("Addr=IPv6:::ffff:240.0.0.1" in door for door in doors(config(), IPV6)[:3])
+    assert all("Addr=IPv6:::ffff:240.0.0.1" in door for door in doors(config(), IPV6)[:5])
 
 
 def test_a_door_that_is_null_is_none() -> None:

@@ -64,7 +64,7 @@ def test_what_sendmail_wrote(tmp_path: Path) -> None:
         recipients=("u@other.example", "user@rcpt.example", '"a b"@rcpt.example'),
         arrived=1795515680,
         size=6,
-        reason="Deferred: Name server: other.example.: host name lookup failure",
+        reasons=("Deferred: Name server: other.example.: host name lookup failure",),
         attempts=1,
         last_try=1795515700,
         priority=90074,

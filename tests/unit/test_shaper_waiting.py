@@ -4,8 +4,11 @@ import os
 import time
 from pathlib import Path
 
+from postroad.runtime import refusals
 from postroad.sendmail import queue
-from postroad.shaper.waiting import Entry, Strays, Waiting, read
+from postroad.shaper.messages import ShapedMessage, read
+from postroad.shaper.misfiled import Misfiled
+from postroad.shaper.waiting import Waiting
 
 NOW = time.time()
 
@@ -23,7 +26,7 @@ def waiting(folder: Path, retry: float = 300, limits: tuple[float, ...] = ()) ->
     return Waiting(folder, retry, one_way=False, by_domain=True, limits=limits)
 
 
-def ids(entries: list[Entry]) -> list[int]:
+def ids(entries: list[ShapedMessage]) -> list[int]:
     return [int(entry.queue_id[-6:]) for entry in entries]
 
 
@@ -111,15 +114,18 @@ def test_senders_are_told_once_for_each_limit_if_it_is_due(tmp_path: Path) -> No
     assert ids(list(mine.to_tell(now + 301))) == [1]
 
 
-def test_strays_are_known_by_what_sendmails_rules_said(tmp_path: Path) -> None:
-    stray = write(tmp_path, 1, reason="Deferred: 451 waits for its turn: delivery.routes[3] (2 at once)")
+def test_a_misfiled_message_is_known_by_what_sendmails_rules_said(tmp_path: Path) -> None:
+    reason = refusals.waits("delivery.routes[3] (2 at once, 100/minute)", "route-5f7aef8e")
+    misfiled = write(tmp_path, 1, reason=f"Deferred: 451 {reason}")
     write(tmp_path, 2, reason="Deferred: Connection refused by mx.rcpt.example.")
-    write(tmp_path, 3).write_text("V8\nH??Subject: a\nMDeferred: 451 waits for its turn: delivery.routes[3]\n.\n")
-    strays = Strays(tmp_path)
-    assert list(strays.look()) == [(3, stray)]
+    header = f"V8\nS<a@b.example>\nRPFD:<u@rcpt.example>\nH??Subject: a\nMDeferred: 451 {reason}\n.\n"
+    write(tmp_path, 3).write_text(header)
+    of_a_recipient = write(tmp_path, 4, reason=f"Deferred: no answer from mx.rcpt.example\nMDeferred: 451 {reason}")
+    looked = Misfiled(tmp_path)
+    assert sorted(looked.found()) == [("route-5f7aef8e", misfiled), ("route-5f7aef8e", of_a_recipient)]
     for path in tmp_path.iterdir():
         os.utime(path, (NOW - 60, NOW - 60))
-    assert list(strays.look()) == [], "it was seen"
+    assert list(looked.found()) == [], "it was seen"
 
 
 def test_a_message_moves_whole_and_only_if_nobody_has_it(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postroad.events import model
-from postroad.sinks.stdout import StdoutSink, as_json, as_text
+from postroad.sinks.stdout import StdoutSink
 from postroad.sinks.told import Told
 
 EVENT = model.Bounced(
@@ -19,6 +19,20 @@ EVENT = model.Bounced(
     delay=0,
 )
 NASTY = st.text(st.one_of(st.characters(), st.sampled_from('\n\r\t\0\x1b\x7f\x85\u2028\u202e\ud800"\\= ')))
+
+
+def line_of(event: model.Event, form: str) -> str:
+    stream = io.StringIO()
+    StdoutSink(form, stream).handle([Told(event)])
+    return stream.getvalue().removesuffix("\n")
+
+
+def as_json(event: model.Event) -> str:
+    return line_of(event, "json")
+
+
+def as_text(event: model.Event) -> str:
+    return line_of(event, "text")
 
 
 def test_json() -> None:

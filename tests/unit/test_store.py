@@ -1,6 +1,7 @@
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +16,16 @@ from postroad.journal.reader import Batch, Position, read
 from postroad.recorder import aside, writer
 from postroad.store import database, queries
 from postroad.store.schema import COUNTERS, EVENTS, METADATA, SUPPRESSIONS
+from tests.unit.handed import SUPPRESSION, recorded
 
-SETTINGS = {
-    "suppress": 3600.0,
-    "never": [],
-    "scope": "all",
-    "soft": {"count": None, "within": 1.0},
-    "webhooks": [],
-}
+SETTINGS = recorded(suppression=replace(SUPPRESSION, keep=3600.0))
 
 
-@pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    made = database.connect(tmp_path / "events.db")
+def test_a_new_database_is_not_current_until_it_is_upgraded(tmp_path: Path) -> None:
+    made = database.connect(tmp_path / "new.db")
     assert not database.is_current(made)
     database.upgrade(made)
     assert database.is_current(made)
-    return made
 
 
 def story(queue_id: str, *kinds: str, **fields: Any) -> list[dict[str, Any]]:

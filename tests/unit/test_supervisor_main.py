@@ -7,7 +7,7 @@ import pytest
 
 from postroad.errors import InstallError
 from postroad.events import model as events
-from postroad.runtime import plan as plans
+from postroad.runtime import handover
 from postroad.supervisor import main
 from postroad.supervisor.main import StopRequested, SupervisionError
 from tests.unit.supervision import World, plan, process
@@ -140,7 +140,7 @@ def configuration(world: World, number: int, text: str) -> Path:
 @pytest.mark.parametrize("text", ["", "{}", '{"processes": 1}', '{"processes": [{}]}', "[]"])
 def test_a_plan_that_can_t_be_read_changes_nothing(world: World, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     world.begin(SENDMAIL)
-    first = configuration(world, 1, plans.dumps(plan(SENDMAIL)))
+    first = configuration(world, 1, handover.dumps(plan(SENDMAIL)))
 
     def prepare() -> tuple[int, list[str], str]:
         configuration(world, 2, text)
@@ -157,10 +157,10 @@ def test_a_plan_that_can_t_be_read_changes_nothing(world: World, monkeypatch: py
 
 def test_a_plan_that_is_not_served_is_taken_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.begin(SENDMAIL)
-    first = configuration(world, 1, plans.dumps(plan(SENDMAIL)))
+    first = configuration(world, 1, handover.dumps(plan(SENDMAIL)))
 
     def prepare() -> tuple[int, list[str], str]:
-        configuration(world, 2, plans.dumps(plan(SENDMAIL, process("mta-sts"))))
+        configuration(world, 2, handover.dumps(plan(SENDMAIL, process("mta-sts"))))
         return 0, [], ""
 
     monkeypatch.setattr(world.supervisor, "_prepare", prepare)
@@ -174,7 +174,7 @@ def test_a_plan_that_is_not_served_is_taken_back(world: World, monkeypatch: pyte
 
 def test_a_helper_that_a_reload_can_t_start_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.begin(SENDMAIL)
-    configuration(world, 1, plans.dumps(plan(SENDMAIL, RECORDER)))
+    configuration(world, 1, handover.dumps(plan(SENDMAIL, RECORDER)))
     monkeypatch.setattr(world.supervisor, "_prepare", lambda: (0, [], ""))
     world.refused.add("recorder")
     world.signals.append(signal.SIGHUP)

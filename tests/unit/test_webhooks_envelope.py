@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,8 +12,9 @@ import pytest
 from dev import webhook_schema as envelope_schema
 from postroad.config.webhooks import EventType
 from postroad.webhooks import envelope
+from tests.unit import handed
 
-HOOK = {"types": ["delivered", "bounced", "gap"], "senders": [], "recipients": []}
+HOOK = replace(handed.HOOK, types=("delivered", "bounced", "gap"))
 
 
 def row(kind: str = "delivered", **fields: Any) -> dict[str, Any]:
@@ -49,10 +51,12 @@ def test_the_signature_is_what_openssl_computes() -> None:
         ({"senders": ["sender.example"], "recipients": ["x.example"]}, row(), False),
         ({"senders": ["sender.example"]}, row("gap", sender_domain=None, recipient_domain=None), True),
         ({"types": ["delivered"]}, row("gap"), False),
+        ({"types": ["doctor"], "senders": ["sender.example"]}, row("doctor", sender_domain=None), True),
+        ({}, row("doctor", sender_domain=None), False),
     ],
 )
 def test_filters(filters: dict[str, Any], event: dict[str, Any], expected: bool) -> None:
-    assert envelope.wants(HOOK | filters, event) is expected
+    assert envelope.wants(replace(HOOK, **filters), event) is expected
 
 
 RECORDED = [
@@ -65,9 +69,10 @@ RECORDED = [
 
 def test_every_recorded_event_fits_the_schema() -> None:
     check = jsonschema.Draft202012Validator(envelope_schema.schema(), format_checker=jsonschema.FormatChecker())
-    assert {event["event"] for event in RECORDED} == set(get_args(EventType)) - {"gap"}
+    assert {event["event"] for event in RECORDED} == set(get_args(EventType)) - {"gap", "doctor"}
     gap = {"event": "gap", "since": 1795514400.5, "lost": 3}
-    for event in [*RECORDED, {"event": "gap", "since": 1795514400.5}, gap, {"event": "ping"}]:
+    doctor = {"event": "doctor", "check": "spf", "level": "ok", "message": "SPF passes", "failed_for": 3600}
+    for event in [*RECORDED, doctor, {"event": "gap", "since": 1795514400.5}, gap, {"event": "ping"}]:
         whole = json.loads(
             envelope.body("mail.example.com", "e3b0c442-98fc-4c14-9afb-f4c8996fb924", 1795514400.25, event)
         )

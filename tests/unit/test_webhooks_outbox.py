@@ -1,31 +1,22 @@
 """The outbox: what is put in, tried again, given up, replayed, and what there is no room for."""
 
 import time
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Engine, delete, inspect, text
 
 from postroad.journal.reader import Batch, Position
 from postroad.recorder import writer
 from postroad.store import database
-from postroad.store.schema import EVENTS, METADATA
+from postroad.store.schema import EVENTS
 from postroad.webhooks import outbox
+from tests.unit.handed import HOOK, recorded
+from tests.unit.stores import made_by
 
-HOOK = {"name": "app", "types": ["delivered", "bounced"], "senders": [], "recipients": []}
 DAY = 86400.0
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    made = database.connect(tmp_path / "events.db")
-    METADATA.create_all(made)
-    yield made
-    made.dispose()
 
 
 def put(engine: Engine, *kinds: str, hooks: Any = (HOOK,)) -> writer.Written:
@@ -33,8 +24,7 @@ def put(engine: Engine, *kinds: str, hooks: Any = (HOOK,)) -> writer.Written:
         {"event": kind, "time": "2026-11-24T10:00:00Z", "queue_id": f"q{i}", "sender": "a@b.c", "recipient": "x@y.z"}
         for i, kind in enumerate(kinds)
     ]
-    settings = {"suppress": None, "never": [], "webhooks": hooks}
-    return writer.write(engine, Batch(tuple(events), Position("journal-1.jsonl", 1)), settings)
+    return writer.write(engine, Batch(tuple(events), Position("journal-1.jsonl", 1)), recorded(webhooks=tuple(hooks)))
 
 
 def counters(engine: Engine) -> dict[str, int]:
@@ -44,7 +34,7 @@ def counters(engine: Engine) -> dict[str, int]:
 
 
 def test_what_is_wanted_waits_and_what_is_delivered_is_gone(engine: Engine) -> None:
-    put(engine, "accepted", "delivered", "bounced", hooks=[HOOK, HOOK | {"name": "other", "types": ["bounced"]}])
+    put(engine, "accepted", "delivered", "bounced", hooks=[HOOK, replace(HOOK, name="other", types=("bounced",))])
     first, second = outbox.due(engine, "app", 10)
     assert [first.event["event"], second.event["event"]] == ["delivered", "bounced"]
     assert second.event["class"]
@@ -70,7 +60,7 @@ def test_a_batch_that_is_not_stored_is_not_posted(engine: Engine) -> None:
         writer.write(
             engine,
             Batch(({"event": "delivered", "time": "never"},), Position()),
-            {"suppress": None, "never": [], "webhooks": [HOOK]},
+            recorded(webhooks=(HOOK,)),
         )
     assert outbox.due(engine, "app", 10) == []
 
@@ -158,13 +148,7 @@ def test_what_the_store_forgets_is_not_posted_and_counted(engine: Engine) -> Non
 
 
 def test_a_store_of_the_version_before_gets_the_table(tmp_path: Path) -> None:
-    engine = database.connect(tmp_path / "events.db")
-    config = Config()
-    config.set_main_option("script_location", str(Path(database.__file__).with_name("migrations")))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-        connection.execute(text("INSERT INTO events (time, kind, data) VALUES (1, 'notice', '{}')"))
+    engine = made_by(tmp_path / "events.db", "0001", "INSERT INTO events (time, kind, data) VALUES (1, 'notice', '{}')")
     assert not database.is_current(engine)
     database.upgrade(engine)
     assert database.is_current(engine)

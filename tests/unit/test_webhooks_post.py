@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from postroad.webhooks import post
 from postroad.webhooks.post import Receiver
+from tests.unit.handed import HOOK
 
 EVENT = {"event": "ping"}
 MADE: list[Receiver] = []
@@ -63,8 +65,8 @@ def server() -> Iterator[int]:
 
 
 def receiver(port: int, path: str = "", **keys: Any) -> Receiver:
-    hook = {"url": f"http://localhost:{port}/{path}", "secrets": ["a2V5"], "allow_private": True, "ca": "", **keys}
-    made = Receiver(hook, "mail.example.com")
+    hook = replace(HOOK, url=f"http://localhost:{port}/{path}", secrets=("a2V5",), allow_private=True)
+    made = Receiver(replace(hook, **keys), "mail.example.com")
     MADE.append(made)
     return made
 

@@ -2,20 +2,19 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
-from postroad.store import database
-from postroad.store.schema import METADATA
 from postroad.webhooks import outbox, senders
 from postroad.webhooks.post import Answer
 from postroad.webhooks.senders import Sender
-from tests.unit.test_webhooks_outbox import HOOK, counters, put
+from tests.unit.handed import HOOK
+from tests.unit.test_webhooks_outbox import counters, put
 
 TAKEN, DOWN = Answer(204, ""), Answer(None, "no answer: Connection refused")
 
@@ -36,9 +35,8 @@ class Pretended:
 
 class Case:
     def __init__(self, engine: Engine, give_up_after: float = 86400.0) -> None:
-        hook = {**HOOK, "url": "https://app.example.com/", "secrets": [], "allow_private": False, "ca": ""}
         self.told: list[str] = []
-        self.sender = Sender(engine, {**hook, "give_up_after": give_up_after}, "m.example.com", self.tell)
+        self.sender = Sender(engine, replace(HOOK, give_up_after=give_up_after), "m.example.com", self.tell)
         self.engine = engine
 
     def tell(self, level: str, message: str) -> None:
@@ -47,14 +45,6 @@ class Case:
     def receive(self, answer: Callable[[str], Answer]) -> Pretended:
         self.sender._receiver = made = Pretended(answer)  # type: ignore[assignment]
         return made
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    made = database.connect(tmp_path / "events.db")
-    METADATA.create_all(made)
-    yield made
-    made.dispose()
 
 
 def test_what_is_taken_is_gone_a_few_at_once(engine: Engine) -> None:

@@ -11,6 +11,10 @@ EACH = 2
 """A session is a process, and one that delivers in the background is two."""
 SIZE = 2_000_000
 """Octets that a session takes while it waits for its receiver: 1.3 MB of its own (PSS), and its sockets."""
+CLIENT = 16_000
+"""Octets that a client of the front takes, most of them the kernel's."""
+MOST_CLIENTS, LEAST_CLIENTS = 5_000, 100
+MOST_DIRECT = 500
 REST = 100 << 20
 """Octets of memory that all else takes: the daemons, of which the recorder and the signer are the largest, and runs."""
 
@@ -29,6 +33,10 @@ class Bounds:
         own: those that are their clients' own.
         busy: those in which a transaction is under way.
         runs: runs of the queue for what went there.
+        clients: connections of clients at the front.
+        direct: sessions at the listeners that sendmail itself has (587 and 465), all together.
+        background: deliveries in processes of their own, of what came in by sendmail's own doors, before more of it
+            goes into the queue.
     """
 
     sessions: int
@@ -37,16 +45,22 @@ class Bounds:
     own: int
     busy: int
     runs: int
+    clients: int
+    direct: int
+    background: int
 
 
 def bounds(memory: int | None, processes: int | None) -> Bounds:
     """The bounds for so much memory, in octets, and so many processes; None: no limit."""
-    sessions = MOST
+    sessions, direct = MOST, MOST_DIRECT
     if processes is not None:
         sessions = min(sessions, (processes - OTHERS) // EACH)
+        direct = min(direct, (processes - OTHERS) // EACH // 2)
     if memory is not None:
         sessions = min(sessions, (memory - REST) // SIZE)
+        direct = min(direct, (memory - REST) // SIZE // 2)
     sessions = max(sessions, LEAST)
+    clients = MOST_CLIENTS if memory is None else min(MOST_CLIENTS, memory // 8 // CLIENT)
     return Bounds(
         sessions=sessions,
         delivering=sessions * 2 // 3,
@@ -54,6 +68,9 @@ def bounds(memory: int | None, processes: int | None) -> Bounds:
         own=sessions // 2,
         busy=sessions // 2,
         runs=max(3, min(sessions // 8, 16)),
+        clients=max(clients, LEAST_CLIENTS),
+        direct=max(direct, LEAST),
+        background=sessions // 2,
     )
 
 

@@ -11,15 +11,14 @@ import pytest
 
 from postroad import system
 from postroad.errors import CommandError, InstallError
-from postroad.events import syslog
-from postroad.runtime import plan as plans
-from postroad.shaper import __main__ as module
-from postroad.shaper.__main__ import Shaper
-from tests.unit.supervision import plan, process
+from postroad.runtime import handover, shaping
+from postroad.runtime.shaping import ShapedRoute
+from postroad.shaper.loop import Shaper
+from postroad.shaper.places import Places
 from tests.unit.test_shaper_waiting import write
 
-RATE = {"concurrency": 1, "rate": (2, 3600), "since": 0, "daily": (), "one_way": False}
-WARM_UP = {"concurrency": 1, "rate": None, "since": 0, "daily": [5] * 100_000, "one_way": False}
+RATE = ShapedRoute("route-rate", one_way=False, concurrency=1, rate=(2, 3600), since=0, daily=())
+WARM_UP = ShapedRoute("route-warm", one_way=False, concurrency=1, rate=None, since=0, daily=(5,) * 100_000)
 
 
 class World:
@@ -30,16 +29,15 @@ class World:
         self.said: list[str] = []
         self.runs: list[tuple[int, list[str]]] = []
         self.broken = False
+        self.tell: tuple[float, ...] = ()
         self.queue.mkdir()
-        (tmp_path / "plan.json").write_text(plans.dumps(plan(process("sendmail"))))
-        for name, value in (
-            ("QUEUE", self.queue), ("CURRENT", tmp_path), ("PACES", tmp_path / "paces.json"), ("TURNS", tmp_path / "turns"),
-        ):  # fmt: skip
-            monkeypatch.setattr(module, name, value)
-        monkeypatch.setattr(module, "LOOK", 0.01)
+        self.places = Places(self.queue, tmp_path, tmp_path / "paces.json", tmp_path / "turns", tmp_path / "socket")
         monkeypatch.setattr(system, "spawn", self.spawn)
-        monkeypatch.setattr(syslog, "tell", lambda _, __, text, *___: self.said.append(text))
-        self.shaper = Shaper(-1)
+        self.begin()
+
+    def begin(self) -> None:
+        """Be a new process."""
+        self.shaper = Shaper(lambda _, text: self.said.append(text), self.places)
 
     def spawn(self, argv: Sequence[str], _: Mapping[str, str], **__: Any) -> int:
         if self.broken:
@@ -48,15 +46,13 @@ class World:
         self.runs.append((pid, [word.removeprefix("-qI") for word in argv if word.startswith("-qI")]))
         return pid
 
-    def routes(self, **routes: dict[str, Any]) -> None:
-        named = [
-            {"group": f"route-{name}", "said": name, "index": i, **fields}
-            for i, (name, fields) in enumerate(routes.items())
-        ]
-        for each in named:
-            (self.queue / str(each["group"])).mkdir(exist_ok=True)
-        shaping = {"prefix": "route-", "retry": 300, "tell": [], "by_domain": True, "routes": named}
-        (self.root / "shaping.json").write_text(json.dumps(shaping))
+    def routes(self, *routes: ShapedRoute) -> None:
+        for each in routes:
+            (self.queue / each.group).mkdir(exist_ok=True)
+        settings = shaping.Settings(
+            prefix="route-", retry=300.0, tell=self.tell, by_domain=True, routes=routes, sendmail="/sendmail", env={}
+        )
+        (self.root / shaping.FILE).write_text(handover.dumps(settings))
         self.shaper.load()
 
     def end(self) -> None:
@@ -66,12 +62,12 @@ class World:
             for path in self.queue.rglob(f"?f{queue_id}"):
                 path.unlink()
         os.kill(pid, signal.SIGKILL)
-        while pid in self.shaper._runs:
-            self.shaper.step()
+        while pid in self.shaper.runs._runs:
+            self.shaper.step(0.01)
 
     def step(self) -> list[list[str]]:
         self.shaper._looked = 0.0
-        self.shaper.step()
+        self.shaper.step(0.01)
         return [ids for _, ids in self.runs]
 
     def sent(self, group: str) -> int:
@@ -95,7 +91,7 @@ def fill(world: World, name: str, *numbers: int, to: Sequence[str] = ("u@rcpt.ex
 def test_a_run_that_can_t_be_started_costs_neither_rate_nor_warm_up(
     world: World, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    world.routes(rate=RATE, warm=WARM_UP)
+    world.routes(RATE, WARM_UP)
     fill(world, "rate", 1, 2)
     fill(world, "warm", 3, 4, 5, 6, 7)
     with monkeypatch.context() as broken:
@@ -128,7 +124,7 @@ def test_a_run_that_can_t_be_started_costs_neither_rate_nor_warm_up(
 
 
 def test_a_route_that_comes_back_has_its_counts(world: World) -> None:
-    world.routes(rate=RATE, warm=WARM_UP)
+    world.routes(RATE, WARM_UP)
     fill(world, "rate", 1, 2)
     fill(world, "warm", *range(10, 15))
     assert sorted(len(ids) for ids in world.step()) == [2, 5]
@@ -136,7 +132,7 @@ def test_a_route_that_comes_back_has_its_counts(world: World) -> None:
     world.end()
     world.routes()
     fill(world, "rate", 3)
-    world.routes(rate=RATE, warm=WARM_UP)
+    world.routes(RATE, WARM_UP)
     fill(world, "rate", 4)
     fill(world, "warm", 15)
     assert world.step() == []
@@ -144,11 +140,11 @@ def test_a_route_that_comes_back_has_its_counts(world: World) -> None:
 
 
 def test_a_run_under_way_counts_when_its_route_goes_and_comes(world: World) -> None:
-    world.routes(rate=RATE)
+    world.routes(RATE)
     fill(world, "rate", 1)
     assert len(world.step()) == 1
     world.routes()
-    world.routes(rate=RATE)
+    world.routes(RATE)
     fill(world, "rate", 2)
     assert len(world.step()) == 1  # concurrency is 1
     world.end()
@@ -159,7 +155,7 @@ def test_a_run_under_way_counts_when_its_route_goes_and_comes(world: World) -> N
 
 
 def test_two_messages_that_come_at_once_share_a_connection(world: World) -> None:
-    world.routes(warm=WARM_UP)
+    world.routes(WARM_UP)
     assert world.step() == []
     both = fill(world, "warm", 1, 2)
     assert [sorted(ids) for ids in world.step()] == [both]
@@ -167,7 +163,7 @@ def test_two_messages_that_come_at_once_share_a_connection(world: World) -> None
 
 
 def test_a_message_for_several_domains_goes_alone(world: World) -> None:
-    world.routes(warm=WARM_UP)
+    world.routes(WARM_UP)
     fill(world, "warm", 1, to=("u@a.example", "u@b.example"))
     fill(world, "warm", 2, 3)
     alone = [f"6AOALKBA{1:06}"]
@@ -182,19 +178,19 @@ def test_a_message_for_several_domains_goes_alone(world: World) -> None:
 @pytest.mark.parametrize("text", ["{", "[]", '{"route-rate": {"day": "x"}}', '{"route-rate": {"day": 99999999}}'])
 def test_counts_that_can_t_be_read_count_as_used_up(world: World, text: str) -> None:
     (world.root / "paces.json").write_text(text)
-    world.shaper.recall()
-    world.routes(rate=RATE, warm=WARM_UP)
+    world.shaper.counts.recall()
+    world.routes(RATE, WARM_UP)
     fill(world, "rate", 1)
     assert world.step() == []
     assert any("can't be read" in text for text in world.said)
 
 
 def test_counts_outlive_the_process(world: World) -> None:
-    world.routes(rate=RATE)
+    world.routes(RATE)
     fill(world, "rate", 1, 2)
     world.step()
-    world.shaper = Shaper(-1)
-    world.shaper.recall()
-    world.routes(rate=RATE)
+    world.begin()
+    world.shaper.counts.recall()
+    world.routes(RATE)
     fill(world, "rate", 3)
     assert len(world.step()) == 1  # the run of before; no new one

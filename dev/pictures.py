@@ -1,0 +1,82 @@
+"""The README's pictures: what ``doctor`` and ``trace`` print, from the image in a pretend internet. ``make pictures``.
+
+The one thing that is wrong there is meant to be: no DMARC record is published.
+"""
+
+import io
+import os
+import re
+import secrets
+import sys
+from pathlib import Path
+
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.console import Console
+from rich.text import Text
+
+from postroad import system
+from postroad.testing import PostroadContainer
+from tests.internet.internet import TREE, Internet, build_image
+
+FOLDER = Path("docs/pictures")
+ADDRESS = "203.0.113.20"
+WIDTH = 110
+LINES = 30
+# rich's own names a font that would be fetched from elsewhere, which GitHub does not do
+FORMAT = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+COLOURS = {"TTY_COMPATIBLE": "1", "TTY_INTERACTIVE": "0", "COLUMNS": str(WIDTH), "TERM": "xterm-256color"}
+
+
+def picture(command: str, output: str) -> str:
+    """A terminal with this output, as SVG; the same for the same output."""
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    lines = output.rstrip().splitlines()
+    shown = [*lines[: LINES - 1], "…"] if len(lines) > LINES else lines
+    console.print(Text.from_ansi("\n".join(shown)))
+    return console.export_svg(title=f"$ {command}", code_format=FORMAT, unique_id="postroad")
+
+
+def run(relay: PostroadContainer, *words: str) -> str:
+    """What a command prints, in colour."""
+    # the receiver's policy host has a certificate of the pretend internet's authority
+    settings = " ".join(f"{name}={value}" for name, value in {**COLOURS, "SSL_CERT_FILE": "/tmp/ca.pem"}.items())
+    return relay.shell(f"{settings} postroad {' '.join(words)}")[1]
+
+
+def main() -> int:
+    """Write the pictures; 0."""
+    build_image()
+    image = os.environ.get("POSTROAD_IMAGE", "postroad:latest")
+    with Internet(f"postroad-pictures-{secrets.token_hex(3)}") as internet:
+        internet.add_mx("example.net", "example.com")
+        internet.add_zone("113.0.203.in-addr.arpa", "bl.example.org")
+        internet.publish("2.0.0.127.bl.example.org", "A", "127.0.0.2")
+        config = {
+            "hostname": "mail.example.com",
+            "domains": ["example.com"],
+            "public_ip": [ADDRESS],
+            "clients": {"trust_gateway": False},
+            "dns": {"servers": [internet.dns.address]},
+            "doctor": {"receivers": ["example.net"], "dnsbls": ["bl.example.org"], "ntp": []},
+        }
+        dns = [internet.dns.address]
+        with PostroadContainer(config, image=image, network=internet.network, dns=dns, labels=TREE) as relay:
+            relay.shell(f"cat > /tmp/ca.pem <<END\n{internet.ca_certificate().decode()}\nEND")
+            _, records = relay.shell("postroad dns --format bind")
+            found = re.findall(r"^(\S+)\.\s+\d+\s+IN\s+(A|PTR|TXT)\s+(.*)$", records, re.MULTILINE)
+            for name, kind, data in found:
+                if not name.startswith("_dmarc."):
+                    internet.dns.run("zone", "update", f"add {name}. 60 {kind} {data}\nsend")
+            doctor = run(relay, "doctor")
+            run(relay, "send", "you@example.net")
+            run(relay, "send", "nobody@nowhere.example")
+            trace = run(relay, "trace", "postmaster@example.com")
+    system.folder(FOLDER)
+    inside = "docker compose exec postroad postroad"
+    system.write(FOLDER / "doctor.svg", picture(f"{inside} doctor", doctor), mode=0o644)
+    system.write(FOLDER / "trace.svg", picture(f"{inside} trace postmaster@example.com", trace), mode=0o644)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

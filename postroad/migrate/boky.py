@@ -1,0 +1,179 @@
+"""boky/postfix (github.com/bokysan/docker-postfix, README.md and functions.sh)."""
+
+import re
+
+from postroad.migrate import postfix
+from postroad.migrate.move import Image, Move, Variable
+
+PORT = 587
+KEYS = ("/etc/opendkim/keys", "/var/lib/rspamd")
+
+
+def _begin(move: Move) -> None:
+    """Sender domains, their keys, and the port that apps know."""
+    names = (move.get("ALLOWED_SENDER_DOMAINS") or "").split()
+    selectors = dict(
+        (name, selector) if selector else ("", name)
+        for name, _, selector in (part.strip().partition("=") for part in (move.get("DKIM_SELECTOR") or "").split(","))
+    )
+    keyed = bool(move.get("DKIM_SELECTOR", "DKIM_AUTOGENERATE")) or any(path.startswith(KEYS) for path in move.volumes)
+    for name in names:
+        selector = selectors.get(name) or selectors.get("") or "mail"
+        signed(move, name, selector, f"/etc/opendkim/keys/{name}.private" if keyed else None)
+    if not names and move.get("ALLOW_EMPTY_SENDER_DOMAINS"):
+        anybody(move, "ALLOW_EMPTY_SENDER_DOMAINS", smarthost=bool(move.get("RELAYHOST")))
+    if names:
+        move.note(
+            "domains", "From: has to be of these domains too. Set `subdomains: true` for one whose subdomains send."
+        )
+    move.hostname = move.get("POSTFIX_myhostname", "HOSTNAME")
+    if move.get("SMTPD_SASL_USERS"):
+        move.note(
+            "listeners", "apps without a password now use port 25; those with one 587, over TLS that they verify."
+        )
+    else:
+        move.set("listeners", listeners__smtp=PORT, listeners__submission=None)
+        move.note("listeners", f"port {PORT} takes mail without a password, as it did, so your apps' settings stay.")
+
+
+def signed(move: Move, name: str, selector: str, key: str | None) -> None:
+    """A domain that may send; ``key`` is where its private key was, if it had one."""
+    if key is None:
+        move.domains.append(name)
+        move.note("dkim", "Postroad signs. Publish the records that `postroad dns` prints before you switch.")
+        return
+    file = f"/run/secrets/dkim_{name}"
+    move.domains.append({"name": name, "dkim": {"selector": selector, "key_file": file}})
+    move.note(
+        "dkim", f"copy {key} of the old container to {file}, readable for uid 2525: the published record stays valid."
+    )
+
+
+def anybody(move: Move, by: str, *, smarthost: bool) -> None:
+    """Any domain may send: kept where a smarthost takes the mail, and may sign it."""
+    if smarthost:
+        move.domains.append("*")
+        move.note(by, "any domain may send, so nothing is signed here: the smarthost has to.")
+    else:
+        move.note(by, "any domain could send; what nobody signs ends as spam.")
+
+
+def _relay(move: Move, value: str) -> None:
+    oauth = any(name.startswith("XOAUTH2_") for name in move.variables)
+    username = move.get("RELAYHOST_USERNAME")
+    has_password = bool(move.get("RELAYHOST_PASSWORD", "RELAYHOST_PASSWORD_FILE"))
+    file = move.get("RELAYHOST_PASSWORD_FILE")
+    postfix.relay(move, "RELAYHOST", value, username=username if has_password or oauth else None, password_file=file)
+
+
+def _users(move: Move, value: str) -> None:
+    users(move, "SMTPD_SASL_USERS", value)
+
+
+def users(move: Move, by: str, value: str) -> None:
+    """Users, from ``name:password,name:password``; no password is shown."""
+    for entry in value.split(","):
+        name, colon, _ = entry.strip().partition(":")
+        if not colon:
+            move.note(by, "an entry has no colon, and is not taken over.")
+            continue
+        file = f"/run/secrets/{re.sub(r'[^A-Za-z0-9]+', '_', name)}_password"
+        move.set(by, clients__users=[{"name": name, "password_file": file}])
+        move.note("clients.users", f"write the password of {name} to the file that is {file} in the container.")
+
+
+def _redact(move: Move, value: str) -> None:
+    if value.lower() not in {"0", "no", "false", "noop"}:
+        move.set("ANONYMIZE_EMAILS", log__redact="hash")
+        move.note("log.redact", "`hash` shows a digest, the same one for the same address; `domain` shows the domain.")
+
+
+def _format(move: Move, value: str) -> None:
+    if value == "plain":
+        move.set("LOG_FORMAT", log__format="text")
+
+
+OAUTH = "XOAUTH2 with a smarthost has no counterpart yet: use a password for apps, or a smarthost that takes one"
+
+IMAGE = Image(
+    name="boky/postfix",
+    repositories=("boky/postfix", "bokysan/postfix"),
+    begin=_begin,
+    marks=(
+        "ALLOWED_SENDER_DOMAINS",
+        "ALLOW_EMPTY_SENDER_DOMAINS",
+        "RELAYHOST",
+        "SMTPD_SASL_USERS",
+        "DKIM_AUTOGENERATE",
+    ),
+    variables=(
+        Variable("ALLOWED_SENDER_DOMAINS", ("domains",), "Of the envelope and of From:"),
+        Variable(
+            "ALLOW_EMPTY_SENDER_DOMAINS",
+            ("domains", "dkim.enabled"),
+            '`"*"` without signatures, for a smarthost that signs; else name the domains',
+        ),
+        Variable("RELAYHOST", ("delivery.smarthost",), "`host` and `port` apart; no MX lookup", _relay),
+        Variable("RELAYHOST_USERNAME", ("delivery.smarthost.username",), "Only over verified TLS"),
+        Variable("RELAYHOST_PASSWORD", ("delivery.smarthost.password_file",), "In a file"),
+        Variable(
+            "RELAYHOST_PASSWORD_FILE", ("delivery.smarthost.password_file",), "The same file, readable for uid 2525"
+        ),
+        Variable("RELAYHOST_TLS_LEVEL", ("delivery.smarthost.tls",), "As `POSTFIX_smtp_tls_security_level`"),
+        Variable("SASL_RELAYHOST", (), f"{postfix.NOTHING_TO_DO}: a smarthost has its own username"),
+        Variable("XOAUTH2_*", (), OAUTH),
+        Variable("SMTPD_SASL_USERS", ("clients.users",), "Each password in a file; 587 and 465, over TLS only", _users),
+        Variable(
+            "MASQUERADED_DOMAINS",
+            ("rewrite.masquerade_domains", "rewrite.masquerade_as"),
+            "One domain",
+            postfix.masquerade,
+        ),
+        Variable(
+            "MYNETWORKS",
+            ("clients.networks",),
+            "As `POSTFIX_mynetworks`",
+            lambda move, value: postfix.networks(move, value, "MYNETWORKS"),
+        ),
+        Variable(
+            "MESSAGE_SIZE_LIMIT",
+            ("limits.message_size",),
+            "In bytes, or `25MiB`",
+            lambda move, value: move.set("MESSAGE_SIZE_LIMIT", limits__message_size=value),
+        ),
+        Variable(
+            "SMTP_HEADER_CHECKS",
+            (),
+            "Mail leaves as it came or is refused; Postroad changes and drops no field by pattern",
+        ),
+        Variable(
+            "AUTOSET_HOSTNAME",
+            (),
+            "Set hostname to the name that the reverse DNS of your address has; `postroad doctor` compares the two",
+        ),
+        Variable(
+            "AUTOSET_HOSTNAME_SERVICES",
+            (),
+            f"{postfix.NOTHING_TO_DO}: hostname is set, and dns.egress asks for the address",
+        ),
+        Variable("HOSTNAME", ("hostname",), "A full name"),
+        Variable("DKIM_SELECTOR", ("dkim.selector", "domains[].dkim.selector"), "With the key that was published"),
+        Variable(
+            "DKIM_AUTOGENERATE",
+            ("domains[].dkim.key_file",),
+            "Keys are made where there are none; to keep yours, name its file",
+        ),
+        Variable("DKIM_BACKEND", (), f"{postfix.NOTHING_TO_DO}: Postroad signs by itself"),
+        Variable("RSPAMD_*", (), "Postroad signs by itself; there is no rspamd"),
+        Variable("OPENDKIM_*", (), "Postroad signs by itself, relaxed/relaxed; there is no OpenDKIM"),
+        Variable("LOG_FORMAT", ("log.format",), "`plain` is `text`; `json` is the default", _format),
+        Variable("ANONYMIZE_EMAILS", ("log.redact",), "`hash`, or `domain`, which shows domains", _redact),
+        Variable("TZ", (), "Times in the log are UTC, with the offset written out"),
+        Variable("FORCE_COLOR", (), f"{postfix.NOTHING_TO_DO}: commands colour what they print on a terminal"),
+        Variable("INBOUND_DEBUGGING", (), "The log has an event for each step; `postroad trace` shows a message's"),
+        Variable(
+            "SKIP_ROOT_SPOOL_CHOWN", (), f"{postfix.NOTHING_TO_DO}: nothing runs as root, and no owner is changed"
+        ),
+        *postfix.variables(),
+    ),
+)

@@ -1,0 +1,187 @@
+"""The recorder's loop.
+
+It runs beside the mail, which does not depend on it: while the store can't be written, events wait in the journal.
+"""
+
+import math
+import signal
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from postroad import system
+from postroad.errors import PostroadError
+from postroad.events import own
+from postroad.feedback import brake, suppression
+from postroad.journal import reader
+from postroad.journal.reader import Position
+from postroad.journal.writer import segments
+from postroad.recorder import aside, rest, writer
+from postroad.recorder.feed import Feed
+from postroad.recorder.patience import LIMIT, Patience
+from postroad.recorder.port import Port, enough_threads
+from postroad.runtime.log import tell
+from postroad.runtime.paths import EVENTS, FEED
+from postroad.runtime.recording import Settings
+from postroad.store import database
+from postroad.webhooks import outbox
+
+if TYPE_CHECKING:
+    from postroad.webhooks.senders import Sender
+
+BATCH = 1000
+FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
+SETTLED = 5.0
+"""Seconds without an event after which the recorder may rest, if nothing but the server itself has made events."""
+AT_ONCE = 0.5
+"""Seconds that requests have to end before the recorder begins anew."""
+OWN = frozenset({"state", "started", "stopped", "notice"})
+TIDY = rest.LONGEST
+"""Seconds between two looks at what is too old or too much."""
+
+
+class Recorder:
+    """Reads when the feed says that something happened, and now and then."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Keep events as these say; nothing is opened yet."""
+        self._settings = settings
+        self._engine = database.opened(settings)
+        self._shared = database.is_server(self._engine)
+        self._patience = Patience(self._shared, self._give_up)
+        self._port = Port(settings, self._engine)
+        self._feed = Feed(FEED)
+        self._journal = 1
+        self._delay = 0.0
+        self._upgraded = False
+        self._tidied = -math.inf
+        self._unpublished = True
+        self._senders: Sequence[Sender] = ()
+        self._rates = brake.Watch(self._engine, settings.rates)
+        self._read = ""
+        self._rest_at = time.monotonic() + SETTLED
+
+    def run(self) -> NoReturn:
+        """Record until the process is ended."""
+        self._patience.begin()
+        while True:
+            self.step()
+
+    def step(self) -> None:
+        """Carry what is new, then wait for more; after a fault, wait longer each time."""
+        try:
+            self._record()
+        except Exception as error:  # noqa: BLE001 - a bug must not make it begin anew for ever, without HTTP
+            if not isinstance(error, SQLAlchemyError | OSError | PostroadError):
+                traceback.print_exc()
+            self._patience.end()
+            self._port.serve()  # health is asked for without the database, too
+            if not self._delay:
+                tell("err", self._complaint(database.reason(error)))
+            self._delay = min(max(FIRST_DELAY, self._delay * 2), LONGEST_DELAY)
+            time.sleep(self._delay)
+            return
+        self._recovered()
+        self._wait()
+
+    def _recovered(self) -> None:
+        if self._delay:
+            tell("info", "the event store is written again")
+            self._delay = 0.0
+
+    def _complaint(self, why: str) -> str:
+        where = f" at {database.place(self._engine)}" if self._shared else ""
+        return f"the event store{where} can't be written, events wait in the journal: {' '.join(why.split())}"
+
+    def _give_up(self) -> None:
+        tell("err", self._complaint(f"the server has not answered for {LIMIT:g} s, it is asked anew"))
+        self.begin_anew()
+
+    def _record(self) -> None:
+        self._patience.more()
+        self._read = rest.journal()
+        if not self._upgraded:
+            EVENTS.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not database.is_current(self._engine):
+                self._patience.end()  # a migration may take long
+                database.upgrade(self._engine)
+                self._recovered()
+                self.begin_anew()  # without Alembic in memory
+            self._journal = database.journal(self._engine)
+            self._upgraded = True
+            with enough_threads():
+                self._start_senders()
+        self._port.serve()
+        position = self._carry()
+        self._patience.more()
+        if time.monotonic() > self._tidied + TIDY:
+            self._tidied = time.monotonic()
+            writer.forget(self._engine, self._settings.keep, self._settings.max_size)
+            self._unpublished |= suppression.forget(self._engine) > 0
+            self._post(outbox.tidy(self._engine))
+            self._unpublished |= self._shared  # others may have changed the list
+        if self._unpublished:
+            suppression.publish(self._engine)
+            self._unpublished = False
+        done = [path for path in segments(EVENTS) if path.name < position.segment]
+        if done:
+            with self._engine.connect() as connection:  # what the journal forgets is on the disk
+                database.settle(connection)
+            for path in done:
+                system.remove(path)
+        for rate in self._rates.look():
+            window = self._settings.rates.window
+            line = own.bounce_rate(rate.state, rate.sender_domain, rate.bounced, rate.ended, window)
+            tell("warning", line, patience=1)
+        self._patience.end()
+
+    def _carry(self) -> Position:
+        """Write what is new in the journal; return the position after it."""
+        with self._engine.connect() as connection:
+            position = writer.position(connection, self._journal)
+        for batch in reader.read(EVENTS, position, BATCH):
+            self._patience.more()
+            written, unreadable = aside.write(self._engine, EVENTS, position, batch, self._settings, self._journal)
+            if unreadable:
+                place = EVENTS / aside.FILE
+                tell("err", f"{unreadable} lines of the journal can't be read and count as lost: they are in {place}")
+            self._unpublished |= written.suppressed
+            if any(event["event"] not in OWN for event in batch.events):
+                self._rest_at = time.monotonic() + rest.AWAKE
+            position = batch.position
+            self._post(written.lost)
+            self._rates.note(batch.events)
+        return position
+
+    def _post(self, lost: Mapping[str, int]) -> None:
+        """Let the webhooks' threads look at what is new; say what there was no room for."""
+        for name, number in lost.items():
+            tell("err", f"{number} events that waited for webhook {name} are lost: there was no room for them")
+        for sender in self._senders:
+            sender.wake()
+
+    def _start_senders(self) -> None:
+        if self._settings.webhooks:
+            from postroad.webhooks import senders  # noqa: PLC0415 - not in memory where nothing is posted
+
+            self._senders = senders.start(self._engine, self._settings.webhooks, self._settings.hostname, tell)
+
+    def begin_anew(self) -> NoReturn:
+        """Become a new recorder, with the settings in force, which listens on where this one does."""
+        signal.setitimer(signal.ITIMER_REAL, 0)  # a timer outlives the program that set it
+        rest.become("postroad.recorder", listener=self._port.retire(AT_ONCE))
+
+    def _wait(self) -> None:
+        """Wait until something happens, or it is time to look at rates; rest where nothing has happened for long."""
+        wait = min(self._rates.wait(TIDY), self._until_rest())
+        if not self._feed.wait(wait) and self._until_rest() <= 0:
+            rest.become("postroad.recorder.rest", self._read, listener=self._port.retire())
+
+    def _until_rest(self) -> float:
+        """Seconds until it may rest, if nothing happens; what is to be posted or looked at again keeps it awake."""
+        if self._senders or self._rates.wait(TIDY) < TIDY:
+            return TIDY
+        return max(self._rest_at, self._port.visited + rest.AWAKE) - time.monotonic()

@@ -1,0 +1,133 @@
+"""The shaper's loop: what waits, what may go, and who wants it now. Standard library only."""
+
+import contextlib
+import selectors
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from postroad.runtime import shaping
+from postroad.sendmail import queue
+from postroad.shaper.counts import Counts
+from postroad.shaper.flush import FlushRequests
+from postroad.shaper.messages import ShapedMessage
+from postroad.shaper.misfiled import Misfiled
+from postroad.shaper.pace import Limits
+from postroad.shaper.places import Places
+from postroad.shaper.route import Route
+from postroad.shaper.runs import AGAIN, Runs
+from postroad.shaper.waiting import Waiting
+
+LOOK = 0.4
+"""Seconds between two looks for new messages: at the directories' times of change only."""
+LOOK_FOR_MISFILED = 10.0
+
+
+class Shaper:
+    """Looks, starts runs, and hears of their ends.
+
+    Attributes:
+        routes: the routes with limits, by the names of their groups.
+        orphans: folders of routes that are no more.
+        runs: the runs that go on.
+        counts: what routes have sent.
+    """
+
+    def __init__(self, say: Callable[[str, str], None], places: Places = Places()) -> None:  # noqa: B008 - frozen
+        """Shape the queue at these places; ``say`` gets what the log should know: a level and a message."""
+        self.routes: dict[str, Route] = {}
+        self.orphans: list[Path] = []
+        self.say = say
+        self._places = places
+        self._selector = selectors.DefaultSelector()
+        self.counts = Counts(places.counts, say)
+        self.runs = Runs(places, self.counts, self._selector, say)
+        self.requests = FlushRequests(places.socket, self._selector)
+        self._misfiled = Misfiled(places.queue)
+        self._look_for_misfiled, self._looked = 0.0, 0.0
+
+    def load(self) -> None:
+        """Take over the routes in force; counts are kept, also those of a route that is gone and may come back.
+
+        Raises:
+            OSError, ValueError: they can't be read.
+        """
+        settings = shaping.load(self._places.generation)
+        root = self._places.queue
+        self.runs.sendmail, self.runs.env = settings.sendmail, settings.env
+        self.routes = {}
+        for each in settings.routes:
+            limits = Limits(each.concurrency, each.rate, each.since, each.daily)
+            waiting = Waiting(root / each.group, settings.retry, each.one_way, settings.by_domain, limits=settings.tell)
+            self.routes[each.group] = Route(each.group, self.counts.pace(each.group, limits), waiting)
+        self.runs.routes = self.routes
+        folders = root.glob(f"{settings.prefix}*")
+        self.orphans = [path for path in folders if path.is_dir() and path.name not in self.routes]
+        self._misfiled, self._look_for_misfiled = Misfiled(root), 0.0
+
+    def look(self) -> None:
+        """Take note of what has come, wherever it is."""
+        if time.monotonic() < self._looked + LOOK / 2:
+            return
+        self._looked = time.monotonic()
+        for route in self.routes.values():
+            with self._reading(route.waiting.folder):
+                route.waiting.look()
+        for folder in self.orphans:
+            with self._reading(folder):
+                for path in queue.control_files(folder):
+                    queue.move(path, self._places.queue)
+        if time.monotonic() >= self._look_for_misfiled:
+            self._look_for_misfiled = time.monotonic() + LOOK_FOR_MISFILED
+            with self._reading(self._places.queue):
+                for group, path in self._misfiled.found():
+                    if group in self.routes and path.name[2:] not in self.runs.messages:
+                        # sendmail has just tried it, as it was time to
+                        self.routes[group].waiting.add(path, due=time.time())
+
+    @contextlib.contextmanager
+    def _reading(self, folder: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.say("err", f"{folder} can't be read or written: {error.strerror}; its mail waits")
+
+    def start(self) -> None:
+        """Start what may start."""
+        for route in self.routes.values():
+            while route.pace.connections > 0 and (messages := route.take(self.runs.of(route), self._is_free)):
+                if not self.runs.try_(route, messages):
+                    return
+            if not self.runs.telling(route):
+                for late in route.late(self.runs.messages):
+                    self.runs.tell(route, late)
+
+    def _is_free(self, message: ShapedMessage) -> bool:
+        """Whether a run would take it: somebody may have it still, as while it is accepted."""
+        if message.queue_id in self.runs.messages:
+            message.due = time.time() + AGAIN
+            return False
+        try:
+            with queue.lock(message.path) as held:
+                if held is None:
+                    for route in self.routes.values():
+                        route.waiting.entries.pop(message.queue_id, None)
+                elif not held:
+                    message.due = time.time() + LOOK
+                return bool(held)
+        except OSError:
+            message.due = time.time() + AGAIN
+            return False
+
+    def watch(self, descriptor: int, act: Callable[[], None]) -> None:
+        """Call ``act`` when there is something to read."""
+        self._selector.register(descriptor, selectors.EVENT_READ, act)
+
+    def step(self, wait: float = LOOK) -> None:
+        """Look, start, and wait for what comes next, at most so many seconds."""
+        self.look()
+        self.requests.make_due(self.routes.values(), self.runs.messages)
+        self.start()
+        self.requests.answer(self.routes.values(), self.runs.messages)
+        for key, _ in self._selector.select(wait):
+            key.data()

@@ -1,0 +1,158 @@
+"""The runs of sendmail's over single messages: started, heard of, and taken account of. Standard library only.
+
+Which messages are in them stands in a file that sendmail's rules read before each delivery: what is not named there
+stays in the queue, so a manual queue run cannot bypass the limits.
+"""
+
+import contextlib
+import os
+import selectors
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from postroad import system
+from postroad.errors import PostroadError
+from postroad.shaper.counts import Counts
+from postroad.shaper.messages import ShapedMessage
+from postroad.shaper.places import Places
+from postroad.shaper.route import Route, midnight
+
+AGAIN = 10.0
+"""Seconds until a message is due again that a run has left alone, as somebody else had it."""
+MAIN = "mqueue"
+"""sendmail's own queue group."""
+
+
+@dataclass
+class Run:
+    """A run of sendmail's.
+
+    Attributes:
+        route: whose messages it tries.
+        messages: all in one folder.
+        tries: how many transactions are reserved for them; 0: nothing is tried, senders are only told.
+    """
+
+    route: Route
+    messages: list[ShapedMessage]
+    tries: int
+
+
+class Runs:
+    """The runs that go on.
+
+    Attributes:
+        routes: those in force, by the names of their groups.
+        messages: those that are being tried, with their queue groups.
+        lock: a descriptor that what is started inherits.
+        sendmail: sendmail's program.
+        env: the whole environment of its processes.
+    """
+
+    def __init__(
+        self,
+        places: Places,
+        counts: Counts,
+        selector: selectors.BaseSelector,
+        say: Callable[[str, str], None],
+    ) -> None:
+        """Hear of ends by ``selector``, whose keys' data is called; ``say`` gets what the log should know."""
+        self.routes: Mapping[str, Route] = {}
+        self.messages: dict[str, str] = {}
+        self.lock = -1
+        self.sendmail = ""
+        self.env: Mapping[str, str] = {}
+        self._places, self._counts, self._selector, self._say = places, counts, selector, say
+        self._runs: dict[int, Run] = {}
+
+    def of(self, route: Route) -> int:
+        """How many messages of a route are being tried."""
+        return sum(group == route.group for group in self.messages.values())
+
+    def telling(self, route: Route) -> bool:
+        """Whether senders of a route's messages are being told."""
+        return any(run.route is route and not run.tries for run in self._runs.values())
+
+    def try_(self, route: Route, messages: list[ShapedMessage]) -> bool:
+        """Deliver these messages; False where no run can be started now, and they wait on."""
+        tries = sum(message.tries for message in messages)
+        fresh = sum(message.tries for message in messages if not message.counted(midnight()))
+        route.pace.begin(tries, fresh)
+        self.messages |= {message.queue_id: route.group for message in messages}
+        try:
+            if route.pace.counts:
+                self._counts.keep()
+            self.write()
+            self._start(Run(route, messages, tries))
+        except PostroadError as error:
+            self._failed(error)
+            route.pace.undo(tries, fresh)
+            with contextlib.suppress(PostroadError):  # the next run's counts are written again
+                if route.pace.counts:
+                    self._counts.keep()
+            self._over(Run(route, messages, tries))
+            return False
+        return True
+
+    def tell(self, route: Route, messages: list[ShapedMessage]) -> None:
+        """Have senders told that these messages wait: sendmail does so when it tries in vain."""
+        try:
+            self._start(Run(route, messages, 0))
+        except PostroadError as error:
+            self._failed(error)
+            self._over(Run(route, messages, 0))
+
+    def _failed(self, error: PostroadError) -> None:
+        self._say("err", f"{error}; mail of routes with limits waits")
+
+    def _start(self, run: Run) -> None:
+        """Start a run.
+
+        Raises:
+            PostroadError: that can't be done now.
+        """
+        first = run.messages[0]
+        group = run.route.group if first.path.parent == run.route.waiting.folder else MAIN
+        # a cached connection is open beside the one in use, unless both are the same
+        cache = 0 if first.domain is None else 1
+        argv = [self.sendmail, "-C", str(self._places.generation / "sendmail.cf"), f"-OConnectionCacheSize={cache}"]
+        argv += ["-qf", f"-qG{group}", *(f"-qI{message.queue_id}" for message in run.messages)]
+        pid = system.spawn(argv, self.env, quiet=True, stdin=self.lock)
+        self._runs[pid] = run
+        descriptor = os.pidfd_open(pid)
+        self._selector.register(descriptor, selectors.EVENT_READ, lambda: self._ended(pid, descriptor))
+
+    def _ended(self, pid: int, descriptor: int) -> None:
+        self._selector.unregister(descriptor)
+        os.close(descriptor)
+        os.waitpid(pid, 0)
+        run = self._runs.pop(pid)
+        if run.tries:
+            run.route.pace.end(run.tries)
+        self._over(run)
+
+    def _over(self, run: Run) -> None:
+        """Look what has become of a run's messages."""
+        if run.tries:
+            for message in run.messages:
+                self.messages.pop(message.queue_id, None)
+            with contextlib.suppress(PostroadError):  # what stays named is not run; the next one writes it again
+                self.write()
+        # a reload may have made the route anew
+        waiting = self.routes.get(run.route.group, run.route).waiting
+        for before in run.messages:
+            waiting.add(before.path)
+            after = waiting.entries.get(before.queue_id)
+            if after is not None and (after.last_try, after.attempts) == (before.last_try, before.attempts):
+                after.due = time.time() + AGAIN
+                waiting.put(after)
+
+    def write(self) -> None:
+        """Write the file that releases messages.
+
+        Raises:
+            InstallError: it can't be written.
+        """
+        lines = (f"{queue_id}\t{group}\n" for queue_id, group in self.messages.items())
+        system.write(self._places.released, "".join(lines))

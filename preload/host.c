@@ -1,0 +1,179 @@
+/*
+ * Who and where this is, without privileges:
+ *
+ *   gethostname()  answers POSTROAD_FQDN (sendmail sleeps for 60 s at start where the host's name has no dot);
+ *   getpwuid(), getpwnam(), getgrnam()  answer for a user that /etc/passwd does not have, such as OpenShift gives a
+ *                  container: it is the one user that the image's files mean, smmta;
+ *   gethostbyname2()  knows the server's own name: sendmail asks the DNS for it at each start, and would wait;
+ *   gethostbyaddr()  knows no names: sendmail would ask the DNS who each client is before it answers.
+ */
+
+#define _GNU_SOURCE
+#undef _FORTIFY_SOURCE /* its inline functions can't be defined a second time */
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <grp.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <pwd.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/types.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "preload.h"
+
+static char fqdn[256]; /* a DNS name has at most 253 characters */
+
+/* sendmail empties its environment first thing in main(), so it is read before that. */
+__attribute__((constructor)) static void
+read_name(void)
+{
+	const char *name = getenv("POSTROAD_FQDN");
+
+	if (name != NULL && strlen(name) < sizeof fqdn)
+		strcpy(fqdn, name);
+}
+
+EXPORT int
+gethostname(char *name, size_t size)
+{
+	struct utsname system;
+	const char *answer = fqdn;
+	size_t needed;
+
+	if (*answer == '\0') {
+		if (uname(&system) != 0)
+			return -1;
+		answer = system.nodename;
+	}
+	needed = strlen(answer) + 1;
+	memcpy(name, answer, needed <= size ? needed : size);
+	if (needed > size) { /* as glibc does: a cut, unterminated name and an error */
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	return 0;
+}
+
+EXPORT int __gethostname_chk(char *name, size_t size, size_t room);
+
+EXPORT int
+__gethostname_chk(char *name, size_t size, size_t room)
+{
+	return gethostname(name, size < room ? size : room);
+}
+
+/*
+ * sendmail looks its own name up first thing in main(), before it reads its configuration, which is what says who it is
+ * (Dj, Cw); it wants to know its aliases and addresses (myhostname(), daemon.c). Where the DNS is dead each sendmail would
+ * take 20 s to start, and a start starts two. So the first lookup is answered here, with the name alone; any later one of
+ * this name, or of another, is the C library's.
+ */
+static struct hostent *
+own_host(const char *name, int family)
+{
+	static char *none[] = { NULL };
+	static struct hostent host;
+	static bool told;
+
+	if (told || *fqdn == '\0' || strcasecmp(name, fqdn) != 0)
+		return NULL;
+	told = true;
+	host = (struct hostent){ .h_name = fqdn, .h_aliases = none, .h_addrtype = family,
+		.h_length = family == AF_INET6 ? sizeof(struct in6_addr) : sizeof(struct in_addr), .h_addr_list = none };
+	return &host;
+}
+
+EXPORT struct hostent *
+gethostbyname2(const char *name, int family)
+{
+	static struct hostent *(*next)(const char *, int);
+	struct hostent *found = own_host(name, family);
+
+	if (found != NULL || uplink_host(name, family, &found))
+		return found;
+	if (next == NULL)
+		*(void **)&next = dlsym(RTLD_NEXT, "gethostbyname2");
+	return next == NULL ? NULL : next(name, family);
+}
+
+/* Nothing is decided by a client's name here, and a DNS that does not answer would keep the app waiting. */
+EXPORT struct hostent *
+gethostbyaddr(const void *address, socklen_t length, int family)
+{
+	(void)address, (void)length, (void)family;
+	h_errno = HOST_NOT_FOUND;
+	return NULL;
+}
+
+#define USER "smmta"
+
+/* The C library's own of these functions, which asks /etc/passwd and /etc/group. */
+#define NEXT(function, argument) \
+	do { \
+		if (next == NULL) \
+			*(void **)&next = dlsym(RTLD_NEXT, #function); \
+		found = next == NULL ? NULL : next(argument); \
+	} while (0)
+
+static struct passwd *
+own_entry(void)
+{
+	static struct passwd entry = { .pw_name = USER, .pw_passwd = "x", .pw_gecos = "",
+		.pw_dir = "/var/lib/postroad", .pw_shell = "/usr/sbin/nologin" };
+
+	entry.pw_uid = getuid();
+	entry.pw_gid = getgid();
+	return &entry;
+}
+
+EXPORT struct passwd *
+getpwuid(uid_t uid)
+{
+	static struct passwd *(*next)(uid_t);
+	struct passwd *found;
+
+	NEXT(getpwuid, uid);
+	return found == NULL && uid == getuid() ? own_entry() : found;
+}
+
+/* Whether nobody in /etc/passwd is running this: then the name that the configuration has is this one's. */
+static bool
+is_stranger(void)
+{
+	return getpwuid(getuid()) == own_entry();
+}
+
+EXPORT struct passwd *
+getpwnam(const char *name)
+{
+	static struct passwd *(*next)(const char *);
+	struct passwd *found;
+
+	if (strcmp(name, USER) == 0 && is_stranger())
+		return own_entry();
+	NEXT(getpwnam, name);
+	return found;
+}
+
+EXPORT struct group *
+getgrnam(const char *name)
+{
+	static char *members[] = { NULL };
+	static struct group entry = { .gr_name = USER, .gr_passwd = "x", .gr_mem = members };
+	static struct group *(*next)(const char *);
+	struct group *found;
+
+	if (strcmp(name, USER) == 0 && is_stranger()) {
+		entry.gr_gid = getgid();
+		return &entry;
+	}
+	NEXT(getgrnam, name);
+	return found;
+}

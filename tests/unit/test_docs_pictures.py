@@ -1,0 +1,55 @@
+"""The README's pictures are what ``make pictures`` takes of today's commands."""
+
+import re
+import xml.etree.ElementTree as ET
+from html import unescape
+
+import pytest
+
+from dev.pictures import FOLDER, WIDTH, picture
+from postroad.checks import CHECKS
+from tests.documents import ROOT
+
+README = (ROOT / "README.md").read_text()
+PICTURES = sorted((ROOT / FOLDER).glob("*.svg"))
+
+
+def words(name: str) -> str:
+    """What a picture shows, without the spaces."""
+    text = (ROOT / FOLDER / name).read_text()
+    ET.fromstring(text)
+    return re.sub(r"\s", "", unescape("".join(re.findall(r"<text[^>]*>([^<]*)</text>", text))))
+
+
+def test_the_readme_shows_each_and_is_short() -> None:
+    shown = re.findall(r"!\[[^\]]{20,}\]\((docs/pictures/[\w-]+\.svg)\)", README)
+    assert sorted(shown) == [str(path.relative_to(ROOT)) for path in PICTURES]
+    assert len(PICTURES) == 2
+    assert len(README.splitlines()) < 100
+
+
+def test_the_doctor_s_checks_are_those_of_today() -> None:
+    seen = words("doctor.svg")
+    assert "postroaddoctor" in seen
+    missing = [check.ID for check in CHECKS if check.ID not in seen]
+    # a check that had nothing to say is not printed, and what is below the last line is cut
+    assert len(missing) < len(CHECKS) / 2, missing
+
+
+def test_the_trace_shows_a_delivery_and_a_bounce() -> None:
+    seen = words("trace.svg")
+    for word in ("delivered", "bounced", "you@example.net"):
+        assert word in seen
+
+
+@pytest.mark.parametrize("path", PICTURES, ids=lambda path: path.name)
+def test_a_picture_fetches_nothing(path: object) -> None:
+    text = str(path) and (ROOT / str(path)).read_text()
+    assert set(re.findall(r"https?://[^\"')\s]+", text)) <= {"http://www.w3.org/2000/svg", "https://www.textualize.io"}
+
+
+def test_the_same_output_is_the_same_picture() -> None:
+    output = "\x1b[32m✔\x1b[0m fine\n" * 40
+    assert picture("postroad doctor", output) == picture("postroad doctor", output)
+    assert "…" in picture("postroad doctor", output)
+    assert WIDTH > 80
