@@ -60,6 +60,12 @@ SIGNER = RUN / "signer"
 BOUNCES = RUN / "bounces"
 """Where sendmail asks the signer for the signature of a bounce that it made: a socket map."""
 
+UPLINK = RUN / "uplink"
+"""Where sendmail hands sessions for smarthosts to the uplink."""
+
+OAUTH = STATE / "oauth"
+"""The refresh tokens that count now. A volume: a provider may take each once."""
+
 MTA_STS = RUN / "mta-sts"
 """Where sendmail asks for the MTA-STS policies of domains."""
 
