@@ -6,13 +6,11 @@ from pathlib import Path
 import pytest
 
 from postroad.checks.model import Finding, Level
-from postroad.dns.spf_check import Result, evaluate
 from tests.internet.host import Host
 from tests.internet.internet import Internet
-from tests.oracle import spf_records
 from tests.oracle.__main__ import libspf2
-from tests.oracle.dns_table import TableResolver
 from tests.oracle.explained import EXPLAINED
+from tests.oracle.ours import judge
 from tests.oracle.states import STATES, State
 from tests.oracle.table import Row, compare, receivers
 
@@ -37,19 +35,8 @@ def test_the_doctor_says_what_receivers_say(name: str, rows: Mapping[str, Row]) 
 
 
 def test_no_record_passes_that_libspf2_calls_an_error(host: Host) -> None:
-    made = spf_records.records(800, seed=2)
-    zone = spf_records.zone(made)
-    cases = list(spf_records.cases(made))
-    resolver = TableResolver(
-        {name: {rtype: tuple(each) for rtype, each in types.items()} for name, types in zone.items()}
-    )
-    ours = [evaluate(resolver, *case, sender=f"app@{case[1]}", helo="mail.sender.example") for case in cases]
-    wrong = [
-        (case[0], zone[case[1]]["TXT"], str(mine.result), theirs)
-        for case, mine, theirs in zip(cases, ours, libspf2(host, zone, cases), strict=True)
-        if mine.result != theirs and mine.result is not Result.PERMERROR and not mine.disputed
-    ]
-    assert not wrong
+    judged = judge(800, seed=2)
+    assert not judged.wrong(libspf2(host, judged.zone, judged.cases))
 
 
 def test_each_known_disagreement_is_explained() -> None:

@@ -13,12 +13,12 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from postroad.dns.spf_check import Result, evaluate
+from postroad.dns.spf_check import Result
 from tests.internet.host import Host
 from tests.internet.internet import build_image
 from tests.oracle import pyspf, spf_records
-from tests.oracle.dns_table import TableResolver
 from tests.oracle.explained import EXPLAINED
+from tests.oracle.ours import judge
 from tests.oracle.states import STATES
 from tests.oracle.table import compare, world
 
@@ -49,13 +49,8 @@ def main() -> int:
 
 def generated(host: Host, count: int, seed: int) -> int:
     """The evaluator, pyspf and libspf2 on generated records; the number of disagreements that are not ours to explain."""
-    made = spf_records.records(count, seed)
-    zone = spf_records.zone(made)
-    cases = list(spf_records.cases(made))
-    resolver = TableResolver(
-        {name: {rtype: tuple(each) for rtype, each in types.items()} for name, types in zone.items()}
-    )
-    ours = [evaluate(resolver, *case, sender=f"app@{case[1]}", helo="mail.sender.example") for case in cases]
+    judged = judge(count, seed)
+    zone, cases, ours = judged.zone, judged.cases, judged.verdicts
     theirs = list(zip(pyspf.verdicts(zone, cases), libspf2(host, zone, cases), strict=True))
     differ: Counter[str] = Counter()
     bad = 0

@@ -1,7 +1,6 @@
 """When a sender domain is warned of and braked, and when that is over."""
 
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,18 +12,10 @@ from postroad.events.syslog import LogLine, format_datagram, parse_datagram
 from postroad.feedback import brake
 from postroad.journal.reader import Batch, Position
 from postroad.recorder import writer
-from postroad.store import database
 
 NOW = 1_800_000_000.0
 SETTINGS = {"brake": 0.1, "warn": 0.05, "window": 3600.0, "minimum": 20}
 GONE, BLOCKED = "550 5.1.1 User unknown", "550 5.7.1 blocked"
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    made = database.connect(tmp_path / "events.db")
-    database.upgrade(made)
-    return made
 
 
 def put(

@@ -26,13 +26,6 @@ SETTINGS: dict[str, Any] = {
 FULL, SUSPENDED, GONE = "452 4.2.2 Mailbox full", "550 5.2.1 account disabled", "550 5.1.1 User unknown"
 
 
-@pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    made = database.connect(tmp_path / "events.db")
-    database.upgrade(made)
-    return made
-
-
 def fail(
     engine: Engine,
     queue_id: str,
