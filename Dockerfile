@@ -9,9 +9,12 @@ SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc libc6-dev python3-venv
 COPY preload /src/preload
+# the files' names are words of their own
+# hadolint ignore=SC2046
 RUN mkdir -p /out/usr/local/lib/postroad \
-    && gcc -std=gnu17 -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -Wl,-z,relro,-z,now,-s \
-        -o /out/usr/local/lib/postroad/preload.so $(find /src/preload -name '*.c' ! -name absent.c | sort) -ldl \
+    && find /src/preload -name '*.c' ! -name absent.c | sort | xargs \
+        gcc -std=gnu17 -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -Wl,-z,relro,-z,now,-s \
+        -o /out/usr/local/lib/postroad/preload.so \
     && lib=/out/usr/lib/$(gcc -print-multiarch) && mkdir -p "$lib" \
     && gcc -std=gnu17 -O2 -fPIC -shared -Wall -Wextra -Werror -Wl,-z,relro,-z,now,-s -Wl,-soname,libnsl.so.2 \
         -Wl,--version-script=<(echo 'LIBNSL_1.0 { *; };') -o "$lib/libnsl.so.2" /src/preload/absent.c \

@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup engine compiler image lint format test test-unit sanitize mutants faults soak oracle fidelity demo bench down generate site pictures audit sbom reproducible clean
+.PHONY: help setup engine compiler image lint format test test-unit sanitize coverage mutants faults soak oracle fidelity demo bench down generate site pictures audit sbom reproducible clean
 
 # An image's build trusts what this host trusts: a proxy that inspects TLS signs PyPI with a certificate of its own.
 CA_BUNDLE ?= $(firstword $(wildcard $(SSL_CERT_FILE) $(REQUESTS_CA_BUNDLE) /etc/ssl/certs/ca-certificates.crt) /dev/null)
@@ -83,6 +83,12 @@ compiler:
 	@gcc --version >/dev/null 2>&1 || { [[ $$(id -u) == 0 ]] && apt-get install -y -qq --no-install-recommends gcc libc6-dev </dev/null >/dev/null; } \
 	    || { echo "gcc is not installed: install it with libc6-dev, or run make test-unit, which needs none" >&2; exit 1; }
 
+coverage: $(VENV) ## Run the tests of `make test-unit` and hold the branches that ran, room by room, against their floors
+	$(BIN)/coverage run -m pytest -q -m 'not docker and not compiler and not timing' $(ARGS)
+	@mkdir -p dist
+	@$(BIN)/coverage json -q -o dist/coverage.json
+	@$(BIN)/python -m dev.coverage_floors dist/coverage.json
+
 mutants: $(VENV) ## Change the rooms without I/O in small ways, and count the changes that the fast tests notice; takes hours
 	$(BIN)/mutmut run $(ARGS)
 	$(BIN)/mutmut export-cicd-stats
@@ -97,8 +103,8 @@ soak: $(VENV) $(if $(POSTROAD_IMAGE),engine,image) ## A steady mixed load with f
 oracle: $(VENV) engine ## Hold the doctor against receivers' own programs: a message for each state of the DNS, 5,000 SPF records
 	$(BIN)/python -m tests.oracle $(ARGS)
 
-fidelity: $(VENV) image ## Send 20,000 messages at random through the image and compare what arrives; MESSAGES=1000 SEED=x choose
-	POSTROAD_MESSAGES=$(or $(MESSAGES),20000) POSTROAD_SEED=$(or $(SEED),1) $(BIN)/pytest tests/integration/test_fidelity.py --timeout 7200 $(ARGS)
+fidelity: $(VENV) $(if $(POSTROAD_IMAGE),engine,image) ## Send 20,000 messages at random through the image and compare what arrives, telling how far it is; MESSAGES=1000 SEED=x choose
+	POSTROAD_MESSAGES=$(or $(MESSAGES),20000) POSTROAD_SEED=$(or $(SEED),1) $(BIN)/pytest tests/integration/test_fidelity.py $(ARGS)
 
 demo: image ## Send a mail through a pretend internet and show what arrived
 	demo/run
@@ -118,6 +124,7 @@ generate: $(VENV) ## Write what follows from the models of configuration and eve
 	$(BIN)/python -m dev.config_files
 	$(BIN)/python -m dev.webhook_schema >docs/webhook.schema.json
 	$(BIN)/python -m dev.published
+	$(BIN)/python -m dev.chart
 
 site: $(VENV) ## Build the pages of docs/ as a site with search, into dist/site; links that lead nowhere fail it
 	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(UV) run --quiet --frozen --no-project --with-requirements <($(UV) export --quiet --frozen --only-group site) mkdocs build
@@ -139,4 +146,4 @@ reproducible: $(VENV) engine ## Build twice from nothing, and print in what the 
 
 clean: ## Remove what setup and the tools left in this tree, and the image
 	@! docker image inspect postroad:latest >/dev/null 2>&1 || docker image rm postroad:latest
-	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache mutants dist
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache mutants dist .coverage

@@ -28,10 +28,11 @@ HEAD = """\
 def example() -> str:
     """A configuration file with every key, its default and its meaning; it loads."""
     root = schema()
-    return HEAD + "\n".join(_lines(root, root)) + "\n"
+    return HEAD + "\n".join(lines(root, root)) + "\n"
 
 
-def _lines(root: dict[str, Any], section: dict[str, Any], indent: str = "") -> Iterator[str]:
+def lines(root: dict[str, Any], section: dict[str, Any], indent: str = "") -> Iterator[str]:
+    """A section's keys as YAML, each below its meaning; ``root`` is the schema that its references lead into."""
     for name, entry in section["properties"].items():
         below = resolve(root, entry)
         if not indent:
@@ -43,12 +44,12 @@ def _lines(root: dict[str, Any], section: dict[str, Any], indent: str = "") -> I
         elif "items" in entry or "anyOf" in entry:
             # a list, or a section that may be null: empty as it is, and what could be there as a comment
             yield f"{indent}{name}: {_value(entry)}"
-            inside = [line if "items" not in entry else "  " + line for line in _lines(root, below, "  ")]
+            inside = [line if "items" not in entry else "  " + line for line in lines(root, below, "  ")]
             yield f"{indent}# {name}:"
             yield from (f"{indent}# {line}" for line in ("  -", *inside)[0 if "items" in entry else 1 :])
         else:
             yield f"{indent}{name}:"
-            yield from _lines(root, below, indent + "  ")
+            yield from lines(root, below, indent + "  ")
 
 
 def _value(entry: dict[str, Any]) -> str:

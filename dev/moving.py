@@ -59,16 +59,13 @@ the folder that holds the clone, and the keys and passwords beside it ([who has 
 
 ```yaml
 # compose.yaml of your own, beside the clone in postroad/
-include:
-  - path: [postroad/compose.yaml, ./keys.yaml]
-```
-
-```yaml
-# keys.yaml
 services:
   postroad:
+    extends: {file: postroad/compose.yaml, service: postroad}
     secrets: [dkim_example.com, smarthost_password]
+volumes: {queue: {}, state: {}}
 secrets:
+  ca_bundle: {file: /dev/null}      # only used for building
   dkim_example.com: {file: ./dkim_example.com.private}
   smarthost_password: {file: ./smarthost_password}
 ```

@@ -13,8 +13,8 @@ from postroad.config.model import Config
 from postroad.dns import dkim_published
 from postroad.dns.records import published_at
 from postroad.errors import PostroadError
-from postroad.events.syslog import tell
-from postroad.runtime.paths import LOG_SOCKET, STATE
+from postroad.runtime.log import tell
+from postroad.runtime.paths import STATE
 from postroad.secrets import keys, rotation
 from postroad.secrets.rotation import Rotation, Series
 
@@ -33,7 +33,7 @@ def main() -> int:
         try:
             step(config, each)
         except (PostroadError, OSError) as error:
-            tell(LOG_SOCKET, "err", f"dkim: {each.domain}: {error}", 1.0)
+            tell("err", f"dkim: {each.domain}: {error}", 1.0)
             code = 1
     return code
 
@@ -45,22 +45,20 @@ def step(config: Config, each: Series) -> None:
         PostroadError, OSError: it can't be done.
     """
     stands, now = rotation.load(each), time.time()
+    for old in keys.remove_past(each, stands, now, rotation.overlap(config)):
+        name = published_at(config, each.name(old.selector))
+        tell("warning", f"dkim: {name} may be revoked: remove the record, its key is removed here", 1.0)
     if stands.next:
         _take_over(config, each, stands)
     elif config.dkim.rotate and now >= rotation.turn(each, stands, config.dkim.rotate.total_seconds()):
         made = keys.make_next(config, STATE, each, now)
         name, value = each.name(made.next), keys.series_record(each, made.next)
         tell(
-            LOG_SOCKET,
             "warning",
             f"dkim: the next key of {each.domain} is made and signs when its record is published: "
             f"{published_at(config, name)} TXT {value}",
             1.0,
         )
-    keep = rotation.overlap(config)
-    for old in keys.remove_past(each, rotation.load(each), now, keep):
-        name = published_at(config, each.name(old.selector))
-        tell(LOG_SOCKET, "warning", f"dkim: {name} may be revoked: remove the record, its key is removed here", 1.0)
 
 
 def _take_over(config: Config, each: Series, stands: Rotation) -> None:
@@ -69,12 +67,11 @@ def _take_over(config: Config, each: Series, stands: Rotation) -> None:
     now = time.time()
     if not seen.enough:
         waits = f"the next key of {each.domain}, {stands.next}, waits for its record"
-        tell(LOG_SOCKET, "info", f"dkim: {waits}: {seen}", 1.0)
+        tell("info", f"dkim: {waits}: {seen}", 1.0)
     elif keys.switch(STATE, each, stands, now):
         name = published_at(config, each.name(stands.active))
         until = rotation.date(now + rotation.overlap(config))
         tell(
-            LOG_SOCKET,
             "info",
             f"dkim: {each.domain} is signed under {stands.next} from now on ({seen}); keep {name} until {until}",
             1.0,

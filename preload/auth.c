@@ -5,6 +5,8 @@
  *   sasl_server_start(), sasl_server_step()  tell the supervisor of each attempt, which answers whether this client has to
  *                  wait: then even the right password is a wrong one. Where the supervisor does not answer, nobody gets in.
  *
+ *   client_may_come_in()  asks before a process is made for a client of a door of sendmail's own: a crowd would take all memory.
+ *
  * A session ends at its third wrong password: sendmail answers, and then reads the end of what its client says. Where the
  * client's next words are there already, which the kernel still hands over, the next attempt ends it.
  *
@@ -106,6 +108,25 @@ ask(const char *question, char *answer, size_t size)
 	answer[got] = '\0';
 	close(descriptor);
 	return whole;
+}
+
+bool
+client_may_come_in(void)
+{
+	static const char REFUSAL[] = "421 4.3.2 too many connections at once, all clients together: try again later\r\n";
+	char address[INET6_ADDRSTRLEN], question[sizeof address + 16], answer[32];
+	int error = errno;
+	bool may = true;
+
+	if (client_address(address, sizeof address)) {
+		snprintf(question, sizeof question, "knock %s", address);
+		/* where nobody answers, the rules ask again, and refuse */
+		may = !ask(question, answer, sizeof answer) || strcmp(answer, "6:OK ALL,") != 0;
+	}
+	if (!may)
+		(void)send(accepted, REFUSAL, sizeof REFUSAL - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	errno = error;
+	return may;
 }
 
 /* What to say to a client whose attempt SASL has judged so. */

@@ -14,6 +14,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <grp.h>
+#include <ifaddrs.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <pwd.h>
@@ -71,22 +72,47 @@ __gethostname_chk(char *name, size_t size, size_t room)
 
 /*
  * sendmail looks its own name up first thing in main(), before it reads its configuration, which is what says who it is
- * (Dj, Cw); it wants to know its aliases and addresses (myhostname(), daemon.c). Where the DNS is dead each sendmail would
- * take 20 s to start, and a start starts two. So the first lookup is answered here, with the name alone; any later one of
- * this name, or of another, is the C library's.
+ * (Dj, Cw); it wants to know its aliases and addresses (myhostname(), daemon.c), and takes no mail for user@[address] then.
+ * Where the DNS is dead each sendmail would take 20 s to start, and a start starts two. So the first lookup is answered here,
+ * with the addresses of the interfaces; any later one of this name, or of another, is the C library's. No log handler gets
+ * here, so memory may be allocated.
  */
 static struct hostent *
 own_host(const char *name, int family)
 {
-	static char *none[] = { NULL };
+	enum { MOST = 32 };
+	static struct in6_addr addresses[MOST]; /* as IPv6 has them (RFC 4291, 2.5.5.2), or the first four octets */
+	static char *list[MOST + 1], *none[] = { NULL };
 	static struct hostent host;
 	static bool told;
+	struct ifaddrs *interfaces = NULL, *each;
+	int number = 0, error = errno;
 
 	if (told || *fqdn == '\0' || strcasecmp(name, fqdn) != 0)
 		return NULL;
 	told = true;
+	if (getifaddrs(&interfaces) != 0)
+		interfaces = NULL;
+	for (each = interfaces; each != NULL && number < MOST; each = each->ifa_next) {
+		unsigned char *address = addresses[number].s6_addr;
+
+		if (each->ifa_addr == NULL)
+			continue;
+		if (each->ifa_addr->sa_family == AF_INET) {
+			memcpy(address, family == AF_INET6 ? "\0\0\0\0\0\0\0\0\0\0\xff\xff" : "", family == AF_INET6 ? 12 : 0);
+			memcpy(address + (family == AF_INET6 ? 12 : 0), &((struct sockaddr_in *)(void *)each->ifa_addr)->sin_addr, 4);
+		} else if (each->ifa_addr->sa_family == AF_INET6 && family == AF_INET6) {
+			memcpy(address, &((struct sockaddr_in6 *)(void *)each->ifa_addr)->sin6_addr, 16);
+		} else {
+			continue;
+		}
+		list[number++] = (char *)address;
+	}
+	list[number] = NULL;
+	freeifaddrs(interfaces);
+	errno = error;
 	host = (struct hostent){ .h_name = fqdn, .h_aliases = none, .h_addrtype = family,
-		.h_length = family == AF_INET6 ? sizeof(struct in6_addr) : sizeof(struct in_addr), .h_addr_list = none };
+		.h_length = family == AF_INET6 ? sizeof(struct in6_addr) : sizeof(struct in_addr), .h_addr_list = list };
 	return &host;
 }
 

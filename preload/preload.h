@@ -79,4 +79,10 @@ bool is_child(void);
 /* Whether this process serves a client, and is no delivery of its message (processes.c). */
 bool serves_client(void);
 
+/*
+ * Whether the client that was just accepted gets a process (auth.c): the supervisor counts those at sendmail's own doors. false:
+ * there are too many, and it has been told.
+ */
+bool client_may_come_in(void);
+
 #endif

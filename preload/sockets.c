@@ -72,6 +72,11 @@ accept(int descriptor, struct sockaddr *peer, socklen_t *length)
 	if (door_accept(descriptor, peer, length, &accepted))
 		return accepted;
 	accepted = next(descriptor, peer, length);
+	if (accepted >= 0 && !client_may_come_in()) {
+		close(accepted);
+		accepted = -1;
+		errno = ECONNABORTED; /* getrequests() goes on to the next one */
+	}
 	if (accepted >= 0)
 		send_at_once(accepted, peer);
 	return accepted;

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import settings
 
 HERE = Path(__file__).parent
-WITHOUT_DOCKER = ("unit", "golden", "bad_configs")
+WITHOUT_DOCKER = ("unit", "golden", "bad_configs", "chart")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -33,7 +33,7 @@ ELSEWHERE = {
 HELD = dict.fromkeys(
     ("docs/clients.md", "docs/apps.md"),
     "tests/unit/test_clients_docs.py: the snippets are the scripts' of tests/clients",
-)
+) | {"docs/kubernetes.md": "tests/chart/test_chart.py: its values are rendered, its commands are Helm's and kubectl's"}
 """Documents whose blocks another test holds against what is run."""
 
 INSIDE = "docker compose exec postroad "

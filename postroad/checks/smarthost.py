@@ -12,7 +12,7 @@ SHORT = True
 
 
 def run(context: Context) -> Iterator[Finding]:
-    """One finding for each provider and domain; one for each server whose provider is not known."""
+    """For each server what SPF lacks of its provider, a finding a domain, and one of whose signature counts."""
     for host in smarthosts.hosts(context.config.delivery):
         provider = smarthosts.provider(host)
         if provider is None:
@@ -22,9 +22,24 @@ def run(context: Context) -> Iterator[Finding]:
                 f"mail leaves through {host}: SPF has to let its servers send, and it signs with its own keys",
                 fix="ask the provider which include SPF needs, and which DKIM records to publish",
             )
-            continue
-        for domain in context.config.named_domains:
-            yield _of(context, provider, domain.name)
+        else:
+            for domain in context.config.named_domains:
+                yield _of(context, provider, domain.name)
+        yield _aligned(host, provider, signed=context.config.dkim.enabled)
+
+
+def _aligned(host: str, provider: smarthosts.Provider | None, *, signed: bool) -> Finding:
+    """Whose signature makes that From: is aligned (RFC 7489, 3.1): the envelope's domain may become the provider's."""
+    name, where = (provider.name, f" ({provider.dkim})") if provider else (host, "")
+    theirs = f"let {name} sign with each domain of `domains`{where}"
+    if not signed:
+        what = f"mail through {name} is not signed here: it passes DMARC only by a signature of {name}'s"
+        return Finding(ID, Level.WARNING, what, "dkim.enabled: false", f"{theirs}, or turn dkim.enabled on")
+    if provider and provider.rewrites:
+        what = f"{name} writes {provider.rewrites} anew, which breaks the signature that is made here"
+        return Finding(ID, Level.INFO, what, "mail passes DMARC by the signature of the provider", theirs)
+    what = f"mail through {name} is signed here, with the domain in From:, by which it passes DMARC"
+    return Finding(ID, Level.OK, what, f"unless {name} changes what is signed")
 
 
 def _of(context: Context, provider: smarthosts.Provider, domain: str) -> Finding:

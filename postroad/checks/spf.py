@@ -7,6 +7,7 @@ from postroad.checks.model import Finding, Level, unanswered
 from postroad.dns.records import Record
 from postroad.dns.spf import STRANGERS, attempted, is_spf
 from postroad.dns.spf_check import LOOKUPS, Result, Verdict, cost, evaluate
+from postroad.dns.spf_grammar import faults
 from postroad.dns.tag_list import shown
 
 ID = "spf"
@@ -33,6 +34,9 @@ def _of(context: Context, name: str) -> Iterator[Finding]:
         return
     records = [text for text in answer.values if is_spf(text)]
     record = context.record(name, "TXT", RECORD)
+    left = faults(record.value) if record else []
+    if record and (left or record.value in records):
+        record = None  # it would be as much in error, or is there already
     if len(records) != 1:
         meant = [shown(text) for text in answer.values if attempted(text)]
         many = f"{name} has {len(records)} SPF records: receivers take that for an error"
@@ -42,7 +46,7 @@ def _of(context: Context, name: str) -> Iterator[Finding]:
             bad,
             many if records else none if meant else f"{name} has no SPF record",
             "; ".join([*records, *meant]) or f"no TXT record with v=spf1 ({answer.status})",
-            _publish(record, merge=bool(records)),
+            _publish(record, left, merge=bool(records)),
             record,
         )
         return
@@ -56,9 +60,10 @@ def _of(context: Context, name: str) -> Iterator[Finding]:
             what = f"SPF of {name} can't be evaluated now"
             yield Finding(ID, Level.WARNING, what, said, "try again", unknown=True)
         elif verdict.result is Result.PERMERROR:
-            yield Finding(ID, bad, f"SPF of {name} is in error: {verdict.why}", seen, "mend the record", record)
+            fix = "publish this record in its place" if record else "mend that by hand: what is meant is not plain"
+            yield Finding(ID, bad, f"SPF of {name} is in error: {verdict.why}", seen, fix, record)
         else:
-            fix = "publish this record in its place"
+            fix = "publish this record in its place" if record else "let the record name this address"
             yield Finding(ID, bad, f"SPF of {name} gives {verdict.result} for {address}", seen, fix, record)
     if any(evaluate(context.resolver, stranger, name).result is Result.PASS for stranger in STRANGERS):
         yield Finding(
@@ -70,7 +75,9 @@ def _of(context: Context, name: str) -> Iterator[Finding]:
         )
 
 
-def _publish(record: Record | None, *, merge: bool) -> str:
+def _publish(record: Record | None, left: Sequence[str], *, merge: bool) -> str:
+    if left:
+        return f"publish one record in place of all, and mend by hand, since what is meant is not plain: {left[0]}"
     if record is None:
         return "set public_ip: the record names the address that mail leaves from, which is not known"
     return "merge them into the one below, and remove the others" if merge else "publish the TXT record"

@@ -12,7 +12,6 @@ from postroad.config.values import refuse
 
 OWNED_DEFINES = {
     "confDOMAIN_NAME": "the key hostname instead",
-    "confRECEIVED_HEADER": "the key rewrite.hide_client instead",
     "confSERVER_CERT": "the key tls.certificate_file instead",
     "confSERVER_KEY": "the key tls.key_file instead",
     "confCACERT": "the key delivery.tls.ca_file instead",
@@ -40,7 +39,7 @@ OWNED_DEFINES = {
             "confINPUT_MAIL_FILTERS",
         ),
         # a message could be lost that was accepted
-        *("confDELIVERY_MODE", "confSAFE_QUEUE"),
+        *("confDELIVERY_MODE", "confSAFE_QUEUE", "confSEPARATE_PROC"),
         # limits of routes would not hold
         "confCON_EXPENSIVE",
         # the message would not leave as it was signed

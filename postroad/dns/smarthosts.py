@@ -14,15 +14,21 @@ class Provider:
         name: what it is called.
         include: the domain that its customers include in their SPF records.
         dkim: where it says which DKIM records to publish.
+        rewrites: the fields that it writes anew of those that are signed here; empty: none that is known.
     """
 
     name: str
     include: str
     dkim: str
+    rewrites: str = ""
 
 
 PROVIDERS = {
-    "amazonaws.com": Provider("Amazon SES", "amazonses.com", "the SES console, Identities, DKIM (three CNAME records)"),
+    # https://docs.aws.amazon.com/ses/latest/dg/header-fields.html
+    "amazonaws.com": Provider(
+        *("Amazon SES", "amazonses.com", "the SES console, Identities, DKIM (three CNAME records)"),
+        rewrites="Date and Message-ID",
+    ),
     "brevo.com": Provider("Brevo", "spf.brevo.com", "Senders, Domains & Dedicated IPs"),
     "gmail.com": Provider("Google Workspace", "_spf.google.com", "the admin console, Gmail, Authenticate email"),
     "mailgun.org": Provider("Mailgun", "mailgun.org", "Sending, Domains, DNS records"),

@@ -59,6 +59,8 @@ LOOP = re.compile(  # of a SYSERR: an MX host is this server itself, by its name
     r"|(?P<host>\S+?)\.? config error: mail loops back to me.*)",
     re.DOTALL,
 )
+NO_ADDRESS = re.compile(r"Host unknown \(Name server: (?P<host>\S+?)\.?: no data known\)")
+OUT_OF_REACH = "{host}, an MX host of {domain}, has no address that this server can reach (such as IPv6 only)"
 LOCAL_ERROR = "Local configuration error"
 CUT = "the connection to {host} ended before its answer to the message"
 

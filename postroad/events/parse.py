@@ -169,7 +169,7 @@ class Parser:
         for recipient in recipients or [None]:
             if recipient is not None:
                 (self._ledger.wait if kind is model.Deferred else self._ledger.end_wait)(message, recipient)
-            events.append(kind(**fields, recipient=recipient))
+            events.append(kind(**fields | _out_of_reach(fields, recipient), recipient=recipient))
         return events
 
     def _broken_list(self, line: LogLine, key: tuple[int | None, str], text: str, *, certain: bool) -> _Result:
@@ -313,6 +313,16 @@ class Parser:
         (lines.SPLIT, _split),
         (lines.USER_ERROR, _user_error),
     )
+
+
+def _out_of_reach(fields: dict[str, Any], recipient: str | None) -> dict[str, str]:
+    """The status of a domain whose MX host is there and has no address; sendmail says that the host is unknown."""
+    found = lines.NO_ADDRESS.fullmatch(fields.get("status") or "")
+    domain = (recipient or "").rpartition("@")[2].lower()
+    by_mx = not (fields["mailer"] or "").startswith(("smarthost", "route"))
+    if found is None or not by_mx or not domain or found["host"].lower() == domain:
+        return {}
+    return {"status": lines.OUT_OF_REACH.format(host=found["host"], domain=domain)}
 
 
 def _outcome(match: Match[str]) -> tuple[type[model.RecipientEvent], dict[str, Any]] | None:

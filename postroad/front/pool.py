@@ -9,6 +9,7 @@ from postroad.front.loop import Loop
 from postroad.front.session import Key, Session, State, User, connect, header
 from postroad.runtime.bounds import Bounds
 from postroad.runtime.front import BACKGROUND, NOW, QUEUE, TELLING, Settings
+from postroad.runtime.paths import SUPPRESSED
 
 IDLE = 20.0
 """Seconds that a session waits for its next transaction, and with it the connections to receivers that it holds."""
@@ -70,6 +71,7 @@ class Pool:
         self.settings = settings
         self.bounds = bounds
         self.generation = 0
+        self._map, self._map_was = SUPPRESSED.with_suffix(".db"), (0, 0)
         self._loop = loop
         self._idle: dict[Key, list[Session]] = {}
         self._all: set[Session] = set()
@@ -114,6 +116,7 @@ class Pool:
 
     def _give(self, client: Waiting) -> bool:
         own = client.wants is Wants.OWN
+        self._look_at_lists()
         if not (self.own < self.bounds.own if own else self._may_begin()):
             return False
         number = BACKGROUND if own else client.door or (QUEUE if client.crowded else self._door())
@@ -211,7 +214,7 @@ class Pool:
         elif state is State.DELIVERING:
             self.delivering += 1
         elif state is State.IDLE:
-            if session.uses >= USES or self._loop.now - session.born > AGE:
+            if session.uses >= (USES if self.settings.reuses else 1) or self._loop.now - session.born > AGE:
                 session.quit()
             else:
                 self._idle.setdefault(session.key, []).append(session)
@@ -254,6 +257,17 @@ class Pool:
             session.spoilt = True
             if session.state is State.IDLE:
                 session.quit()
+
+    def _look_at_lists(self) -> None:
+        """Use no session again that has an older map open: sendmail does not see that a file has taken its place."""
+        try:
+            found = self._map.stat()
+            now = (found.st_ino, found.st_mtime_ns)
+        except OSError:
+            now = (0, 0)
+        if now != self._map_was:
+            self._map_was = now
+            self.flush()
 
     def sweep(self) -> None:
         """End what has taken too long; called every second."""

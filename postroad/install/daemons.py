@@ -81,12 +81,16 @@ def _mta_sts(material: Material) -> plan.Process:
 
 
 def _sendmail(config: Config) -> plan.Process:
-    retry = format_duration(config.delivery.queue.retry)
+    if config.listeners.smtp:
+        # The front sees to what waits: sendmail's own runs stick at each receiver that is slow. A session that serves
+        # many messages tries a host again that failed for the one before; runs, which have the default, do not.
+        options = ["-O", "Timeout.hoststatus=1s"]
+    else:
+        options = [f"-q{format_duration(config.delivery.queue.retry)}"]
     return plan.Process(
         name="sendmail",
         # the whole path: sendmail starts itself anew by it on SIGHUP
-        # the front sees to what waits: sendmail's own runs stick at each receiver that is slow
-        argv=(SENDMAIL, "-C", str(CURRENT / "sendmail.cf"), "-bD", *([] if config.listeners.smtp else [f"-q{retry}"])),
+        argv=(SENDMAIL, "-C", str(CURRENT / "sendmail.cf"), "-bD", *options),
         env=environment.of_sendmail(config),
         socket="",
         ports=tuple(port for name, port in config.listeners if port and name != "smtp"),

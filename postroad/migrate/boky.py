@@ -93,7 +93,7 @@ def _format(move: Move, value: str) -> None:
         move.set("LOG_FORMAT", log__format="text")
 
 
-OAUTH = "XOAUTH2 with a smarthost has no counterpart yet: use a password for apps, or a smarthost that takes one"
+OAUTH = "Not taken over: a user and a password are set, so get a password for apps, or a smarthost that takes one"
 
 IMAGE = Image(
     name="boky/postfix",

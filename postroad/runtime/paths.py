@@ -63,6 +63,9 @@ UPLINK = RUN / "uplink"
 OAUTH = STATE / "oauth"
 """The refresh tokens that count now. A volume: a provider may take each once."""
 
+BOUNCES = RUN / "bounces"
+"""Where sendmail asks the signer for the signature of a bounce that it made: a socket map."""
+
 MTA_STS = RUN / "mta-sts"
 """Where sendmail asks for the MTA-STS policies of domains."""
 

@@ -113,6 +113,7 @@ def files(
         "strict": config.delivery.tls.policy != "opportunistic"
         or bool(config.delivery.tls.domains)
         or config.delivery.tls.mta_sts,
+        "judges": outbound.judges(config.delivery),
         "tls_policies": outbound.policies(config.delivery.tls),
         # the front is the first to notice, and says so
         "idle": format_duration(config.limits.idle + IDLE_MARGIN),

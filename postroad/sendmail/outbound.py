@@ -177,6 +177,16 @@ def warnings(delivery: Delivery, today: date) -> tuple[str, ...]:
     return tuple(found)
 
 
+def judges(delivery: Delivery) -> bool:
+    """Whether rules of ours judge the receiver that a message goes to: they may put it off.
+
+    sendmail 8.18.1 takes such a verdict for the last failure for good that its process has seen (``rscheck()`` reads
+    ``ExitStat``, which ``setstat()`` does not lower), and bounces the message: so a process has one message only.
+    """
+    tls = delivery.tls
+    return bool(ways(delivery)) or tls.policy != "opportunistic" or bool(tls.domains) or tls.mta_sts
+
+
 def policies(tls: OutboundTls) -> list[tuple[bool, str, str]]:
     """The policies of single domains as (names below it?, domain, policy), in the order in which they are tried."""
     order = sorted(tls.domains, key=lambda pattern: (pattern.startswith("."), -pattern.count("."), pattern))

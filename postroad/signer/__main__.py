@@ -1,17 +1,20 @@
 """``python -m postroad.signer``: the milter that sendmail asks about each message, on a unix socket.
 
-One thread: a message costs less than a millisecond, and nothing in here waits. SIGHUP reads the generation in force;
-sessions go on with it.
+On another it asks for the signatures of the bounces that it makes. One thread: a message costs less than a millisecond,
+and nothing in here waits. SIGHUP reads the generation in force; sessions go on with it.
 """
 
 import os
 import select
 import signal
 import socket
+from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 
 from postroad.runtime.log import tell
-from postroad.runtime.paths import CURRENT, SIGNER
+from postroad.runtime.paths import BOUNCES, CURRENT, SIGNER
+from postroad.signer.bounces import MapSession
 from postroad.signer.judge import Judge
 from postroad.signer.protocol import Answer, Envelope, Session
 
@@ -30,14 +33,11 @@ class Signer:
         """
         self._patience = _PATIENCE
         self._judge = Judge.load(CURRENT, self.log)
-        SIGNER.unlink(missing_ok=True)
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(str(SIGNER))
-        self._listener.listen(1024)
-        self._listener.setblocking(False)
-        self._sessions: dict[int, tuple[socket.socket, Session]] = {}
+        self._listeners: dict[int, tuple[socket.socket, Callable[[], Session | MapSession]]] = {}
+        self._sessions: dict[int, tuple[socket.socket, Session | MapSession]] = {}
         self._epoll = select.epoll()
-        self._epoll.register(self._listener, select.EPOLLIN)
+        self._listen(BOUNCES, lambda: MapSession(self._sign_bounce))
+        self._listen(SIGNER, lambda: Session(self._decide))  # the last: whoever waits for the signer looks here
         self._reload = False
         # a signal's number arrives here, so that it ends the wait
         self._wake, woken = socket.socketpair()
@@ -46,6 +46,15 @@ class Signer:
         self._woken = woken
         signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
         self._epoll.register(self._wake, select.EPOLLIN)
+
+    def _listen(self, path: Path, begin: Callable[[], Session | MapSession]) -> None:
+        path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(path))
+        listener.listen(1024)
+        listener.setblocking(False)
+        self._listeners[listener.fileno()] = listener, begin
+        self._epoll.register(listener, select.EPOLLIN)
 
     def log(self, level: str, text: str) -> None:
         """Tell the supervisor. Mail waits for a full log once; then lines are lost until one gets through."""
@@ -67,23 +76,27 @@ class Signer:
                 except Exception as error:  # noqa: BLE001 - those that were in force stay
                     self.log("err", f"the new settings can't be read, the old ones stay in force: {error!r}")
             for number, _ in ready:
-                if number == self._listener.fileno():
-                    self._accept()
+                if number in self._listeners:
+                    self._accept(number)
                 elif number == self._wake.fileno():
                     self._wake.recv(_READ)
                 elif not self._converse(number):
                     self._end(number)
 
+    def _sign_bounce(self, queue_id: str) -> bytes:
+        return self._judge.bounce(queue_id)
+
     def _decide(self, envelope: Envelope) -> Answer:
         return self._judge(envelope)
 
-    def _accept(self) -> None:
+    def _accept(self, number: int) -> None:
+        listener, begin = self._listeners[number]
         try:
-            connection, _ = self._listener.accept()
+            connection, _ = listener.accept()
         except OSError:
             return
         connection.setblocking(False)
-        self._sessions[connection.fileno()] = connection, Session(self._decide)
+        self._sessions[connection.fileno()] = connection, begin()
         self._epoll.register(connection, select.EPOLLIN)
 
     def _converse(self, number: int) -> bool:

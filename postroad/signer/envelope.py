@@ -21,6 +21,9 @@ _PATH = re.compile(rb"<" + _ROUTE + _MAILBOX + rb">|" + _MAILBOX)
 _XTEXT = re.compile(rb"(?:[!-*,-<>-~]|\+[2-7][0-9A-F])*")  # printable ASCII, also where it is encoded
 _ENCODED = (b"ENVID", b"ORCPT")
 
+PARAMETER = "5.5.4"
+"""The status of a refusal that is for a parameter (RFC 3463)."""
+
 
 def refused_sender(arguments: Sequence[bytes]) -> Refusal | None:
     """Why MAIL is refused, if it is: its path as the client gave it, then its parameters."""
@@ -35,7 +38,7 @@ def refused_recipient(arguments: Sequence[bytes]) -> Refusal | None:
 def _refused(arguments: Sequence[bytes], who: str, status: str) -> Refusal | None:
     odd = _odd(arguments[1:])
     if odd:
-        return Refusal("501", "5.5.4", f"{odd} holds other octets than RFC 3461 (section 4) has")
+        return Refusal("501", PARAMETER, f"{odd} holds other octets than RFC 3461 (section 4) has")
     if not _PATH.fullmatch(arguments[0]) and not (who == "sender" and arguments[0] == b"<>"):
         return Refusal(
             "501", status, f"the {who} address is not plain (RFC 5321, 4.1.2): <USER@DOMAIN>, odd names in quotes"

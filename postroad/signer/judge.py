@@ -5,9 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from postroad.runtime import signing
-from postroad.signer import protocol, sign
+from postroad.runtime.paths import QUEUE
+from postroad.signer import bounces, protocol, sign
 from postroad.signer.keys import PrivateKey
 from postroad.signer.policy import Acceptance, Message, Refusal, decide
+
+LONGEST_VALUE = 980
+"""Octets: it is a line of a header (RFC 5322, section 2.1.1), and goes through sendmail's rules, which hold 1,256."""
 
 Log = Callable[[str, str], None]
 """Takes a level (``info``, ``err``) and a line."""
@@ -54,6 +58,26 @@ class Judge:
         except Exception as error:  # noqa: BLE001 - fail closed, whatever it is
             self._log("err", f"{queue_id}: can't be signed now: {error!r}")
             return (protocol.TRY_AGAIN,)
+
+    def bounce(self, queue_id: str) -> bytes:
+        """The value of a DKIM-Signature field for a bounce of sendmail's, in one line; empty where it gets none."""
+        host = self._settings.hostname
+        try:
+            for key, private in self._keys:
+                if private.algorithm != "rsa-sha256" or not f".{host}".endswith(f".{key.domain}"):
+                    continue
+                bounce = bounces.read(QUEUE, queue_id, host)
+                if bounce is None:
+                    return b""
+                if bounce.signature:
+                    return bounce.signature
+                value = sign.signature(
+                    private, key.domain, key.selector, bounce.header, bounce.body_hash, time.time(), compact=True
+                )
+                return value if len(value) <= LONGEST_VALUE else b""
+        except Exception as error:  # noqa: BLE001 - it leaves unsigned: its reader would else learn of nothing
+            self._log("err", f"{queue_id}: a bounce can't be signed: {error!r}")
+        return b""
 
     def _accept(self, queue_id: str, verdict: Acceptance, body_hash: bytes) -> protocol.Answer:
         # the last one first: a field that goes is not counted any more

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from postroad.signer.canonical import BodyHash
-from postroad.signer.envelope import refused_recipient, refused_sender
+from postroad.signer.envelope import PARAMETER, refused_recipient, refused_sender
 from postroad.signer.policy import Refusal
 
 _VERSION = 6
@@ -31,11 +31,20 @@ class ProtocolError(Exception):
 
 @dataclass
 class Envelope:
-    """A message as it arrives."""
+    """A message as it arrives.
+
+    Attributes:
+        headers: its fields in order: name, and value whole.
+        body: the hash of its body.
+        macros: what sendmail says of it, by their names.
+        spoilt: why it is refused at its end, whatever is in it. sendmail keeps the ORCPT of a recipient that was
+            refused where the same recipient was taken before, and puts it into bounces.
+    """
 
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     body: BodyHash = field(default_factory=BodyHash)
     macros: dict[bytes, bytes] = field(default_factory=dict)
+    spoilt: Refusal | None = None
 
 
 Answer = Sequence[bytes]
@@ -117,22 +126,32 @@ class Session:
                 self._message = Envelope()
                 return _answer(refused_sender(content.removesuffix(b"\0").split(b"\0")))
             case b"R":
-                return _answer(refused_recipient(content.removesuffix(b"\0").split(b"\0")))
+                return self._recipient(content)
             case b"L":
                 name, _, rest = content.partition(b"\0")
                 self._message.headers.append((name, rest.removesuffix(b"\0")))
             case b"B":
                 self._message.body.update(content)
             case b"E":
-                if content:
-                    self._message.body.update(content)
-                message, self._message = self._message, Envelope()
-                return b"".join(self._judge(message))
+                return self._end(content)
             case b"A" | b"K":
                 self._message = Envelope()
             case _:
                 raise ProtocolError(f"command {command!r}")
         return b""
+
+    def _recipient(self, content: bytes) -> bytes:
+        refusal = refused_recipient(content.removesuffix(b"\0").split(b"\0"))
+        if refusal and refusal.status == PARAMETER:
+            self._message.spoilt = refusal
+        return _answer(refusal)
+
+    def _end(self, content: bytes) -> bytes:
+        self._message.body.update(content)
+        message, self._message = self._message, Envelope()
+        if message.spoilt:
+            return refuse("550", message.spoilt.status, message.spoilt.text)
+        return b"".join(self._judge(message))
 
     @staticmethod
     def _negotiate(content: bytes) -> bytes:

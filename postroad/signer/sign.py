@@ -25,7 +25,14 @@ IF_PRESENT = (b"date", b"message-id")
 
 
 def signature(
-    key: PrivateKey, domain: str, selector: str, headers: Sequence[tuple[bytes, bytes]], body_hash: bytes, now: float
+    key: PrivateKey,
+    domain: str,
+    selector: str,
+    headers: Sequence[tuple[bytes, bytes]],
+    body_hash: bytes,
+    now: float,
+    *,
+    compact: bool = False,
 ) -> bytes:
     """The value of a DKIM-Signature field, in lines that end with LF.
 
@@ -36,6 +43,7 @@ def signature(
         headers: the fields in their order: name, and value with any white space around it.
         body_hash: of the relaxed body (``canonical.BodyHash``).
         now: ``t=``, in seconds since the epoch.
+        compact: without white space, in one line, and with no field but From: named once more than there are.
 
     Raises:
         SigningError: the key does not sign.
@@ -50,13 +58,15 @@ def signature(
         for value in reversed(present.get(name, ())):
             names.append(name)
             data.append(canonical.header(name, value))
-        if name in OVERSIGNED or (name in IF_PRESENT and name in present):
+        if name == b"from" or (not compact and (name in OVERSIGNED or (name in IF_PRESENT and name in present))):
             names.append(name)
     tags = (
         f"v=1; a={key.algorithm}; c=relaxed/relaxed; d={domain}; s={selector};\n\tt={int(now)};"
         f" bh={base64.b64encode(body_hash).decode()};\n\th="
     ).encode()
     value = b" " + tags + b":\n\t ".join(b":".join(names[at : at + 6]) for at in range(0, len(names), 6)) + b";\n\tb="
+    if compact:
+        value = value.translate(None, b" \t\n")
     data.append(canonical.header(b"dkim-signature", value))
     made = base64.b64encode(key.sign(b"\r\n".join(data)))
-    return value + b"\n\t ".join(made[at : at + 72] for at in range(0, len(made), 72))
+    return value + (b"" if compact else b"\n\t ").join(made[at : at + 72] for at in range(0, len(made), 72))

@@ -63,7 +63,7 @@ class RateThread:
     """Serves ``Rates`` and ``Guesses`` on a UNIX socket from ``start`` to the end of the process."""
 
     def __init__(self, path: Path, tell: Callable[[str, str], None] = lambda *_: None) -> None:
-        self._rates, self._guesses, self._sessions = Rates(), Guesses(tell), Sessions(bounds.here().direct)
+        self._rates, self._guesses, self._sessions = Rates(), Guesses(tell), Sessions(bounds.here().direct, tell=tell)
         self._selector = selectors.DefaultSelector()
         path.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -105,7 +105,8 @@ class RateThread:
                 self._sessions.login(pid)
             return answer
 
-        return {"rate": self._rates.answer, "guess": guess, "session": partial(self._sessions.answer, pid)}
+        session = partial(self._sessions.answer, pid)
+        return {"rate": self._rates.answer, "guess": guess, "knock": self._sessions.knock, "session": session}
 
     def _serve(self, connection: socket.socket, asked: dict[socket.socket, bytes]) -> None:
         """Read what has come and answer each whole question; end with a client that ends or makes no sense."""

@@ -197,6 +197,7 @@ def hostile(kind: str, bench: Bench, row: Row, tell: Tell, short: bool) -> None:
     internet, name = bench.internet, f"{bench.internet.network}-hostile"
     address = bench.start(name, ["sink"], "--env=MX_HOSTNAME=mx.hostile.example")
     try:
+        wait_until(lambda: docker("exec", name, "ls", "/run/sink", check=False), 30, "the start of the receiver")
         Sink(name).fail(1, kind)
         internet.add_zone("hostile.example")
         internet.publish_host("mx.hostile.example", address)

@@ -25,7 +25,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from tests.faults.account import Load, Row, settle
-from tests.faults.bench import Bench, Relay, Sink, build_images, docker
+from tests.faults.bench import Bench, Relay, Sink, build_images, docker, wait_until
 from tests.faults.neighbours import PORTS, USER, others, users
 from tests.faults.processes import DELIVERS, VICTIM
 
@@ -210,6 +210,7 @@ def hostile_receiver(bench: Bench) -> Iterator[Sink]:
     address = bench.start(name, ["sink"], "--env=MX_HOSTNAME=mx.hostile.example")
     try:
         sink = Sink(name)
+        wait_until(lambda: docker("exec", name, "ls", "/run/sink", check=False), 30, "the start of the receiver")
         sink.fail(1, "drips")
         bench.internet.add_zone("hostile.example")
         bench.internet.publish_host("mx.hostile.example", address)

@@ -99,9 +99,14 @@ def test_sendmail_s_own_answers_are_those_of_the_page(relay: PostroadContainer) 
             [("loop.example", "MX", "10 me.loop.example."), ("me.loop.example", "A", "127.0.0.1")],
             "mail loops back: me.loop.example is this server's own address, or 127.0.0.1: its DNS is wrong",
         ),
+        (
+            "six.example",
+            [("six.example", "MX", "10 mx.six.example."), ("mx.six.example", "AAAA", "2001:db8::25")],
+            "mx.six.example, an MX host of six.example, has no address that this server can reach",
+        ),
     ],
 )
-def test_an_mx_that_leads_back_here_is_the_dns_s_fault(
+def test_an_mx_that_leads_nowhere_is_told_as_such(
     domain: str, records: list[tuple[str, str, str]], told: str, relay: PostroadContainer, internet: Internet
 ) -> None:
     internet.add_zone(domain)

@@ -450,6 +450,19 @@ def test_an_address_that_is_not_plain_is_refused(command: bytes, relay: Postroad
         assert client.say(b"NOOP\r\n").startswith("250")
 
 
+def test_a_parameter_that_was_refused_is_in_no_bounce(relay: PostroadContainer, internet: Internet) -> None:
+    """sendmail keeps the ORCPT of a recipient that was refused where the same recipient was taken before."""
+    with wire(relay) as client:
+        client.greet()
+        assert client.say(b"MAIL FROM:<app@sender.example>\r\n").startswith("250")
+        assert client.say(b"RCPT TO:<unknown-odd@rcpt.example> ORCPT=rfc822;a@b\r\n").startswith("250")
+        assert client.say(b"RCPT TO:<unknown-odd@rcpt.example> ORCPT=rfc822;a+0D+0AX-Odd:+20b\r\n").startswith("501")
+        assert client.say(b"DATA\r\n").startswith("354")
+        assert client.say(b"From: app@sender.example\r\n\r\nodd\r\n.\r\n").startswith("550 5.5.4 ORCPT")
+    internet.wait_for_message(send(relay, letter()))
+    assert not [message for message in internet.messages() if b"\nX-Odd:" in message.raw]
+
+
 def test_nobody_ties_the_relay_up_with_idle_connections(relay: PostroadContainer, app: Host) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(49):

@@ -5,10 +5,11 @@
 
 import json
 import os
+import re
 import secrets
 import smtplib
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
@@ -20,8 +21,11 @@ from docker.models.containers import Container
 from postroad.testing import PostroadContainer
 from tests.clients.messages import MESSAGES, Given
 from tests.integration.authority import Authority
-from tests.integration.conftest import Relays
+from tests.integration.conftest import HOSTNAME, Relays, wait_until
+from tests.internet.host import Host
 from tests.internet.internet import LABEL, TREE, Internet
+from tests.internet.received import ReceivedMessage
+from tests.messages.compare import arrived, differences, perl_verdicts
 
 FOLDER = Path(__file__).parents[1] / "clients"
 IMAGE = os.environ.get("POSTROAD_CLIENTS_IMAGE", "postroad-clients")
@@ -69,6 +73,11 @@ Results = dict[Job, tuple[int, str]]
 @pytest.fixture(scope="module")
 def clients(internet: Internet, relay: PostroadContainer, secured: PostroadContainer) -> Iterator[Container]:
     """The clients' container, in which ``postroad`` is the relay at its defaults, and ``mail.example.com`` the other."""
+    yield from place(internet, {"postroad": relay.address, "mail.example.com": secured.address})
+
+
+def place(internet: Internet, hosts: Mapping[str, str]) -> Iterator[Container]:
+    """A container of the clients, in which these hosts have these addresses."""
     subprocess.run(["docker", "build", "--quiet", "--tag", IMAGE, FOLDER], check=True, stdout=subprocess.DEVNULL)
     client = docker.from_env()
     container = client.containers.run(
@@ -79,7 +88,7 @@ def clients(internet: Internet, relay: PostroadContainer, secured: PostroadConta
         labels={LABEL: internet.network, **TREE},
         network=internet.network,
         dns=[internet.dns.address],
-        extra_hosts={"postroad": relay.address, "mail.example.com": secured.address},
+        extra_hosts=dict(hosts),
         environment={"SMTP_PASSWORD": PASSWORD},
     )
     yield container
@@ -166,6 +175,41 @@ def with_auth(clients: Container, authority: Authority, untrusting: Results) -> 
 @pytest.mark.parametrize("job", ON_25, ids=str)
 def test_on_port_25_without_a_word_about_tls(job: Job, on_25: Results, internet: Internet) -> None:
     arrived_whole(job, on_25, internet)
+
+
+@pytest.fixture(scope="module")
+def recorded(internet: Internet) -> Iterator[list[bytes]]:
+    """What the clients write, octet for octet."""
+    watch = internet.add_watch("in.watch.example", behaviour="no-starttls")
+    for container in place(internet, {"postroad": watch.address}):
+        results = run(container, ON_25)
+        assert {str(job): said for job, (code, said) in results.items() if code} == {}
+        yield watch.messages()
+
+
+def test_what_they_write_arrives_octet_for_octet(
+    recorded: list[bytes], relay: PostroadContainer, internet: Internet, app: Host
+) -> None:
+    assert len(recorded) == len(ON_25)
+    (record,) = relay.dkim_records().values()
+    sent = [f"X-Case: {number}\r\n".encode() + message for number, message in enumerate(recorded)]
+    with smtplib.SMTP(relay.host, relay.port, timeout=60) as smtp:
+        for message in sent:
+            smtp.sendmail("app@sender.example", ["octets@inbox.example"], message)
+
+    def came() -> dict[int, ReceivedMessage]:
+        new = internet.messages("octets@inbox.example")
+        pairs = ((re.search(rb"^X-Case: (\d+)$", each.raw, re.MULTILINE), each) for each in new)
+        return {int(found[1]): each for found, each in pairs if found}
+
+    arrived_ = wait_until(lambda: found if len(found := came()) == len(sent) else {}, 60)
+    wrong = {
+        str(ON_25[number]): said
+        for number, message in enumerate(sent)
+        if (said := differences(message, arrived_[number], HOSTNAME, record.encode()))
+    }
+    assert wrong == {}
+    assert set(perl_verdicts(app, [arrived(each, HOSTNAME)[2] for each in arrived_.values()])) == {"pass"}
 
 
 def test_nobody_gives_a_password_to_an_unknown_server(untrusting: Results, secured: PostroadContainer) -> None:

@@ -56,7 +56,7 @@ def panels() -> list[str]:
 
 
 def test_promtool_takes_the_rules_and_each_alert_fires_when_it_should(internet: Internet) -> None:
-    assert "15 rules found" in promtool(internet, "check", "rules", "/src/deploy/prometheus/rules.yml")
+    assert "17 rules found" in promtool(internet, "check", "rules", "/src/deploy/prometheus/rules.yml")
     promtool(internet, "check", "config", "/src/deploy/prometheus/prometheus.yml")
     promtool(internet, "test", "rules", "/src/tests/deploy/rules_test.yml")
     tested = (ROOT / "tests/deploy/rules_test.yml").read_text()
@@ -88,7 +88,8 @@ def test_they_name_what_is_served_and_promtool_takes_that(relay: PostroadContain
     assert named <= served
     assert {name for each in expressions for name in re.findall(r"instance:[\w:]+", each)} <= recorded
     assert served - {"postroad_delivery_seconds"} <= named  # each has its place
-    labels = {label for names in LABELS.values() for label in names} | {"version", "state", "cause"} | PROMETHEUS_S_OWN
+    labels = {label for names in LABELS.values() for label in names} | PROMETHEUS_S_OWN
+    labels |= {"version", "state", "cause", "check", "level"}
     for each in expressions:
         used = {*re.findall(r'(\w+)=~?"', each)}
         used |= {name.strip() for group in re.findall(r"by \(([^)]*)\)", each) for name in group.split(",")}

@@ -267,9 +267,8 @@ def test_the_way_from_another_image(reader: Reader) -> None:
     said = reader.run(check, codes=(2,))  # the files are not there yet, and it names each
     assert "/run/secrets/smarthost_password" in said
     assert "/run/secrets/dkim_example.com" in said
-    (own, keys) = [block.text for block in blocks("docs/moving.md") if block.language == "yaml"]
+    (own,) = [block.text for block in blocks("docs/moving.md") if block.language == "yaml"]
     (reader.folder / "compose.yaml").write_text(own)
-    (reader.folder / "keys.yaml").write_text(keys)
     (reader.folder / "smarthost_password").write_text("old secret\n")
     key = reader.run("docker compose run --rm -T --no-deps --entrypoint openssl postroad genrsa 2048")
     (reader.folder / "dkim_example.com.private").write_text(key[key.index("-----BEGIN") :])
@@ -282,9 +281,8 @@ def test_the_way_from_another_image(reader: Reader) -> None:
 
 @pytest.mark.usefixtures("internet", "image")
 def test_secrets_as_permissions_md_mounts_them(reader: Reader) -> None:
-    compose, secret, config = [block.text for block in blocks("docs/permissions.md") if block.language == "yaml"]
+    compose, config = [block.text for block in blocks("docs/permissions.md") if block.language == "yaml"]
     (reader.folder / "compose.yaml").write_text(compose)
-    (reader.folder / "secrets.yaml").write_text(secret)
     (reader.clone / "config" / "config.yaml").write_text(
         f"hostname: mail.example.com\ndomains: [example.com]\n{config}"
     )

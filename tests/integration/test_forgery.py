@@ -1,4 +1,4 @@
-"""No message leaves in a foreign name: hundreds of forms of From:, on every listener, and what readers make of those that arrive."""
+"""No message leaves in a foreign name: hundreds of forms of From:, on every listener, and what readers and receivers make of those that arrive."""
 
 import base64
 import json
@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from postroad.testing import PostroadContainer
-from tests.integration.conftest import Relays, wait_until
-from tests.internet.host import Host
+from tests.integration.conftest import HOSTNAME, Relays, wait_until
+from tests.internet.host import Host, Mx
 from tests.internet.internet import Internet
+from tests.internet.received import ReceivedMessage
 
 OURS = "app@sender.example"
 FOREIGN = "ceo@evil.example"
@@ -74,7 +75,7 @@ def sender(relay: PostroadContainer, listener: str, user: str = "") -> Iterator[
 
         def send(number: int, value: bytes) -> tuple[int, bytes]:
             smtp.mail(OURS)
-            smtp.rcpt("user@rcpt.example")
+            smtp.rcpt("user@judge.example")
             return smtp.data(b"From: " + value + b"\r\nX-Form: %s-%d\r\n\r\nbody\r\n" % (listener.encode(), number))
 
         yield send
@@ -97,19 +98,30 @@ WAYS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "no-dkim": ("smtp", "", {"dkim": {"enabled": False}}),
     "one-sender": ("smtp", "", {"rewrite": {"sender": "noreply@sender.example"}}),
     "rewriting": ("smtp", "", {"rewrite": {"masquerade_domains": ["web1"], "masquerade_as": "sender.example"}}),
-    "staging": ("smtp", "", {"recipients": {"allow": ["rcpt.example"]}}),
-    "redirected": ("smtp", "", {"recipients": {"redirect_to": "qa@rcpt.example"}}),
+    "staging": ("smtp", "", {"recipients": {"allow": ["judge.example"]}}),
+    "redirected": ("smtp", "", {"recipients": {"redirect_to": "qa@judge.example"}}),
     "limited-user": ("submission", "app", {"domains": ["sender.example", "evil.example"]}),
 }
 
 
+@pytest.fixture(scope="module")
+def judge(internet: Internet) -> Mx:
+    """A receiver at which OpenDKIM and OpenDMARC say what they read."""
+    internet.publish("_dmarc.sender.example", "TXT", "v=DMARC1; p=none")
+    return internet.add_mx("judge.example", dmarc=True)
+
+
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("way", WAYS)
-def test_nothing_foreign_arrives(way: str, start_relay: Relays, internet: Internet, app: Host, password: str) -> None:
+def test_nothing_foreign_arrives(
+    way: str, start_relay: Relays, internet: Internet, judge: Mx, app: Host, password: str
+) -> None:
     listener, user, config = WAYS[way]
     users = [{"name": "app", "password_file": "/run/secrets/password", "domains": ["sender.example"]}]
-    options: dict[str, Any] = {"clients": {"users": users}, "listeners": LISTENERS} | config
+    options: dict[str, Any] = {"clients": {"users": users}, "listeners": LISTENERS, "dkim": {"selector": way}} | config
     relay = start_relay(publish=False, mounts={password: "/run/secrets/password"}, **options)
+    keys = {name: text for name, text in relay.dkim_records().items() if name.endswith(".sender.example")}
+    internet.publish_sender(HOSTNAME, relay.address, dkim=keys)
     known = len(internet.messages())
     accepted = {}
     for send in sender(relay, listener, user):
@@ -124,9 +136,9 @@ def test_nothing_foreign_arrives(way: str, start_relay: Relays, internet: Intern
                 assert re.search(rb"From:|Sender:|header", text), (form, text)
     pattern = re.compile(rf"^X-Form: {listener}-(\d+)$".encode(), re.MULTILINE)
 
-    def arrived() -> dict[int, bytes]:
+    def arrived() -> dict[int, ReceivedMessage]:
         found = ((pattern.search(each.raw), each) for each in internet.messages()[known:])
-        return {int(match[1]): each.raw for match, each in found if match}
+        return {int(match[1]): each for match, each in found if match}
 
     came = wait_until(lambda: all_ if accepted.keys() <= (all_ := arrived()).keys() else {}, timeout=60)
     assert came.keys() == accepted.keys()
@@ -134,7 +146,15 @@ def test_nothing_foreign_arrives(way: str, start_relay: Relays, internet: Intern
     assert set(accepted.values()) >= PLAIN
     assert not set(accepted.values()) & BARE
     values = []
-    for number, raw in came.items():
+    for number, received in came.items():
+        raw = received.raw
+        results = b" ".join(
+            re.findall(rb"^Authentication-Results: *mx\.judge\.example;.*(?:\n[ \t].*)*", raw, re.MULTILINE)
+        )
+        said = re.findall(rb"header\.(?:from|d)=([^\s;]+)", results.lower())
+        assert said or not keys, (accepted[number], raw)
+        assert not set(said) - {b"sender.example"}, (accepted[number], raw)
+        assert received.verdict("dkim") == ("pass" if keys else "none"), (accepted[number], raw)
         head = b"\n" + raw.partition(b"\n\n")[0] + b"\n"
         fields = re.findall(rb"\nfrom[ \t]*:((?:.*)(?:\n[ \t].*)*)", head, re.IGNORECASE)
         assert len(fields) == 1, (accepted[number], fields)

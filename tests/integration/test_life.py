@@ -144,6 +144,8 @@ def test_without_its_key_mail_is_put_off(start_relay: Relays) -> None:
     relay = start_relay()
     relay.shell("rm /run/postroad/current/dkim/*.private")
     relay.shell(f"kill -9 {pids(relay)[1]}")  # what it has read it keeps
+    # it comes again, and ends again: until then mail is put off for want of any signer
+    wait_until(lambda: any("signer: can't start" in event.get("message", "") for event in relay.events()))
     with pytest.raises(smtplib.SMTPResponseException) as refused:
         send(relay, letter())
     assert refused.value.smtp_code == 451

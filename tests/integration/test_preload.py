@@ -574,7 +574,7 @@ for name in (b"localhost", b"Relay.TEST.invalid", b"relay.test.invalid"):
 """
     others, own, later = inside(code)
     assert others == ["localhost", 2, 4, True]
-    assert own == ["relay.test.invalid", 2, 4, False]
+    assert own == ["relay.test.invalid", 2, 4, True]
     assert later is None, "a delivery to a host of this name asks the DNS"
 
 

@@ -1,5 +1,6 @@
 """The containers of the pretend internet."""
 
+import base64
 import hashlib
 import json
 import subprocess
@@ -30,15 +31,16 @@ class Host:
         """The IPv4 address."""
         return self.addresses[0]
 
-    def run(self, *argv: str, timeout: float = 60) -> bytes:
-        """Run a command inside and return its standard output.
+    def run(self, *argv: str, timeout: float = 60, stdin: bytes | None = None) -> bytes:
+        """Run a command inside, with this standard input or none, and return its standard output.
 
         Raises:
             RuntimeError: it failed; says what it wrote.
             subprocess.TimeoutExpired: it was not done after ``timeout`` seconds.
         """
         # the docker module's exec takes minutes to collect 50 MB, or leaks its socket
-        done = subprocess.run(["docker", "exec", self.name, *argv], capture_output=True, timeout=timeout, check=False)
+        command = ["docker", "exec", *(["-i"] if stdin is not None else []), self.name, *argv]
+        done = subprocess.run(command, input=stdin, capture_output=True, timeout=timeout, check=False)
         if done.returncode:
             said = (done.stderr or done.stdout).decode(errors="replace")
             raise RuntimeError(f"{argv[0]} in {self.name} failed (exit {done.returncode}): {said}")
@@ -103,6 +105,11 @@ class Watch(Host):
     def server_names(self) -> set[str]:
         """The names that clients asked for in their TLS handshakes (SNI)."""
         return set(self.run("sh", "-c", "cat /run/watch/names || true").decode().splitlines())
+
+    def messages(self) -> list[bytes]:
+        """The messages that it took, as they came over the wire, their last line's end included."""
+        lines = self.run("sh", "-c", "cat /run/watch/messages || true").splitlines()
+        return [base64.b64decode(line) for line in lines]
 
     def forget(self) -> None:
         """Begin the record anew."""

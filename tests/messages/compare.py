@@ -1,7 +1,11 @@
 """What arrived, beside what was sent."""
 
+import base64
+from collections.abc import Sequence
+
 import dkim
 
+from tests.internet.host import Host
 from tests.internet.received import ReceivedMessage
 
 
@@ -31,6 +35,12 @@ def arrived(received: ReceivedMessage, hostname: str) -> tuple[list[bytes], byte
     ours = next(at for at, field in enumerate(every) if name(field) == "received" and by in field)
     wire = b"\n".join([*every[ours:], b"", body]).replace(b"\n", b"\r\n")
     return every[ours + 1 :], body, wire
+
+
+def perl_verdicts(host: Host, messages: Sequence[bytes]) -> list[str]:
+    """What Perl's Mail::DKIM says of messages as they came over the wire, such as ``pass``, by a host of the internet."""
+    lines = b"".join(base64.b64encode(message) + b"\n" for message in messages)
+    return host.run("verify-perl", stdin=lines, timeout=60 + len(messages) / 10).decode().splitlines()
 
 
 def differences(sent: bytes, received: ReceivedMessage, hostname: str, record: bytes | None) -> list[str]:

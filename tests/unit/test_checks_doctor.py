@@ -1,7 +1,9 @@
 """The runner: what a check does to itself must not be done to the others."""
 
+import re
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -18,6 +20,7 @@ from postroad.dns.resolver import Resolver
 
 CONFIG = Config.model_validate({"hostname": "mail.a.example", "domains": ["a.example"]})
 NONE = Facts((), {})
+DOCS = Path(__file__).parents[2] / "docs" / "doctor.md"
 
 
 def context(limit: float = 5, find: Callable[[], Facts] = lambda: NONE) -> Context:
@@ -96,7 +99,9 @@ def test_an_exception_comes_where_the_result_is_taken() -> None:
 
 def test_the_checks_have_names_of_their_own() -> None:
     names = [each.ID for each in CHECKS]
-    assert len(set(names)) == len(names) == 21
+    assert len(set(names)) == len(names)
+    table = re.findall(r"^\| `([a-z0-9-]+)` \|", DOCS.read_text(), re.MULTILINE)
+    assert set(names) <= set(table), "a row in docs/doctor.md"
     beside = {"mx", "starttls", "blocklists", "clock", "mta-sts", "bimi", "senders", "clients", "smarthost-session"}
     assert {each.ID for each in CHECKS if not each.SHORT} == beside
 

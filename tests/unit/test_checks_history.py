@@ -57,6 +57,10 @@ def test_what_can_not_be_found_out_changes_nothing() -> None:
     assert last.checks["spf"].errors == (BAD.message,)
 
 
+def test_an_error_that_only_says_that_nothing_is_known_is_none() -> None:
+    assert told([FINE], [Finding("spf", Level.ERROR, "the address is not known", unknown=True)]) == [[], []]
+
+
 def test_what_can_never_be_found_out_does_not_keep_an_error() -> None:
     assert told([BAD, REFUSES], [FINE, REFUSES])[1] == [("ok", FINE.message)]
 

@@ -131,9 +131,9 @@ FREE = frozenset(
     {
         *("HELP_FILE", "confCACERT_PATH", "confDELAY_LA", "confDONT_PROBE_INTERFACES", "confMAX_HOP"),
         *("confDOUBLE_BOUNCE_ADDRESS", "confPRIVACY_FLAGS", "confQUEUE_LA", "confREFUSE_LA", "confRELAY_MSG"),
-        *("confMAX_NOOP_COMMANDS",),
+        *("confMAX_NOOP_COMMANDS", "confRECEIVED_HEADER"),
         *("confSMTP_LOGIN_MSG", "confTO_IDENT"),
-        *("confTO_CONNECT", "confTO_HELO", "confTO_HOSTSTATUS", "confTO_ICONNECT", "confTO_INITIAL"),
+        *("confTO_CONNECT", "confTO_HELO", "confTO_ICONNECT", "confTO_INITIAL"),
         *("confMAX_QUEUE_CHILDREN", "confTO_DATABLOCK", "confTO_DATAFINAL", "confTO_DATAINIT", "confTO_MAIL"),
         *("confTO_QUIT", "confTO_RCPT", "confTO_RSET", "confTO_STARTTLS"),
         *("confCIPHER_LIST", "confCLIENT_SSL_OPTIONS", "confSERVER_SSL_OPTIONS", "confTLS_SRV_OPTIONS"),

@@ -59,6 +59,27 @@ def test_selectors_and_keys() -> None:
     assert values(found, Facts((), keys), "other._domainkey.example.net") == ["v=DKIM1; p=b"]
 
 
+def test_keys_in_a_zone_of_ours() -> None:
+    """Two CNAMEs for each series of keys, whichever of the two signs; one for a key that does not change by itself."""
+    given = {"name": "example.net", "dkim": {"key_file": "/run/secrets/key"}}
+    found = config(domains=["example.com", given], dkim={"cname": "keys.example.org"})
+    facts = Facts(
+        (), {"postroad-2._domainkey.example.com": "v=DKIM1; p=a", "postroad._domainkey.example.net": "v=DKIM1; p=b"}
+    )
+    made = [
+        (record.type, record.name, record.value) for record in expected(found, facts) if "_domainkey" in record.name
+    ]
+    assert made == [
+        ("TXT", "postroad-2._domainkey.example.com.keys.example.org", "v=DKIM1; p=a"),
+        *(
+            ("CNAME", f"{name}._domainkey.example.com", f"{name}._domainkey.example.com.keys.example.org")
+            for name in ("postroad", "postroad-2")
+        ),
+        ("TXT", "postroad._domainkey.example.net.keys.example.org", "v=DKIM1; p=b"),
+        ("CNAME", "postroad._domainkey.example.net", "postroad._domainkey.example.net.keys.example.org"),
+    ]
+
+
 def test_a_domain_that_mail_reaches_by_its_own_address_needs_no_mx() -> None:
     facts = Facts((), existing=there("example.com", "MX") | there("example.com", "A", "192.0.2.1"))
     assert values(config(), facts, "example.com", "MX") == []

@@ -227,3 +227,27 @@ def test_what_a_policy_means_for_mail_that_is_not_signed() -> None:
     assert "asks for reject" in judge(policy, below, "none", signs=False)[0]
     assert "asks for reject" in judge(policy, only, "reject", signs=False)[0]
     assert judge(policy, below, "none", signs=True) == ("", "ok")
+
+
+@pytest.mark.parametrize(("text", "shown"), [
+    ("a" * 80, "`" + "a" * 80 + "`"), ("a" * 81, "`" + "a" * 77 + "...`"), ("~}|", "`~}|`"), ("\x7f\x1f", "`\\x7f\\x1f`"),
+])  # fmt: skip
+def test_text_of_a_record_is_quoted_printable_and_short(text: str, shown: str) -> None:
+    assert tag_list.shown(text) == shown
+
+
+@pytest.mark.parametrize("text", ["'v=DKIM1'", '"v=DKIM1"', "\"v=DKIM1; p=x'"])
+def test_quotation_marks_are_told_of(text: str) -> None:
+    with pytest.raises(ValueError, match="a quotation mark that is part of the record"):
+        tag_list.parse(text)
+
+
+@pytest.mark.parametrize("space", [" ", "\t", "\r\n", " \t\r\n"])
+def test_white_space_of_the_grammar_is_dropped_at_edges_and_at_the_end(space: str) -> None:
+    assert tag_list.parse(f"{space}v{space}={space}DKIM1{space};{space}") == {"v": "DKIM1"}
+
+
+@pytest.mark.parametrize("text", ["v=DKIM1;\x0b", "v=DKIM1\x0c", "v=X;X", "v=DKIM1;XX"])
+def test_other_white_space_and_letters_are_not(text: str) -> None:
+    with pytest.raises(ValueError, match="tag"):
+        tag_list.parse(text)

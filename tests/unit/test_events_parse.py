@@ -20,6 +20,7 @@ FROM = "from=<app@x>, size=82, class=0, nrcpts=2, msgid=<m@x>, proto=ESMTP, daem
 ABORTED = "from=<app@x>, size=0, class=0, nrcpts=1, proto=ESMTP, daemon=smtp, relay=[192.0.2.1]"
 MILTER = "Milter accept: message"
 REFUSED = "to=<a@y>, delay=00:00:00, pri=30082, stat=Please try again later"
+CUT = "the connection to mx.y ended before its answer to the message"
 
 
 def line(text: str, time: float = 0, *, pid: int = 1, level: int = 6, program: str = "sendmail") -> LogLine:
@@ -658,3 +659,22 @@ def test_an_mx_that_is_this_server_is_told_as_the_dns_s_fault(logged: str, told:
     after = feed(parser, to("<b@y.example>", "Local configuration error").replace("stat=", "dsn=5.3.5, stat="))[-1]
     assert isinstance(after, model.Bounced)
     assert after.status == "Local configuration error"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (
+            "mx.y.example.",
+            "mx.y.example, an MX host of y.example, has no address that this server can reach (such as IPv6 only)",
+        ),
+        ("y.example.", "Host unknown (Name server: y.example.: no data known)"),
+    ],
+)
+def test_an_mx_host_without_an_address_is_no_unknown_domain(name: str, told: str) -> None:
+    parser = Parser()
+    feed(parser, FROM, MILTER)
+    status = f"Host unknown (Name server: {name}: no data known)"
+    bounced = feed(parser, to("<a@y.example>", status).replace("stat=", "dsn=5.1.2, stat="))[-1]
+    assert isinstance(bounced, model.Bounced)
+    assert bounced.status == told

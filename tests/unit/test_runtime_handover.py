@@ -31,7 +31,7 @@ WHOLE = (
     ),
     front.Settings(
         hostname="mail.sender.example", inet6=True, early=False, transparent=False, connections_per_client=None,
-        connections_per_minute=60, idle=300.0, starttls=True, split=True, retry=300.0, sendmail="/sendmail", env={},
+        connections_per_minute=60, reuses=True, idle=300.0, starttls=True, split=True, retry=300.0, sendmail="/sendmail", env={},
     ),
     signing.Settings(
         hostname="mail.sender.example", domains=(DOMAIN,), users={"app": (DOMAIN,), "any": ()},
@@ -170,3 +170,13 @@ def test_every_dataclass_that_is_handed_over_is_frozen() -> None:
         with pytest.raises(AttributeError):
             setattr(whole, fields(whole)[0].name, "x")
         assert is_dataclass(whole)
+
+
+def test_an_error_names_the_file_it_is_about(tmp_path: Path) -> None:
+    (tmp_path / "shaping.json").write_text("{}")
+    with pytest.raises(SettingsError, match=r"^shaping\.json: missing fields"):
+        shaping.load(tmp_path)
+    with pytest.raises(SettingsError, match=r"^settings\.word: .*Literal.* wanted, str found$"):
+        handover.loads(Outer, json.dumps(GOOD | {"word": "c"}))
+    with pytest.raises(SettingsError, match=r"^settings\.text: str wanted"):
+        handover.loads(Outer, json.dumps(GOOD | {"text": None}))

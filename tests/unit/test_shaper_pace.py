@@ -171,3 +171,68 @@ def test_what_is_not_known_counts_as_used_up() -> None:
     assert not pace.allows(1, counted=False)
     clock.now += DAY
     assert pace.allows(1, counted=False)
+
+
+def test_a_run_that_never_began_gives_back_what_it_took_and_no_more() -> None:
+    pace = Clock().pace(daily=(5,), since=20_000)
+    pace.begin(3, fresh=3)
+    pace.undo(3, fresh=3)
+    assert pace.dump()["sent"] == 0
+    pace.begin(2, fresh=2)
+    pace.end(2)
+    pace.begin(1, fresh=1)
+    pace.undo(1, fresh=1)
+    assert pace.dump()["sent"] == 2
+    pace.undo(3, fresh=3)
+    assert pace.dump()["sent"] == 0, "never less than nothing"
+
+
+def test_a_period_is_over_when_it_has_passed_and_not_before() -> None:
+    clock = Clock()
+    pace = clock.pace(rate=(2, 60))
+    pace.begin(2, fresh=2)
+    pace.end(2)
+    clock.now += 59.999
+    assert not pace.allows(1, counted=False)
+    clock.now += 0.001
+    assert pace.allows(2, counted=False)
+
+
+def test_what_ends_within_a_part_of_a_period_is_kept_as_one_and_what_ends_later_is_not() -> None:
+    clock = Clock()
+    pace = clock.pace(rate=(1000, 60))
+    for wait in (0.0, 0.03, 0.0299, 0.001, 30.0):
+        clock.now += wait
+        pace.begin(1, fresh=1)
+        pace.end(1)
+    # a part is 0.06 s from its first end on: the third is within it, the fourth is not
+    assert [count for _, count in pace.dump()["recent"]] == [3, 1, 1]
+
+
+def test_without_a_rate_nothing_is_kept_of_what_has_ended() -> None:
+    pace = Clock().pace(daily=(5,), since=20_000)
+    pace.begin(1, fresh=1)
+    pace.end(1)
+    assert pace.dump()["recent"] == []
+
+
+def test_a_cap_of_one_lets_a_message_of_more_transactions_through_alone() -> None:
+    pace = Clock().pace(daily=(1,), since=20_000)
+    assert pace.allows(3, counted=False)
+    pace.begin(1, fresh=1)
+    assert not pace.allows(3, counted=False)
+
+
+def test_counts_that_are_not_known_are_the_whole_rate_and_the_whole_day() -> None:
+    clock = Clock()
+    pace = clock.pace(rate=(2, 60), daily=(7,), since=20_000)
+    pace.fill()
+    kept = pace.dump()
+    assert (kept["sent"], [count for _, count in kept["recent"]]) == (7, [2])
+    unlimited = clock.pace(rate=(2, 60))
+    unlimited.fill()
+    assert unlimited.dump()["sent"] == 0
+
+
+def test_the_day_is_a_whole_number() -> None:
+    assert Clock().pace().dump()["day"] == 20_000

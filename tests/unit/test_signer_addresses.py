@@ -94,6 +94,7 @@ def test_a_mailbox_says_where_it_stands() -> None:
     assert [text[box.start : box.end] for box in recipients(text)] == ["root", "b@y.example"]
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     "text",
     [

@@ -1,13 +1,16 @@
 """The milter protocol, packet by packet, and what a fault becomes."""
 
 import struct
+import time
+from pathlib import Path
 
 import pytest
 
-from postroad.runtime.signing import Key, Settings
+from postroad.runtime.handover import dumps
+from postroad.runtime.signing import FILE, Key, Settings
 from postroad.signer import protocol
 from postroad.signer.judge import Judge
-from postroad.signer.keys import PrivateKey
+from postroad.signer.keys import PrivateKey, SigningError
 from postroad.signer.protocol import Answer, Envelope, ProtocolError, Session, packet
 from tests.unit.test_signer_policy import PLAIN
 from tests.unit.test_signer_sign import generate, rsa  # noqa: F401 - a fixture
@@ -152,3 +155,49 @@ def test_a_fault_refuses_for_now_and_never_lets_a_message_pass() -> None:
     answer, lines = judged(with_key(("x.example", False)), {"0.pem": Broken()}, FROM)
     assert answer == (protocol.TRY_AGAIN,)
     assert lines[0][0] == "err"
+
+
+@pytest.mark.parametrize("name", [b"To", b"Subject", b"From", b"X-Other"])
+def test_a_message_with_30_000_parentheses_costs_less_than_10_ms(name: bytes, rsa: bytes) -> None:  # noqa: F811
+    """From its first packet to its signature."""
+    made = Judge(with_key(("x.example", False)), {"0.pem": PrivateKey(rsa)}, lambda _level, _text: None)
+    value = b"\n ".join([b"(" * 1500] * 20)
+    fields = [packet(b"L", b"From\0 a@x.example\0")] if name != b"From" else []
+    packets = b"".join([*fields, packet(b"L", name + b"\0 " + value + b"\0"), packet(b"E", b"(" * 30_000)])
+    times = []
+    for _ in range(5):
+        session = Session(made)
+        told(session, packet(b"O", ALL))
+        start = time.process_time()
+        answer = told(session, packets)
+        times.append(time.process_time() - start)
+        assert answer.endswith(protocol.ACCEPT) == (name != b"From")
+    assert min(times) < 0.01, times
+
+
+def test_a_parameter_that_was_refused_spoils_the_message() -> None:
+    """sendmail keeps the ORCPT of a recipient that was refused where the same recipient was taken before."""
+    session = Session(lambda _envelope: (protocol.ACCEPT,))
+    told(session, packet(b"O", ALL))
+    mail, end = packet(b"M", b"<a@x.example>\0"), packet(b"E")
+    good, odd = (
+        packet(b"R", b"<b@y.example>\0ORCPT=rfc822;b@y.example\0"),
+        packet(b"R", b"<b@y.example>\0ORCPT=rfc822;b+0A\0"),
+    )
+    assert told(session, mail, good, end).endswith(protocol.ACCEPT)
+    assert b"501 5.5.4 ORCPT" in told(session, mail, good, odd)
+    assert b"550 5.5.4 ORCPT" in told(session, end)
+    assert told(session, mail, good, end).endswith(protocol.ACCEPT)
+    told(session, mail, odd)
+    assert told(session, packet(b"A"), mail, good, end).endswith(protocol.ACCEPT)
+    assert told(session, mail, packet(b"R", b"<b b@y.example>\0"), good, end).endswith(protocol.ACCEPT), "others go on"
+
+
+def test_without_one_of_its_keys_it_does_not_begin(rsa: bytes, tmp_path: Path) -> None:  # noqa: F811
+    (tmp_path / FILE).write_text(dumps(with_key(("x.example", False), ("below.example", True))))
+    (tmp_path / "0.pem").write_bytes(rsa)
+    with pytest.raises(FileNotFoundError):
+        Judge.load(tmp_path, lambda _level, _text: None)
+    (tmp_path / "1.pem").write_text("no key")
+    with pytest.raises(SigningError):
+        Judge.load(tmp_path, lambda _level, _text: None)

@@ -32,6 +32,8 @@ def examine(zones: Internet) -> Examine:
         *,
         addresses: Sequence[str] = (ADDRESS,),
         dkim: Mapping[str, str] | None = None,
+        coming: Mapping[str, str] | None = None,
+        past: Mapping[str, tuple[str, str, str]] | None = None,
         servers: Sequence[str] = (),
         limit: float = 9,
         config: Mapping[str, Any] | None = None,
@@ -40,7 +42,7 @@ def examine(zones: Internet) -> Examine:
         context = Context(
             Config.model_validate(values),
             Resolver(servers or [zones.dns.address], timeout=2.5, deadline=limit - 2),
-            lambda: Facts(tuple(addresses), dkim or {}),
+            lambda: Facts(tuple(addresses), dkim or {}, coming=coming or {}, past=past or {}),
             deadline=time.monotonic() + limit,
         )
         return list(check.run(context))

@@ -72,3 +72,40 @@ def test_no_answer_is_not_taken_for_an_absence(examine: Examine) -> None:
     for domain, servers in (("servfail.example", []), ("closed.example", []), ("x.example", [SILENT])):
         (finding,) = examine(dkim, domain, dkim={f"postroad._domainkey.{domain}": RECORD}, servers=servers, limit=4)
         assert (finding.level, finding.record) == ("warning", None), domain
+
+
+@pytest.mark.parametrize(
+    ("texts", "silent", "level", "said"),
+    [
+        ([RECORD], False, "ok", "publishes the next key"),
+        ([], False, "warning", "waits for its record"),
+        ([f"v=DKIM1; k=rsa; p={OTHER}"], False, "warning", "waits for its record"),
+        ([RECORD], True, "warning", "waits for its record"),  # one resolver of two is not enough
+    ],
+)
+def test_a_next_key(texts: list[str], silent: bool, level: str, said: str, zones: Internet, examine: Examine) -> None:
+    zones.add_zone("dkim-next.example")
+    name = "postroad-2._domainkey.dkim-next.example"
+    zones.publish(name, "TXT", *texts)
+    config = {"dns": {"servers": [zones.dns.address]}, "dkim": {"resolvers": [SILENT] if silent else []}}
+    (finding,) = examine(dkim, "dkim-next.example", coming={name: RECORD}, config=config)
+    assert (finding.level, said in finding.message) == (level, True)
+    assert (finding.record is not None) == (level == "warning" and not silent)
+
+
+@pytest.mark.parametrize(
+    ("texts", "value", "level", "said"),
+    [
+        ([RECORD], RECORD, "", ""),
+        ([], RECORD, "warning", "signed until 2026-11-20 and is not published"),
+        ([RECORD], "", "info", "may be revoked since 2026-11-27"),
+        (["v=DKIM1; p="], "", "", ""),
+        ([], "", "", ""),
+    ],
+)
+def test_a_past_key(texts: list[str], value: str, level: str, said: str, zones: Internet, examine: Examine) -> None:
+    zones.add_zone("dkim-past.example")
+    name = "postroad._domainkey.dkim-past.example"
+    zones.publish(name, "TXT", *texts)
+    findings = examine(dkim, "dkim-past.example", past={name: (value, "2026-11-20", "2026-11-27")})
+    assert [(str(finding.level), said in finding.message) for finding in findings] == ([(level, True)] if level else [])

@@ -1,0 +1,72 @@
+"""Bounces that sendmail makes: signed, whole, and no more of them than there should be."""
+
+from collections.abc import Callable
+
+import dkim
+import pytest
+
+from postroad.testing import PostroadContainer
+from tests.integration.conftest import Relays, letter, send, wait_until
+from tests.internet.internet import Internet
+from tests.internet.received import ReceivedMessage
+
+
+@pytest.fixture(scope="module")
+def relay(relays: Relays, internet: Internet) -> PostroadContainer:
+    internet.add_zone("later.example", "mistyped.example")  # whose mail goes nowhere
+    return relays(
+        domains=["sender.example", "later.example", "mistyped.example"],
+        suppression={"enabled": False},
+        delivery={"queue": {"retry": "1s"}},
+    )
+
+
+def bounce_of(message_id: str) -> Callable[[ReceivedMessage], bool]:
+    return lambda message: message.sender == "" and f"Message-ID: {message_id}".encode() in message.raw
+
+
+def verifies(received: ReceivedMessage, relay: PostroadContainer) -> bool:
+    records = {f"{name}.".encode(): value.encode() for name, value in relay.dkim_records().items()}
+    wire = received.raw[received.raw.index(b"Received: from localhost (localhost)") :].replace(b"\n", b"\r\n")
+    return bool(dkim.verify(wire, dnsfunc=lambda name, timeout=5: records.get(name, b"")))
+
+
+def test_a_bounce_is_signed(relay: PostroadContainer, internet: Internet) -> None:
+    message_id = send(relay, letter(To="unknown@rcpt.example"))
+    received = internet.wait_for_message(bounce_of(message_id))
+    assert received.verdict("dkim") == "pass"
+    assert verifies(received, relay)
+    assert received.raw.count(b"\nDKIM-Signature:", 0, received.raw.index(b"\n\n")) == 1
+    assert str(received.message["From"]) == "Mail Delivery Subsystem <MAILER-DAEMON@mail.sender.example>"
+    assert received.message.get_all("To") == ["app@sender.example"]
+
+
+def test_a_bounce_that_waits_keeps_its_signature(relay: PostroadContainer, internet: Internet) -> None:
+    """It is tried while its receiver is away, and leaves by a later run of the queue."""
+    later = internet.add_mx("later.example")
+    later.refuse()
+    message_id = send(relay, letter(To="unknown@rcpt.example"), from_addr="app@later.example")
+    wait_until(lambda: any(event["event"] == "deferred" and event["recipient"] == "app@later.example" for event in relay.events()), 60)  # fmt: skip
+    control = relay.shell("cat /var/spool/mqueue/qf*")[1]
+    assert control.count("DKIM-Signature: v=1;a=rsa-sha256") == 1, control
+    later.accept()
+    received = internet.wait_for_message(bounce_of(message_id), 60)
+    assert received.recipient == "app@later.example"
+    assert verifies(received, relay)
+
+
+@pytest.mark.parametrize("sender", ["app@mistyped.example", "unknown-2@sender.example"])
+def test_a_bounce_that_fails_ends(sender: str, relay: PostroadContainer, internet: Internet) -> None:
+    """Nobody reads a postmaster's mailbox here, and nothing is left in the queue."""
+    send(relay, letter(To="unknown@rcpt.example"), from_addr=sender)
+    wait_until(lambda: any(event["event"] == "bounced" and event["recipient"] == sender for event in relay.events()))
+    wait_until(lambda: relay.shell("ls /var/spool/mqueue")[1].strip() == "")
+    assert not [message for message in internet.messages() if message.recipient.lower().startswith("postmaster")]
+
+
+def test_a_host_outside_of_domains_sends_unsigned_bounces(relays: Relays, internet: Internet) -> None:
+    """No key is for its name."""
+    relay = relays(hostname="mail.elsewhere.example", suppression={"enabled": False})
+    message_id = send(relay, letter(To="unknown@rcpt.example"))
+    received = internet.wait_for_message(bounce_of(message_id))
+    assert b"DKIM-Signature" not in received.raw.partition(b"\n\n")[0]
