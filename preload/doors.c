@@ -199,10 +199,20 @@ door_accept(int descriptor, struct sockaddr *peer, socklen_t *length, int *accep
 	} \
 	return next(descriptor, name, length)
 
+static int
+peer_name(int descriptor, struct sockaddr *name, socklen_t *length)
+{
+	TOLD(getpeername, &told.peer);
+}
+
 EXPORT int
 getpeername(int descriptor, struct sockaddr *name, socklen_t *length)
 {
-	TOLD(getpeername, &told.peer);
+	int result = peer_name(descriptor, name, length);
+
+	if (result == 0)
+		uplink_name(name, length);
+	return result;
 }
 
 EXPORT int

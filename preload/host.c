@@ -122,7 +122,7 @@ gethostbyname2(const char *name, int family)
 	static struct hostent *(*next)(const char *, int);
 	struct hostent *found = own_host(name, family);
 
-	if (found != NULL)
+	if (found != NULL || uplink_host(name, family, &found))
 		return found;
 	if (next == NULL)
 		*(void **)&next = dlsym(RTLD_NEXT, "gethostbyname2");

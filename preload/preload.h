@@ -39,6 +39,25 @@ void attempt_begin(int descriptor, const struct sockaddr *peer);
 void attempts_begin_anew(void);
 
 /*
+ * Look a name up that may be one of the uplink's (uplink.c). false: it is another. true: *found is what gethostbyname2() returns,
+ * with h_errno set.
+ */
+struct hostent;
+bool uplink_host(const char *name, int family, struct hostent **found);
+
+/* connect(2). */
+typedef int connect_call(int, const struct sockaddr *, socklen_t);
+
+/*
+ * Connect to the uplink where the address is one of its own (uplink.c). false: it is another, and nothing was done. true:
+ * *result is what connect() returns, with errno set.
+ */
+bool uplink_connect(int descriptor, const struct sockaddr *peer, socklen_t length, connect_call *next, int *result);
+
+/* The name that a connection's other end has, where that is the uplink: an address of its own in place of a path (uplink.c). */
+void uplink_name(struct sockaddr *name, socklen_t *length);
+
+/*
  * Deliveries in processes of their own (attempts.c). The process that serves a client asks whether there is room for one more,
  * before it forks; else it tells the front which messages it leaves in the queue: those whose control files ("qf" and the
  * id) it has saved since it last asked. A new process says that it is one.

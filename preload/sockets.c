@@ -5,7 +5,7 @@
  *                  until the receiver has acknowledged those before, which receivers put off by some 40 ms;
  *   write()        tells a client that sends AUTH in clear text what to do, where sendmail says "AUTH not available".
  *
- * The same functions also end attempts (attempts.c) and know inner doors (doors.c).
+ * The same functions also end attempts (attempts.c), and know inner doors (doors.c) and the uplink (uplink.c).
  */
 
 #define _GNU_SOURCE
@@ -37,13 +37,19 @@ send_at_once(int descriptor, const struct sockaddr *peer)
 EXPORT int
 connect(int descriptor, const struct sockaddr *peer, socklen_t length)
 {
-	static int (*next)(int, const struct sockaddr *, socklen_t);
+	static connect_call *next;
+	int result;
 
 	if (next == NULL)
 		*(void **)&next = dlsym(RTLD_NEXT, "connect");
 	if (next == NULL) {
 		errno = ENOSYS;
 		return -1;
+	}
+	if (uplink_connect(descriptor, peer, length, next, &result)) {
+		if (result == 0)
+			attempt_begin(descriptor, peer);
+		return result;
 	}
 	send_at_once(descriptor, peer);
 	attempt_begin(descriptor, peer);

@@ -20,6 +20,7 @@ from postroad.checks import (
     reverse,
     senders,
     smarthost,
+    smarthost_session,
     spf,
     starttls,
     volumes,
@@ -29,7 +30,7 @@ from postroad.checks.model import Check
 CHECKS = cast(
     "tuple[Check, ...]",
     (
-        *(resolvers, address, hostname, reverse, helo, spf, smarthost, dkim, dmarc, mx),
+        *(resolvers, address, hostname, reverse, helo, spf, smarthost, smarthost_session, dkim, dmarc, mx),
         *(port25, starttls, mta_sts, bimi, senders),
         *(blocklists, clock, volumes, clients, open_relay),
     ),

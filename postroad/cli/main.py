@@ -22,6 +22,7 @@ COMMANDS = (
     "render",
     "run",
     "send",
+    "smarthost",
     "stats",
     "suppress",
     "trace",

@@ -3,66 +3,189 @@
 import ipaddress
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PlainSerializer, field_validator, model_validator
 
 from postroad.config.names import DomainPattern, ServerName
+from postroad.config.providers import PRESETS, ProviderName, host_of, regions_of
 from postroad.config.section import FrozenMap, Section
 from postroad.config.values import AbsolutePath, Day, RateValue, WholeNumber, format_rate, refuse
 
-MOST_SMARTHOSTS = 12
-"""sendmail knows 25 mailers, each smarthost is one, and ten are taken; the others are for what may come."""
+MOST_SHAPED = 14
+"""Routes with limits: sendmail knows 25 mailers, each such route is one, and eleven are taken."""
 
-MOST_MAILERS = 15
-"""Smarthosts and shaped routes together: each is a mailer."""
+IMPLICIT_PORT = 465
+"""The port on which servers expect TLS from the first octet (RFC 8314, 3.3)."""
+
+TlsMode = Literal["implicit", "verify", "require", "none"]
 
 
-def _port(value: int) -> int:
-    if value == 465:
-        refuse("a port with STARTTLS, such as 587: sendmail can't begin a connection with TLS, as port 465 wants it")
+def _https(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme != "https" or not parts.hostname or parts.username or parts.fragment:
+        refuse("a URL that begins with https://")
     return value
+
+
+HttpsUrl = Annotated[str, AfterValidator(_https)]
+
+
+class OAuth(Section):
+    """Access tokens in place of a password (XOAUTH2, OAUTHBEARER); they renew themselves.
+
+    With `refresh_token_file` or `device_url` a person has agreed once; with `service_account_file` (Google) or the
+    client's secret alone (Microsoft 365) nobody needs to.
+    """
+
+    token_url: HttpsUrl | None = Field(
+        None,
+        description="Where tokens are asked for. `null`: where the service account's file says.",
+        examples=["https://login.microsoftonline.com/TENANT/oauth2/v2.0/token"],
+    )
+    device_url: HttpsUrl | None = Field(
+        None,
+        description="Where `postroad smarthost login` asks for a code that a person enters.",
+        examples=["https://login.microsoftonline.com/TENANT/oauth2/v2.0/devicecode"],
+    )
+    client_id: str | None = Field(None, min_length=1, description="The application's id.", examples=["postroad"])
+    client_secret_file: AbsolutePath | None = Field(
+        None, description="File that holds the application's secret.", examples=["/run/secrets/client_secret"]
+    )
+    scope: str | None = Field(
+        None, min_length=1, description="What for, as the provider calls it.", examples=["https://mail.google.com/"]
+    )
+    refresh_token_file: AbsolutePath | None = Field(
+        None,
+        description="File that holds the refresh token to begin with. The provider's next ones are kept on the state"
+        " volume, until this file holds another.",
+        examples=["/run/secrets/refresh_token"],
+    )
+    service_account_file: AbsolutePath | None = Field(
+        None,
+        description="A Google service account's key (JSON), with domain-wide delegation for `username`.",
+        examples=["/run/secrets/google.json"],
+    )
+
+    @property
+    def grant(self) -> Literal["client_credentials", "refresh_token", "service_account"]:
+        """How tokens are had."""
+        if self.service_account_file:
+            return "service_account"
+        return "refresh_token" if self.refresh_token_file or self.device_url else "client_credentials"
+
+    @model_validator(mode="after")
+    def _one_grant(self) -> Self:
+        if self.grant == "service_account":
+            for key in ("client_id", "client_secret_file", "refresh_token_file", "device_url"):
+                if getattr(self, key) is not None:
+                    refuse("service_account_file alone, with scope at most", at=(key,), found="both")
+            return self
+        for key in ("token_url", "client_id"):
+            if getattr(self, key) is None:
+                refuse(f"{key}, or a service_account_file", at=(key,), found="none")
+        if self.grant == "client_credentials" and self.client_secret_file is None:
+            refuse(
+                "client_secret_file, refresh_token_file or device_url", at=("client_secret_file",), found="none of them"
+            )
+        return self
 
 
 class Smarthost(Section):
     """A server that takes our mail and delivers it."""
 
+    provider: ProviderName | None = Field(
+        None,
+        description="A well-known provider, which stands for `host`, and for a `username` that all its customers have."
+        " `null`: none.",
+        examples=["ses"],
+    )
+    region: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9-]{2,32}$",
+        description="The provider's region: needed for `ses`; `eu` for `mailgun`.",
+        examples=["eu-west-1"],
+    )
     host: ServerName = Field(
-        description="The server's name, or its address. The name's A and AAAA records are used, not its MX.",
+        "",
+        validate_default=False,
+        description="The server: a name, whose A and AAAA records count (not MX), or an address. Left out with"
+        " `provider`.",
         examples=["smtp.example.net"],
     )
-    port: Annotated[WholeNumber, AfterValidator(_port)] = Field(
-        587, ge=1, le=65535, description="The server's port.", examples=[2587]
-    )
+    port: WholeNumber = Field(587, ge=1, le=65535, description="The server's port.", examples=[465])
     fallback: ServerName | None = Field(
         None,
-        description="A second server, with the same port and credentials. It is used while the first can't be reached "
-        "or has no valid certificate.",
+        description="A second server, on the same port and with the same credentials, for when the first can't be"
+        " reached, has no valid certificate or refuses the credentials.",
         examples=["smtp2.example.net"],
     )
-    tls: Literal["verify", "require", "none"] = Field(
-        "verify",
-        description="`verify`: STARTTLS, and a valid certificate for `host` (or `fallback`). `require`: STARTTLS with"
-        " any certificate. `none`: no TLS.",
+    tls: TlsMode | None = Field(
+        None,
+        description="`implicit`: TLS from the first octet, and a valid certificate for `host` (or `fallback`)."
+        " `verify`: STARTTLS, and such a certificate. `require`: STARTTLS with any certificate. `none`: no TLS."
+        " `null`: `implicit` on port 465, else `verify`.",
+        examples=["implicit"],
     )
     username: str | None = Field(
         None,
         min_length=1,
-        description="User for AUTH (PLAIN, LOGIN or CRAM-MD5); only with `tls: verify`.",
+        max_length=255,
+        description="User for AUTH (SCRAM-SHA-256, SCRAM-SHA-1, CRAM-MD5, PLAIN or LOGIN); only with a verified"
+        " certificate.",
         examples=["app"],
     )
     password_file: AbsolutePath | None = Field(
         None, description="File that holds the password.", examples=["/run/secrets/smarthost"]
     )
+    oauth: OAuth | None = Field(
+        None, description="Access tokens in place of the password. `null`: none.", examples=[None]
+    )
+    certificate_file: AbsolutePath | None = Field(
+        None,
+        description="Client certificate (PEM), with its chain, for servers that ask for one.",
+        examples=["/run/secrets/client.pem"],
+    )
+    key_file: AbsolutePath | None = Field(
+        None, description="The client certificate's private key (PEM).", examples=["/run/secrets/client.key"]
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, values: object) -> object:
+        """Fill in what a provider stands for."""
+        name = values.get("provider") if isinstance(values, Mapping) else None
+        if not isinstance(values, Mapping) or not isinstance(name, str) or name not in PRESETS:
+            return values
+        region = values.get("region")
+        host = host_of(name, region if isinstance(region, str) else None)
+        if values.get("host") not in {None, "", host}:
+            refuse("provider or host", at=("host",), found="both")
+        if host is None:
+            refuse(f"{regions_of(name)} with provider: {name}", at=("region",), found=str(region or "none"))
+        username = PRESETS[name].username
+        filled = {"username": username} if username and values.get("password_file") else {}
+        return {"host": host, **filled, **{key: value for key, value in values.items() if key != "host"}}
 
     @model_validator(mode="after")
     def _safe(self) -> Self:
-        if (self.username is None) != (self.password_file is None):
-            missing = "username" if self.username is None else "password_file"
-            refuse("username and password_file together, or neither", at=(missing,), found="one alone")
-        if self.tls != "verify":
+        if not self.host:
+            refuse("host, or a provider", at=("host",), found="neither")
+        if self.oauth is not None and (self.username is None or self.password_file is not None):
+            refuse("oauth with a username and without a password_file", at=("oauth",), found="other keys")
+        pairs = [("certificate_file", "key_file"), *([] if self.oauth else [("username", "password_file")])]
+        for one, other in pairs:
+            if (getattr(self, one) is None) != (getattr(self, other) is None):
+                missing = one if getattr(self, one) is None else other
+                refuse(f"{one} and {other} together, or neither", at=(missing,), found="one alone")
+        if self.security == "none" and self.certificate_file is not None:
+            refuse("no certificate_file where there is no TLS", at=("certificate_file",), found="tls: none")
+        if not self.verified:
             if self.username is not None:
                 refuse(
-                    "verify where there is a username: the password would go to anybody", at=("tls",), found=self.tls
+                    "verify or implicit where there is a username: the password would go to anybody",
+                    at=("tls",),
+                    found=self.security,
                 )
             return self
         for key in ("host", "fallback"):
@@ -70,6 +193,16 @@ class Smarthost(Section):
             if name is not None and is_address(name):
                 refuse("a name, as certificates are for names", at=(key,), found=name)
         return self
+
+    @property
+    def security(self) -> TlsMode:
+        """How the connection is protected."""
+        return self.tls or ("implicit" if self.port == IMPLICIT_PORT else "verify")
+
+    @property
+    def verified(self) -> bool:
+        """Whether the server's certificate is verified, its name included."""
+        return self.security in {"implicit", "verify"}
 
     @property
     def servers(self) -> tuple[str, ...]:

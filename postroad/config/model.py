@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from postroad import domains
-from postroad.config.delivery import MOST_MAILERS, MOST_SMARTHOSTS, OutboundTls, Route, Smarthost
+from postroad.config.delivery import MOST_SHAPED, OutboundTls, Route, Smarthost
 from postroad.config.mc import check_define_name, check_define_value, check_feature, check_raw
 from postroad.config.names import (
     Address,
@@ -355,20 +355,12 @@ class Delivery(Section):
 
     @model_validator(mode="after")
     def _few(self) -> Self:
-        several = {route.smarthost for route in self.routes} | {self.smarthost}
-        count = len(several - {None})
-        if count > MOST_SMARTHOSTS:
+        shaped = sum(route.shaped for route in self.routes)
+        if shaped > MOST_SHAPED:
             refuse(
-                f"at most {MOST_SMARTHOSTS} different smarthosts, as sendmail takes no more",
+                f"at most {MOST_SHAPED} routes with limits of their own, as sendmail takes no more",
                 at=("routes",),
-                found=str(count),
-            )
-        shaped = [route for route in self.routes if route.shaped]
-        if shaped and count + len(shaped) > MOST_MAILERS:
-            refuse(
-                f"at most {MOST_MAILERS} smarthosts and routes with limits of their own, as sendmail takes no more",
-                at=("routes",),
-                found=f"{count} and {len(shaped)}",
+                found=str(shaped),
             )
         seen: dict[object, int] = {}
         for i, route in enumerate(self.routes):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from re import Match, Pattern
 from typing import Any, ClassVar
 
-from postroad.events import lines, model, own, sessions
+from postroad.events import lines, model, own, relays, sessions
 from postroad.events.ledger import Ledger, by, raw
 from postroad.events.model import Event
 from postroad.events.pieces import UNFINISHED, Pieces
@@ -47,6 +47,7 @@ class Parser:
         self.message_size = message_size
         self._pieces = Pieces()
         self._ledger = Ledger()
+        self._relays = relays.Relays()
         # lists of recipients that broke off inside of an address; None: it can't be told where
         self._lists: OrderedDict[tuple[int | None, str], tuple[str, LogLine] | None] = OrderedDict()
 
@@ -63,6 +64,8 @@ class Parser:
                 events += self._sendmail(whole)
         elif line.program == "signer":
             events.append(self._signer(line))
+        elif line.program == "uplink":
+            events += [] if self._relays.learn(line.text) else [raw(line)]
         elif line.program == "postroad":  # our own, from a process beside the supervisor
             events.append(own.read(line))
         else:
@@ -153,10 +156,14 @@ class Parser:
         if outcome is None:
             return None
         kind, fields = outcome
+        host, address = self._relays.of(line.pid, fields["relay_host"], fields["relay_address"])
+        fields |= {"relay_host": host, "relay_address": address}
         if message.objection and (kind is model.Deferred or fields.get("status") == lines.LOCAL_ERROR):
             # what the line has itself is left from before, or says nothing
             fields |= {"status": message.objection, "dsn": lines.reply_dsn(message.objection) or fields["dsn"]}
         message.objection = None
+        for name in ("reply", "status"):
+            fields[name] = relays.plain(fields[name]) if fields.get(name) else None
         fields |= by(line) | message.about() | {"queue_id": queue_id}
         events = self._ledger.accept(message.whole or queue_id, line.time)
         for recipient in recipients or [None]:

@@ -11,7 +11,7 @@ from postroad.config.values import format_duration, parse_duration
 from postroad.install import environment, summary
 from postroad.install.material import Material
 from postroad.runtime import front, plan
-from postroad.runtime.paths import CURRENT, FRONT, MTA_STS, QUEUE, SENDMAIL, SIGNER, STATE, door
+from postroad.runtime.paths import CURRENT, FRONT, MTA_STS, QUEUE, SENDMAIL, SIGNER, STATE, UPLINK, door
 from postroad.secrets import rotation
 from postroad.sendmail import networks, outbound
 
@@ -51,6 +51,8 @@ def _processes(config: Config, material: Material, around: networks.Surroundings
     found = [_ours("signer", "postroad.signer", socket=str(SIGNER))]
     if config.delivery.tls.mta_sts:
         found.append(_mta_sts(material))
+    if outbound.ways(config.delivery):
+        found.append(_ours("uplink", "postroad.uplink", socket=str(UPLINK)))
     found.append(_sendmail(config))
     if config.listeners.smtp:
         found.append(_front(config.listeners.smtp, around))

@@ -16,7 +16,7 @@ from postroad.errors import CommandError, InstallError
 from postroad.install import changes, environment, neighbours, settings, summary
 from postroad.install.daemons import make_plan
 from postroad.install.material import Material, gather
-from postroad.runtime import attached, front, handover, plan, recording, shaping
+from postroad.runtime import attached, front, handover, plan, recording, shaping, uplink
 from postroad.runtime.paths import BRAKED, CURRENT, DOCTOR, QUEUE, REDACTION_KEY, RUN, SENDMAIL, STATE, SUPPRESSED
 from postroad.secrets import files as named_files
 from postroad.secrets import users
@@ -123,8 +123,9 @@ def _build(generation: Path, loaded: Loaded, material: Material) -> None:
     system.write(generation / "tls" / "key.pem", material.pair.key)
     if material.passwords:
         system.write_database(generation / users.DATABASE, material.passwords)
-    if material.credentials:
-        system.write_database(generation / "authinfo.db", material.credentials)
+    for smarthost, found in material.credentials.items():
+        if found.certificate:
+            system.write(generation / outbound.certificate_name(smarthost), found.certificate)
     if material.authorities:
         # a copy: sendmail ignores a file that others could write, and the person's may be on any volume
         system.write(generation / "ca.pem", material.authorities)
@@ -142,6 +143,8 @@ def _build(generation: Path, loaded: Loaded, material: Material) -> None:
     system.write(generation / "config.json", config.model_dump_json(indent=1))
     system.write(generation / recording.FILE, handover.dumps(settings.of_recorder(config, material)))
     system.write(generation / shaping.FILE, handover.dumps(settings.of_shaper(config)))
+    uplinked = outbound.uplink_settings(config, material.credentials)
+    system.write(generation / uplink.FILE, handover.dumps(uplinked))
     system.write(generation / front.FILE, handover.dumps(settings.of_front(config, around)))
     system.write(generation / plan.FILE, handover.dumps(make_plan(loaded, material, around, tables.fingerprint)))
 

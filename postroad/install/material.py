@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from postroad import system
+from postroad.config.delivery import Smarthost
 from postroad.config.model import Config
 from postroad.runtime import recording
 from postroad.runtime.paths import STATE
@@ -29,7 +30,7 @@ class Material:
         pems: their content by their ``file``.
         pair: the certificate and its key.
         passwords: SASL's records.
-        credentials: what the smarthosts are told, by their names in sendmail.
+        credentials: what the smarthosts are told.
         authorities: certificates of authorities to trust besides the system's; may be empty.
         webhooks: the webhooks as the recorder takes them.
         store_password: that of ``events.store``; None: it has none.
@@ -40,7 +41,7 @@ class Material:
     pems: dict[str, bytes]
     pair: certificate.Pair
     passwords: dict[bytes, bytes]
-    credentials: dict[bytes, bytes]
+    credentials: dict[Smarthost, outbound.Secrets]
     authorities: str
     webhooks: tuple[recording.Hook, ...]
     store_password: str | None
@@ -51,7 +52,7 @@ def files(config: Config) -> list[Path]:
     found: list[Path | None] = [user.password_file for user in config.clients.users]
     found += [config.tls.certificate_file, config.tls.key_file]
     found += [domain.dkim.key_file for domain in config.named_domains]
-    found += [config.delivery.tls.ca_file, *(way.smarthost.password_file for way in outbound.ways(config.delivery))]
+    found += [config.delivery.tls.ca_file, *outbound.secret_files(config.delivery)]
     found += [*webhooks.files(config), config.events.store_password_file]
     return [path for path in found if path]
 

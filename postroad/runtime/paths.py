@@ -57,6 +57,12 @@ PACES = STATE / "paces.json"
 SIGNER = RUN / "signer"
 """Where sendmail asks about each message: a milter."""
 
+UPLINK = RUN / "uplink"
+"""Where sendmail hands sessions for smarthosts to the uplink."""
+
+OAUTH = STATE / "oauth"
+"""The refresh tokens that count now. A volume: a provider may take each once."""
+
 BOUNCES = RUN / "bounces"
 """Where sendmail asks the signer for the signature of a bounce that it made: a socket map."""
 

@@ -117,10 +117,35 @@ def given(config: Config) -> Pair | None:
     return Pair(certificate, key, tuple(warnings), due)
 
 
-def _read(key: str, path: Path) -> bytes:
-    data = named_files.read(f"At 'tls.{key}'", path)
+def for_client(section: str, certificate_file: Path, key_file: Path) -> bytes:
+    """A client certificate with its issuers' and its key, one PEM text, checked; ``section`` is where its keys stand.
+
+    Raises:
+        InstallError: they can't be read or parsed, or don't fit together.
+    """
+    named = [("certificate_file", certificate_file), ("key_file", key_file)]
+    certificate, key = named_files.all_of(lambda each: _read(*each, section=section), named)
+    try:
+        wanted = system.run(["openssl", "x509", "-noout", "-pubkey"], stdin=certificate.decode("ascii", "replace"))
+    except CommandError as error:
+        where = f"At '{section}.certificate_file': {certificate_file}"
+        raise InstallError(f"{where} holds no certificate: put it and its issuers' in, all PEM") from error
+    try:
+        found = _public_key(key)
+    except CommandError as error:
+        where = f"At '{section}.key_file': {key_file}"
+        raise InstallError(f"{where} is not a private key (PEM) without a passphrase") from error
+    if found != wanted:
+        where = f"At '{section}.key_file': {key_file}"
+        raise InstallError(f"{where} is not the key of the certificate in {certificate_file}")
+    return certificate.rstrip() + b"\n" + key
+
+
+def _read(key: str, path: Path, section: str = "tls") -> bytes:
+    at = f"At '{section}.{key}'"
+    data = named_files.read(at, path)
     if not data.strip():
-        raise InstallError(f"At 'tls.{key}': {path} is empty: put {'the key' if key == 'key_file' else 'it'} (PEM) in")
+        raise InstallError(f"{at}: {path} is empty: put {'the key' if key == 'key_file' else 'it'} (PEM) in")
     return data
 
 

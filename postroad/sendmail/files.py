@@ -10,7 +10,7 @@ import jinja2
 
 from postroad.config.model import Config, User
 from postroad.config.values import format_duration
-from postroad.runtime import handover, refusals, signing
+from postroad.runtime import handover, refusals, signing, uplink
 from postroad.runtime.front import AGAIN, SPLIT
 from postroad.runtime.paths import BRAKED, RUN, SUPPRESSED
 from postroad.secrets.keys import SigningKey
@@ -104,6 +104,7 @@ def files(
         "refusals": refusals,
         "around": around,
         "ways": outbound.ways(config.delivery),
+        "uplink_port": uplink.PORT,
         "routes": outbound.routes(config.delivery),
         "shaped": outbound.shaped(config.delivery),
         "splits": outbound.splits(config),

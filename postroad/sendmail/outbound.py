@@ -1,15 +1,17 @@
-"""Where mail goes and how safe the way must be, in the form that the rules in sendmail.mc are made of."""
+"""Where mail goes, and how safe the way must be: for the rules in sendmail.mc, and for the uplink."""
 
-import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
-from postroad.config.delivery import OutboundTls, Route, Smarthost, is_address
+from postroad.config.delivery import OutboundTls, Route, Smarthost
 from postroad.config.model import Config, Delivery
 from postroad.config.values import format_duration
-from postroad.runtime import refusals
+from postroad.events.relays import inner_name
+from postroad.runtime import refusals, uplink
+from postroad.secrets import certificate, oauth
 from postroad.secrets import files as named_files
 
 GROUP = "route-"
@@ -18,47 +20,61 @@ GROUP = "route-"
 
 @dataclass(frozen=True)
 class Way:
-    """A smarthost as sendmail knows it.
+    """A smarthost as sendmail's rules know it.
 
     Attributes:
-        number: from 1. The mailer is ``smarthostN``, and the host of its recipients, sendmail's ``$h``, is
-            ``[smarthost.N]``: the rules for TLS and AUTH go by it, since two may share a server.
+        number: from 1.
         smarthost: what is wanted.
+        ids: those of its servers, in the order in which they are tried.
     """
 
     number: int
     smarthost: Smarthost
+    ids: tuple[str, ...]
 
     @property
-    def mailer(self) -> str:
-        """The mailer's name."""
-        return f"smarthost{self.number}"
-
-    @property
-    def servers(self) -> str:
-        """The servers as sendmail takes them: tried in order, addresses looked up but no MX."""
-        return ":".join(
-            f"[IPv6:{server}]" if is_address(server) and ":" in server else f"[{server}]"
-            for server in self.smarthost.servers
-        )
+    def destination(self) -> str:
+        """Its servers as sendmail's ``$h``: names of ours, tried in order."""
+        names = zip(self.smarthost.servers, self.ids, strict=True)
+        return ":".join(inner_name(host, server) for host, server in names)
 
 
 def ways(delivery: Delivery) -> list[Way]:
     """The smarthosts of a configuration, each once."""
     named = [delivery.smarthost, *(route.smarthost for route in delivery.routes)]
-    return [Way(i, smarthost) for i, smarthost in enumerate(dict.fromkeys(filter(None, named)), 1)]
+    taken: dict[str, str] = {}
+    return [
+        Way(i, smarthost, tuple(_id(smarthost, host, taken) for host in smarthost.servers))
+        for i, smarthost in enumerate(dict.fromkeys(filter(None, named)), 1)
+    ]
+
+
+def _id(smarthost: Smarthost, host: str, taken: dict[str, str]) -> str:
+    """Six hexadecimal digits for a server: another one wherever it is spoken to in another way."""
+    text = f"{host} {smarthost.model_dump_json(exclude={'host', 'fallback'})}"
+    salt = 0
+    while True:
+        found = hashlib.sha256(f"{salt} {text}".encode()).hexdigest()[:6]
+        if taken.setdefault(found, text) == text:
+            return found
+        salt += 1
 
 
 @dataclass(frozen=True)
 class RouteRules:
     """A route as rules.
 
+    All routes share four classes, whose members end in the route's mark, as the hosts in the workspace then do:
+    sendmail has names for some fifty classes only.
+
     Attributes:
-        classes: sendmail classes and what is in them.
-        sides: left-hand sides that match ``recipient's host $| sender's host``.
+        mark: the route's; 0: the default, which has none.
+        classes: sendmail classes and what goes into them.
+        sides: left-hand sides that match ``recipient's host / mark $| sender's host / mark``.
         way: the smarthost's number; 0: the recipients' MX hosts; for a shaped route its mailer's name.
     """
 
+    mark: int
     classes: dict[str, tuple[str, ...]]
     sides: tuple[str, ...]
     way: int | str
@@ -127,15 +143,15 @@ def routes(delivery: Delivery) -> list[RouteRules]:
     result = []
     for i, route in enumerate(delivery.routes, 1):
         classes: dict[str, tuple[str, ...]] = {}
-        to, by = _side(classes, f"Route{i}To", route.domains), _side(classes, f"Route{i}By", route.senders)
+        to, by = _side(classes, "RouteTo", i, route.domains), _side(classes, "RouteBy", i, route.senders)
         way = mailers.get(i - 1, numbers[route.smarthost])
-        result.append(RouteRules(classes, tuple(f"{a} $| {b}" for a in to for b in by), way))
-    return [*result, RouteRules({}, ("$* $| $*",), numbers[delivery.smarthost])]
+        result.append(RouteRules(i, classes, tuple(f"{a} $| {b}" for a in to for b in by), way))
+    return [*result, RouteRules(0, {}, ("$* $| $*",), numbers[delivery.smarthost])]
 
 
-def _side(classes: dict[str, tuple[str, ...]], name: str, patterns: Sequence[str]) -> list[str]:
-    exact = tuple(pattern for pattern in patterns if not pattern.startswith("."))
-    below = tuple(pattern[1:] for pattern in patterns if pattern.startswith("."))
+def _side(classes: dict[str, tuple[str, ...]], name: str, mark: int, patterns: Sequence[str]) -> list[str]:
+    exact = tuple(f"{pattern}/{mark}" for pattern in patterns if not pattern.startswith("."))
+    below = tuple(f"{pattern[1:]}/{mark}" for pattern in patterns if pattern.startswith("."))
     sides = []
     for members, label, side in ((exact, name, "$={{{}}}"), (below, f"{name}Below", "$+ . $={{{}}}")):
         if members:
@@ -177,22 +193,76 @@ def policies(tls: OutboundTls) -> list[tuple[bool, str, str]]:
     return [(pattern.startswith("."), pattern.removeprefix("."), tls.domains[pattern]) for pattern in order]
 
 
-def credentials(config: Config) -> dict[bytes, bytes]:
-    """What sendmail's ``authinfo`` gets for each smarthost that wants AUTH, by its ``$h``; secret.
+@dataclass(frozen=True)
+class Secrets:
+    """What a smarthost is told; secret.
 
-    Raises:
-        InstallError: passwords can't be read, or are empty; a line each.
+    Attributes:
+        password: empty: none.
+        certificate: a client certificate with its chain and its key, PEM; empty: none.
+        oauth: how access tokens are had; None: there are none.
     """
 
-    def entry(way: Way) -> tuple[bytes, bytes] | None:
-        user, path = way.smarthost.username, way.smarthost.password_file
-        if user is None or path is None:
-            return None
-        secret = named_files.password(f"At '{_key(config.delivery, way.smarthost)}.password_file'", path)
-        words = [_word("U", user), _word("I", user), _word("P", secret)]
-        return f"[smarthost.{way.number}]".encode(), " ".join([*words, '"M:CRAM-MD5 PLAIN LOGIN"']).encode()
+    password: str
+    certificate: bytes
+    oauth: uplink.OAuth | None
 
-    return dict(filter(None, named_files.all_of(entry, ways(config.delivery))))
+
+def credentials(config: Config) -> dict[Smarthost, Secrets]:
+    """What the smarthosts are told; secret.
+
+    Raises:
+        InstallError: passwords, certificates or keys can't be read, or are none; a line each.
+    """
+
+    def entry(way: Way) -> tuple[Smarthost, Secrets]:
+        smarthost, key = way.smarthost, _key(config.delivery, way.smarthost)
+        password, pem = "", b""
+        if smarthost.password_file:
+            password = named_files.password(f"At '{key}.password_file'", smarthost.password_file)
+        if smarthost.certificate_file and smarthost.key_file:
+            pem = certificate.for_client(key, smarthost.certificate_file, smarthost.key_file)
+        tokens = oauth.read(f"{key}.oauth", smarthost.username or "", smarthost.oauth) if smarthost.oauth else None
+        return smarthost, Secrets(password, pem, tokens)
+
+    return dict(named_files.all_of(entry, ways(config.delivery)))
+
+
+def secret_files(delivery: Delivery) -> list[Path | None]:
+    """The files that smarthosts name."""
+    named = [way.smarthost for way in ways(delivery)]
+    found = [path for each in named for path in (each.password_file, each.certificate_file, each.key_file)]
+    return [*found, *(path for each in named if each.oauth for path in oauth.files(each.oauth))]
+
+
+def uplink_settings(config: Config, secrets: Mapping[Smarthost, Secrets]) -> uplink.Settings:
+    """What the uplink is told; secret."""
+    servers: dict[str, uplink.Server] = {}
+    for way in ways(config.delivery):
+        smarthost, found = way.smarthost, secrets[way.smarthost]
+        for host, server_id in zip(smarthost.servers, way.ids, strict=True):
+            servers[server_id] = uplink.Server(
+                id=server_id,
+                key=_key(config.delivery, smarthost),
+                host=host,
+                port=smarthost.port,
+                tls=smarthost.security,
+                username=smarthost.username or "",
+                password=found.password,
+                certificate=certificate_name(smarthost) if found.certificate else "",
+                oauth=found.oauth,
+            )
+    return uplink.Settings(
+        hostname=config.hostname,
+        authorities="ca.pem" if config.delivery.tls.ca_file else "",
+        servers=tuple(servers.values()),
+    )
+
+
+def certificate_name(smarthost: Smarthost) -> str:
+    """Where a generation has a smarthost's client certificate, below its folder."""
+    named = f"{smarthost.certificate_file} {smarthost.key_file}"
+    return f"uplink/{hashlib.sha256(named.encode()).hexdigest()[:16]}.pem"
 
 
 def _key(delivery: Delivery, smarthost: Smarthost) -> str:
@@ -201,8 +271,3 @@ def _key(delivery: Delivery, smarthost: Smarthost) -> str:
         return "delivery.smarthost"
     index = next(i for i, route in enumerate(delivery.routes) if route.smarthost == smarthost)
     return f"delivery.routes[{index}].smarthost"
-
-
-def _word(key: str, value: str) -> str:
-    # base64 (=, not :): no character of it means anything to sendmail
-    return f'"{key}={base64.b64encode(value.encode()).decode()}"'

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from postroad import system
+from postroad.events import relays
 
 LARGEST = 1 << 24
 """Octets of a control file that are read: sendmail's own have their message's headers, a few kilobytes."""
@@ -203,7 +204,7 @@ def _fields(text: str) -> tuple[dict[str, Any], list[str]]:
         elif code == "R":
             recipients.append(_address(_FLAGS.sub("", value, count=1)))
         elif code == "M" and value:
-            reasons.append(value)
+            reasons.append(relays.plain(value))
     for missing, what in (
         ("." not in lines[-2:], "its control file has no end"),
         (sender is None, "its sender is not there"),

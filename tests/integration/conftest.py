@@ -184,7 +184,19 @@ def deferred(relay: PostroadContainer, message_id: str) -> str:
     """Wait until the message was put off; return the reason. Nothing was delivered or bounced."""
     event = relay.wait_for(message_id, "deferred")
     assert not {"delivered", "bounced"} & {other["event"] for other in story(relay, message_id)}
-    return str(event["status"])
+    return str(event.get("status") or event["reply"])
+
+
+def signal_daemon(relay: PostroadContainer, module: str, signal: str) -> None:
+    """Send a daemon of ours a signal; ``/proc`` tells which process it is."""
+    look = f"tr '\\0' ' ' <$p/cmdline 2>/dev/null | grep -q 'm [p]ostroad.{module}'"
+    code, said = relay.shell(f"for p in /proc/[0-9]*; do {look} && kill -{signal} ${{p#/proc/}}; done; true")
+    assert code == 0, said
+
+
+def end_sessions(relay: PostroadContainer) -> None:
+    """End the sessions that sendmail keeps open with receivers, by those that the front keeps with sendmail."""
+    signal_daemon(relay, "front", "HUP")
 
 
 _Value = TypeVar("_Value")

@@ -115,6 +115,10 @@ class Watch(Host):
         """Begin the record anew."""
         self.run("truncate", "--size=0", "/run/watch/log")
 
+    def go(self) -> None:
+        """Let what waits for it go on."""
+        self.run("touch", "/run/watch/go")
+
 
 class Hooks(Host):
     """A receiver of webhooks that writes down what it gets; ``image/hooks`` has a path and a port a behaviour."""
@@ -179,6 +183,30 @@ class Mx(Host):
             "sh", "-c", "openssl x509 -in /run/mx/cert.pem -noout -pubkey | openssl pkey -pubin -outform DER"
         )
         return f"3 1 1 {hashlib.sha256(key).hexdigest()}"
+
+    def set_password(self, user: str, password: str) -> None:
+        """Give a user of the submission ports another password."""
+        script = 'printf %s "$2" | saslpasswd2 -p -c -u "$(postconf -h myhostname)" "$1" && chown postfix /etc/sasldb2'
+        self.run("sh", "-c", script, "-", user, password)
+
+    def offer(self, mechanisms: str) -> None:
+        """Offer these SASL mechanisms from now on."""
+        self.run("sed", "-i", f"s/^mech_list:.*/mech_list: {mechanisms}/", "/etc/sasl2/smtpd.conf")
+        self.run("postfix", "reload")
+
+    def grant(self, **state: object) -> None:
+        """What its token server does from now on (``image/tokens``)."""
+        self.run(
+            "sh",
+            "-c",
+            'printf %s "$1" >/run/tokens/new && mv /run/tokens/new /run/tokens/state',
+            "-",
+            json.dumps(state),
+        )
+
+    def granted(self) -> list[str]:
+        """What its token server was asked for: the grant, and the refresh token or ``-``."""
+        return self.run("sh", "-c", "cat /run/tokens/log || true").decode().splitlines()
 
     def refuse(self) -> None:
         """Close port 25: clients see the connection refused, at once."""

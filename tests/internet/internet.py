@@ -186,17 +186,20 @@ class Internet:
         mechanisms: str = "PLAIN LOGIN",
         certificate: str = "good",
         tls: bool = True,
+        tokens: bool = False,
     ) -> Mx:
-        """Start and publish a server that takes mail for any domain and keeps it; on port 587 from those only who log in.
+        """Start and publish a server that takes mail for any domain and keeps it; on ports 587 and 465 from those who log in.
 
         Args:
             hostname: its name.
-            user: ``name:password``; without one there is no port 587.
+            user: ``name:password``; without one there are no such ports.
             mechanisms: the SASL mechanisms it offers.
             certificate: good, expired, self-signed, wrong-name or wildcard.
             tls: offer STARTTLS.
+            tokens: the user logs in by access tokens (XOAUTH2, OAUTHBEARER), which ``https://HOSTNAME/token`` grants.
         """
         environment = {
+            "MX_TOKENS": "yes" if tokens else "",
             "MX_TLS": "may" if tls else "none",
             "MX_HOSTNAME": hostname,
             "MX_DOMAINS": "static:all",
@@ -208,6 +211,8 @@ class Internet:
         self.publish_host(hostname, *host.addresses)
         if user:
             host.run("role", "ready", "587")
+        if tokens:
+            host.run("role", "ready", "443")
         return host
 
     def add_watch(self, hostname: str, *, behaviour: str = "good") -> Watch:

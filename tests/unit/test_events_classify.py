@@ -20,7 +20,7 @@ LEAST_CLASSIFIED = 0.972  # the rest says "user unknown" and speaks of something
 # of these nothing may put an address on a suppression list
 OF_THE_SENDER = {
     "authfailure", "badreputation", "blocked", "contenterror", "failedstarttls", "filtered", "norelaying", "notcompliantrfc",
-    "policyviolation", "rejected", "requireptr", "securityerror", "spamdetected", "speeding", "suppressed", "toomanyconn",
+    "policyviolation", "rejected", "requireptr", "securityerror", "smarthost", "spamdetected", "speeding", "suppressed", "toomanyconn",
     "virusdetected",
 }  # fmt: skip
 
