@@ -59,7 +59,7 @@ def side_by_side(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
 
 
 @dataclass(frozen=True)
-class Facts:
+class CheckFacts:
     """What is true of this host, whatever is published.
 
     Attributes:
@@ -98,7 +98,7 @@ class Context:
         self,
         config: Config,
         resolver: Resolver,
-        find_facts: Callable[[], Facts],
+        find_facts: Callable[[], CheckFacts],
         *,
         deadline: float,
         short: bool = False,
@@ -118,7 +118,7 @@ class Context:
         return max(0.0, self.deadline - time.monotonic())
 
     @property
-    def facts(self) -> Facts:
+    def facts(self) -> CheckFacts:
         """What is true of this host; waits for it.
 
         Raises:
@@ -144,5 +144,5 @@ class Context:
 
 def wanted(context: Context) -> list[Record]:
     """The records that ``postroad dns`` would have published."""
-    known = records.Facts(context.facts.addresses, context.facts.records)
-    return records.expected(context.config, survey.look(context.config, known, context.resolver))
+    known = records.RecordFacts(context.facts.addresses, context.facts.records)
+    return records.expected(context.config, survey.look_up(context.config, known, context.resolver))

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from postroad.checks.context import Context, Facts, Late, Task
+from postroad.checks.context import CheckFacts, Context, Late, Task
 from postroad.checks.model import Check, Finding, Level
 from postroad.config.model import Config
 from postroad.dns import egress
@@ -32,7 +32,7 @@ def begin(config: Config, *, short: bool = False) -> Context:
     return Context(config, resolver, partial(find_facts, config, resolver), deadline=deadline, short=short)
 
 
-def find_facts(config: Config, resolver: Resolver) -> Facts:
+def find_facts(config: Config, resolver: Resolver) -> CheckFacts:
     """The addresses the world sees, and the records of the keys in use."""
     dkim, coming, past = {}, {}, {}
     for each in keys.published(config, STATE, time.time()):
@@ -45,9 +45,9 @@ def find_facts(config: Config, resolver: Resolver) -> Facts:
             retired, end = each.until
             past[each.key.name] = (value, date(retired), date(end))
     if not config.delivery.goes_to_receivers:
-        return Facts((), dkim, "all mail goes to smarthosts", coming, past)
+        return CheckFacts((), dkim, "all mail goes to smarthosts", coming, past)
     found = egress.find(config, resolver)
-    return Facts(found.addresses, dkim, found.sentence, coming, past)
+    return CheckFacts(found.addresses, dkim, found.sentence, coming, past)
 
 
 def examine(checks: Sequence[Check], context: Context) -> Iterator[tuple[Check, list[Finding]]]:

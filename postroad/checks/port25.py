@@ -5,7 +5,7 @@ from pathlib import Path
 
 from postroad.checks.context import Context
 from postroad.checks.model import Finding, Level
-from postroad.checks.receivers import Stage, Visit, visits
+from postroad.checks.receivers import AttemptStage, Visit, visits
 
 ID = "port-25"
 SHORT = True
@@ -25,9 +25,9 @@ def judge(found: Sequence[Visit], *, on_aws: bool) -> Iterator[Finding]:
     """What these visits say of the network and of single receivers."""
     if not found:
         return
-    named = [visit for visit in found if visit.stage > Stage.NO_HOST]
-    silent = [visit for visit in named if visit.stage is Stage.NOT_CONNECTED]
-    open_to = [visit for visit in named if visit.stage > Stage.NOT_CONNECTED]
+    named = [visit for visit in found if visit.stage > AttemptStage.NO_HOST]
+    silent = [visit for visit in named if visit.stage is AttemptStage.NOT_CONNECTED]
+    open_to = [visit for visit in named if visit.stage > AttemptStage.NOT_CONNECTED]
     if not named:
         yield Finding(
             ID,
@@ -39,7 +39,7 @@ def judge(found: Sequence[Visit], *, on_aws: bool) -> Iterator[Finding]:
         )
         return
     # a firewall may open connections itself, to see what comes
-    if not any(visit.stage >= Stage.GREETED or visit.refused for visit in open_to):
+    if not any(visit.stage >= AttemptStage.GREETED or visit.refused for visit in open_to):
         yield Finding(
             ID,
             Level.ERROR,
@@ -56,14 +56,14 @@ def judge(found: Sequence[Visit], *, on_aws: bool) -> Iterator[Finding]:
         if visit in silent:
             fix = "try again later: others can be reached, so it is theirs, or they block this address"
             yield Finding(ID, Level.WARNING, f"{visit.domain} can't be reached", str(visit), fix)
-        elif visit.stage <= Stage.NO_HOST:
+        elif visit.stage <= AttemptStage.NO_HOST:
             yield Finding(
                 ID, Level.WARNING, f"{visit.domain}'s mail server can't be found", str(visit), "try again later"
             )
         elif visit.refused:
             fix = "its text may have an address where to ask"
             yield Finding(ID, Level.WARNING, f"{visit.domain} does not let this host in", str(visit), fix)
-        elif visit.stage is Stage.CONNECTED:
+        elif visit.stage is AttemptStage.CONNECTED:
             fix = "try again later: it is slow, or slow to hosts that it does not know"
             yield Finding(ID, Level.WARNING, f"{visit.domain} does not greet in time", str(visit), fix)
 

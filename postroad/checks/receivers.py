@@ -13,7 +13,7 @@ CONNECT = 4.0
 """Seconds for a connection: a packet that is dropped is sent again after 1 and 3 s."""
 
 
-class Stage(IntEnum):
+class AttemptStage(IntEnum):
     """How far a connection came."""
 
     NO_NAME = 0
@@ -46,7 +46,7 @@ class Visit:
     """
 
     domain: str
-    stage: Stage
+    stage: AttemptStage
     host: str = ""
     address: str = ""
     detail: str = ""
@@ -65,13 +65,13 @@ def visits(context: Context) -> list[Visit]:
         try:
             found.append(task.result(context.left - 0.3))
         except Late:
-            found.append(Visit(domain, Stage.CONNECTED, detail="it takes too long to answer"))
+            found.append(Visit(domain, AttemptStage.CONNECTED, detail="it takes too long to answer"))
     return found
 
 
 def _visit(context: Context, domain: str) -> Visit:
     visit = _address(context, domain)
-    if visit.stage is not Stage.NOT_CONNECTED:
+    if visit.stage is not AttemptStage.NOT_CONNECTED:
         return visit
     limit = min(CONNECT, max(context.left - 1, 0.1))
     try:
@@ -87,16 +87,18 @@ def _address(context: Context, domain: str) -> Visit:
     """The receiver's first MX and its address; over IPv4 where it has one, as most senders' way out is."""
     mx = context.resolver.query(domain, "MX")
     if mx.unknown:
-        return Visit(domain, Stage.NO_NAME, detail=f"MX: {mx.detail or mx.status}")
+        return Visit(domain, AttemptStage.NO_NAME, detail=f"MX: {mx.detail or mx.status}")
     ranked = sorted((int(rank), host) for rank, host in (value.split() for value in mx.values))
     host = ranked[0][1] if ranked else domain
     answers = context.resolver.look_up([(host, "A"), (host, "AAAA")])
     for answer in answers:
         if answer.found:
-            return Visit(domain, Stage.NOT_CONNECTED, host, answer.values[0])
+            return Visit(domain, AttemptStage.NOT_CONNECTED, host, answer.values[0])
     if any(answer.unknown for answer in answers):
-        return Visit(domain, Stage.NO_NAME, host, detail=f"its address: {answers[0].detail or answers[0].status}")
-    return Visit(domain, Stage.NO_HOST, host, detail=f"it has no address ({answers[0].status})")
+        return Visit(
+            domain, AttemptStage.NO_NAME, host, detail=f"its address: {answers[0].detail or answers[0].status}"
+        )
+    return Visit(domain, AttemptStage.NO_HOST, host, detail=f"it has no address ({answers[0].status})")
 
 
 def _talk(context: Context, visit: Visit, connection: socket.socket) -> Visit:
@@ -107,19 +109,19 @@ def _talk(context: Context, visit: Visit, connection: socket.socket) -> Visit:
     try:
         code, text = smtp.getreply()
         if code != 220:
-            return replace(visit, stage=Stage.CONNECTED, detail=_reply(code, text), refused=True)
-        visit = replace(visit, stage=Stage.GREETED)
+            return replace(visit, stage=AttemptStage.CONNECTED, detail=_reply(code, text), refused=True)
+        visit = replace(visit, stage=AttemptStage.GREETED)
         code, text = smtp.ehlo()
         if code != 250:
             return replace(visit, detail=_reply(code, text), refused=True)
         if not smtp.has_extn("starttls"):
-            return replace(visit, stage=Stage.NO_TLS, detail="no STARTTLS in its answer to EHLO")
+            return replace(visit, stage=AttemptStage.NO_TLS, detail="no STARTTLS in its answer to EHLO")
         code, text = smtp.docmd("STARTTLS")
         if code != 220:
-            return replace(visit, stage=Stage.TLS_FAILED, detail=_reply(code, text))
+            return replace(visit, stage=AttemptStage.TLS_FAILED, detail=_reply(code, text))
         return _handshake(visit, connection)
     except (OSError, smtplib.SMTPException) as error:
-        stage = max(visit.stage, Stage.CONNECTED)
+        stage = max(visit.stage, AttemptStage.CONNECTED)
         said = str(error) or type(error).__name__
         if isinstance(error, TimeoutError) or "timed out" in said:  # smtplib makes a lost connection of it
             said = "no answer in time"
@@ -131,12 +133,12 @@ def _handshake(visit: Visit, connection: socket.socket) -> Visit:
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # no more than sendmail asks for
     try:
         with context.wrap_socket(connection, server_hostname=visit.host) as tls:
-            return replace(visit, stage=Stage.VERIFIED, detail=str(tls.version()))
+            return replace(visit, stage=AttemptStage.VERIFIED, detail=str(tls.version()))
     except ssl.SSLCertVerificationError as error:
-        return replace(visit, stage=Stage.UNVERIFIED, detail=error.verify_message)
+        return replace(visit, stage=AttemptStage.UNVERIFIED, detail=error.verify_message)
     except OSError as error:  # ssl.SSLError is one
         said = "no answer in time" if isinstance(error, TimeoutError) else str(error.strerror or error)
-        return replace(visit, stage=Stage.TLS_FAILED, detail=said)
+        return replace(visit, stage=AttemptStage.TLS_FAILED, detail=said)
 
 
 def _reply(code: int, text: bytes) -> str:

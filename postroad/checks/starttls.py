@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from postroad.checks.context import Context
 from postroad.checks.model import Finding, Level
-from postroad.checks.receivers import Stage, Visit, visits
+from postroad.checks.receivers import AttemptStage, Visit, visits
 
 ID = "starttls"
 SHORT = False
@@ -18,8 +18,8 @@ def run(context: Context) -> Iterator[Finding]:
 
 def judge(found: Sequence[Visit]) -> Iterator[Finding]:
     """What these visits say of TLS; those that did not get so far say nothing."""
-    reached = [visit for visit in found if visit.stage >= Stage.NO_TLS]
-    verified = [visit for visit in reached if visit.stage is Stage.VERIFIED]
+    reached = [visit for visit in found if visit.stage >= AttemptStage.NO_TLS]
+    verified = [visit for visit in reached if visit.stage is AttemptStage.VERIFIED]
     if not reached:
         return
     if not verified:
@@ -33,11 +33,11 @@ def judge(found: Sequence[Visit]) -> Iterator[Finding]:
         return
     yield Finding(ID, Level.OK, "TLS to receivers works", ", ".join(map(str, verified)))
     for visit in reached:
-        if visit.stage is not Stage.VERIFIED:
+        if visit.stage is not AttemptStage.VERIFIED:
             what = {
-                Stage.NO_TLS: "offers no TLS",
-                Stage.TLS_FAILED: "offers TLS that does not work",
-                Stage.UNVERIFIED: "has a certificate that can't be trusted",
+                AttemptStage.NO_TLS: "offers no TLS",
+                AttemptStage.TLS_FAILED: "offers TLS that does not work",
+                AttemptStage.UNVERIFIED: "has a certificate that can't be trusted",
             }[visit.stage]
             fix = "nothing, if it is theirs: mail goes there all the same, unless delivery.tls asks for more"
             yield Finding(ID, Level.WARNING, f"{visit.domain} {what}", str(visit), fix)

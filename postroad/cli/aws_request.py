@@ -23,7 +23,7 @@ def command(use_case: str, per_day: int | None, region: str, as_json: bool) -> N
     """
     config = load()
     found = egress.find(config, Resolver(servers([str(address) for address in config.dns.servers])))
-    this = instance.look()
+    this = instance.ask()
     request = aws.request(config, found, this, use_case=use_case, per_day=per_day, region=region)
     if as_json:
         click.echo(json.dumps({"requests": [request]}, indent=2))

@@ -58,6 +58,6 @@ def release(domains: tuple[str, ...]) -> int:
     return 0 if found else 1
 
 
-def _fields(rate: brake.Rate) -> dict[str, Any]:
+def _fields(rate: brake.DomainRate) -> dict[str, Any]:
     share = round(rate.bounced / rate.ended, 4) if rate.ended else None
     return rate._asdict() | {"since": stamp(rate.since), "bounce_rate": share}

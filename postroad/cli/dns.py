@@ -15,9 +15,9 @@ from postroad.config.load import load
 from postroad.config.model import Config
 from postroad.dns import egress, formats, smarthosts
 from postroad.dns.providers import ways
-from postroad.dns.records import Facts
+from postroad.dns.records import RecordFacts
 from postroad.dns.resolver import Resolver, servers
-from postroad.dns.survey import Planned, State, survey
+from postroad.dns.survey import Planned, RecordState, survey
 from postroad.errors import PostroadError
 from postroad.runtime.paths import STATE
 from postroad.secrets import keys as dkim
@@ -30,7 +30,12 @@ TEXTS: dict[str, Callable[[Sequence[Planned]], str]] = {
     "terraform": formats.terraform,
 }
 THEIRS = "All mail goes to smarthosts: their addresses count, so this host needs no A, PTR and SPF record."
-COLOURS = {State.ADD: "yellow", State.CHANGE: "yellow", State.PRESENT: "green", State.UNKNOWN: "red"}
+COLOURS = {
+    RecordState.ADD: "yellow",
+    RecordState.CHANGE: "yellow",
+    RecordState.PRESENT: "green",
+    RecordState.UNKNOWN: "red",
+}
 
 
 @click.command(epilog=example("dns --format route53"))
@@ -60,9 +65,9 @@ def command(form: str, as_json: bool, zone: str | None, reports: str, tls_rpt: b
     keys, problems = _keys(config)
     if direct and not addresses:
         problems.append(f"{sentence}: set public_ip; A, PTR and SPF records are left out")
-    facts = Facts(addresses=addresses, dkim=keys, reports=reports, tls_rpt=tls_rpt)
+    facts = RecordFacts(addresses=addresses, dkim=keys, reports=reports, tls_rpt=tls_rpt)
     planned = survey(config, facts, Resolver(servers([str(address) for address in config.dns.servers])))
-    problems += [note for each in planned if each.state is State.UNKNOWN for note in each.notes[:1]]
+    problems += [note for each in planned if each.state is RecordState.UNKNOWN for note in each.notes[:1]]
     zones = list(dict.fromkeys(each.zone for each in planned))
     if zone:
         zone = zone.lower().rstrip(".")
@@ -123,7 +128,7 @@ def _table(planned: Sequence[Planned], config: Config) -> None:
             echo(f"           instead of: {printable(value)}")
         for note in each.notes:
             echo(f"           {printable(note)}")
-    asked = [each.record for each in planned if each.record.type == "PTR" and each.state is not State.PRESENT]
+    asked = [each.record for each in planned if each.record.type == "PTR" and each.state is not RecordState.PRESENT]
     for record in asked:
         address = str(dns.reversename.to_address(dns.name.from_text(record.name)))
         echo(f"\nThe PTR record of {address} is set by whoever gave you the address:")

@@ -66,7 +66,7 @@ def command(
     with console.status("Looking") as status:
         while True:
             todo = [check for check in checks if check.ID not in found or unpublished(found[check.ID])]
-            found |= look(todo, config, lambda names: status.update(f"Looking: {names}"))
+            found |= run_checks(todo, config, lambda names: status.update(f"Looking: {names}"))
             missing = [finding for check in checks for finding in unpublished(found[check.ID])]
             if not wait or not missing or time.monotonic() > until:
                 break
@@ -92,7 +92,7 @@ def keep_looking(checks: Sequence[Check], config: Config, console: Console, *, e
     with suppress(KeyboardInterrupt):
         while True:
             with console.status("Looking") as status:
-                found = look(checks, config, lambda names: status.update(f"Looking: {names}"))
+                found = run_checks(checks, config, lambda names: status.update(f"Looking: {names}"))
                 findings = [finding for check in checks for finding in found[check.ID]]
                 stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
                 if as_json:
@@ -125,7 +125,7 @@ def exit_code(findings: Iterable[Finding]) -> int:
     return 1 if any(finding.level is Level.ERROR for finding in findings) else 0
 
 
-def look(checks: Sequence[Check], config: Config, tell: Callable[[str], None]) -> Mapping[str, list[Finding]]:
+def run_checks(checks: Sequence[Check], config: Config, tell: Callable[[str], None]) -> Mapping[str, list[Finding]]:
     """Run these checks, telling which are not done yet."""
     left = [check.ID for check in checks]
     tell(", ".join(left))

@@ -25,7 +25,7 @@ from postroad.errors import PostroadError
 from postroad.runtime import acceptance, flushing, log, plan
 from postroad.runtime.paths import CURRENT, HEALTH, LOG_SOCKET, QUEUE, SHAPER
 from postroad.sendmail import outbound, queue
-from postroad.sendmail.queue import Message
+from postroad.sendmail.queue import QueuedMessage
 from postroad.text import printable
 
 EMPTY, LEFT = 0, 3
@@ -59,7 +59,7 @@ def list_(as_json: bool, domain: str | None, sender: str | None, is_active: bool
         active.show(as_json=as_json)
         return
     delivery = load().delivery
-    retry, turns = delivery.queue.retry, outbound.turns(delivery)
+    retry, turns = delivery.queue.retry, outbound.waiting_reasons(delivery)
     now = time.time()
     found = chosen(domain=domain, sender=sender)
     if as_json:
@@ -97,19 +97,19 @@ def _print_json(messages: Iterable[dict[str, Any]]) -> None:
     click.echo("\n]}")
 
 
-def why(message: Message, turns: Mapping[str, str]) -> str:
+def why(message: QueuedMessage, turns: Mapping[str, str]) -> str:
     """Why it waits; ``turns`` has the reasons of those that no delivery was tried for, by their queue directories."""
     return message.reason or ("" if message.attempts else turns.get(message.path.parent.name, ""))
 
 
-def next_try(message: Message, retry: timedelta, now: float, turns: Mapping[str, str]) -> float | None:
+def next_try(message: QueuedMessage, retry: timedelta, now: float, turns: Mapping[str, str]) -> float | None:
     """About when it is tried again, in seconds since the epoch; None: never, or when a route's limits allow it."""
     if not message.attempts and message.path.parent.name in turns:
         return None
     return message.next_try(retry.total_seconds(), now)
 
 
-def as_dict(message: Message, retry: timedelta, now: float, turns: Mapping[str, str]) -> dict[str, Any]:
+def as_dict(message: QueuedMessage, retry: timedelta, now: float, turns: Mapping[str, str]) -> dict[str, Any]:
     """A message for programs."""
     return {
         "queue_id": message.queue_id,
@@ -128,7 +128,7 @@ def as_dict(message: Message, retry: timedelta, now: float, turns: Mapping[str, 
     }
 
 
-def row(message: Message, retry: timedelta, now: float, turns: Mapping[str, str]) -> Iterator[str]:
+def row(message: QueuedMessage, retry: timedelta, now: float, turns: Mapping[str, str]) -> Iterator[str]:
     """A message for people."""
     seconds = age(message, now)
     sender = "?" if message.sender is None else message.sender or "<>"
@@ -148,7 +148,7 @@ def row(message: Message, retry: timedelta, now: float, turns: Mapping[str, str]
     yield note + plain(why(message, turns))
 
 
-def age(message: Message, now: float) -> int | None:
+def age(message: QueuedMessage, now: float) -> int | None:
     """Seconds since it was accepted."""
     return None if message.arrived is None else max(0, int(now) - message.arrived)
 
@@ -173,7 +173,7 @@ def _short(seconds: float) -> str:
 
 def chosen(
     *, ids: Container[str] | None = None, domain: str | None = None, sender: str | None = None
-) -> Iterator[Message]:
+) -> Iterator[QueuedMessage]:
     """The messages that fit: one of the ids, if any are given; a recipient in the domain; the sender."""
     wanted = domain.lower().lstrip("@").rstrip(".") if domain else None
     of = None if sender is None else sender.removeprefix("<").removesuffix(">").lower()
@@ -218,7 +218,7 @@ def flush(everything: bool, domain: str | None, queue_id: str | None) -> int:
         return EMPTY
     narrowed = [f"-qI{queue_id}"] if queue_id else [f"-qR@{domain.lower().lstrip('@')}"] if domain else ["-q"]
     run = QueueRun(process, narrowed) if wanted - shaped else None
-    wish = Wish(shaped) if shaped else None
+    wish = FlushRequest(shaped) if shaped else None
     with console.status("") as status:
         while (run and not run.ended()) or (wish and not wish.ended()):
             done = len(wanted - queue.waiting(QUEUE))
@@ -238,7 +238,7 @@ def flush(everything: bool, domain: str | None, queue_id: str | None) -> int:
 
 def tell_why(console: Console, left: set[str]) -> None:
     """The reasons for which some messages still wait."""
-    turns = outbound.turns(load().delivery)
+    turns = outbound.waiting_reasons(load().delivery)
     for message in chosen(ids=set(sorted(left)[:10])):
         reason = message.note or why(message, turns) or "being delivered"
         console.print(f"  {_described(message, plain)}: {plain(reason)}")
@@ -279,12 +279,12 @@ class QueueRun:
         return self.code is not None
 
 
-def in_group(message: Message) -> bool:
+def in_group(message: QueuedMessage) -> bool:
     """Whether only the shaper lets it go."""
     return message.path.parent.name.startswith(outbound.GROUP)
 
 
-class Wish:
+class FlushRequest:
     """Messages of routes with limits that the shaper is to try now, as far as their limits allow."""
 
     def __init__(self, ids: Iterable[str] | None) -> None:
@@ -363,7 +363,7 @@ def delete(ids: tuple[str, ...], domain: str | None, sender: str | None, everyth
     return LEFT if stay else EMPTY
 
 
-def _delete(found: list[Message], console: Console) -> list[Message]:
+def _delete(found: list[QueuedMessage], console: Console) -> list[QueuedMessage]:
     """Delete these, telling the log of each; return those that somebody works on."""
     stay = []
     told = LOG_SOCKET.exists()  # else no server runs here, and so no log
@@ -379,7 +379,7 @@ def _delete(found: list[Message], console: Console) -> list[Message]:
     return stay
 
 
-def _described(message: Message, show: Callable[[object], str]) -> str:
+def _described(message: QueuedMessage, show: Callable[[object], str]) -> str:
     recipients = ", ".join(message.recipients[:20])
     more = f" and {len(message.recipients) - 20} more" if len(message.recipients) > 20 else ""
     return show(f"{message.queue_id} from <{message.sender or ''}> to {recipients or 'unknown recipients'}{more}")
@@ -425,7 +425,7 @@ def drain(timeout: timedelta, undo: bool) -> int:
 def _drained(process: plan.Process, deadline: float, tell: Callable[[str], None]) -> set[str]:
     """Run over the queue again and again until it is empty, or the time is over; return the ids that are left."""
     run: QueueRun | None = None
-    wish: Wish | None = None
+    wish: FlushRequest | None = None
     due, pause, quiet = 0.0, FIRST_PAUSE, None
     shaped = any(each.name == "shaper" for each in plan.load(CURRENT / plan.FILE).processes)
     while True:
@@ -442,7 +442,7 @@ def _drained(process: plan.Process, deadline: float, tell: Callable[[str], None]
             run, wish, due, pause = None, None, now + pause, min(2 * pause, LONGEST_PAUSE)
         if left and run is None and now >= due:
             run = QueueRun(process, ["-q"])
-            wish = Wish(None) if shaped else None
+            wish = FlushRequest(None) if shaped else None
         tell(f"Delivering: {_count(len(left))} left, {int(deadline - now)} s to go")
         # a look at a large queue takes a second: not all the time
         time.sleep(max(0.2, time.monotonic() - now))

@@ -46,9 +46,9 @@ def command(address: str, sender: str | None, timeout: float, as_json: bool) -> 
     config = load()
     message = letter(config, address, sender or default_sender(config))
     deadline = time.monotonic() + timeout
-    story = Story(str(message["Message-ID"]), config)
+    story = Progress(str(message["Message-ID"]), config)
     console = terminal.console(soft_wrap=True, quiet=as_json)
-    with console.status(f"Handing a message for {address} to the server"), Feed(FEED) as feed:
+    with console.status(f"Handing a message for {address} to the server"), MessageFeed(FEED) as feed:
         refusal = hand_over(config, message)
         if refusal:
             console.print(f"[red]✘[/] refused by this server: {plain(refusal)}")
@@ -105,7 +105,7 @@ def letter(config: Config, recipient: str, sender: str) -> EmailMessage:
 def hand_over(config: Config, message: EmailMessage) -> str:
     """Give the message to sendmail, by the rules for all clients; return why it was refused, else empty."""
     try:
-        with session.Session(config.hostname) as smtp:
+        with session.LocalSession(config.hostname) as smtp:
             smtp.send_message(message)
     except smtplib.SMTPRecipientsRefused as error:
         return "; ".join(f"{code} {_text(text)}" for code, text in error.recipients.values())
@@ -120,7 +120,7 @@ def _text(text: bytes | str) -> str:
     return text.decode(errors="replace") if isinstance(text, bytes) else text
 
 
-class Feed:
+class MessageFeed:
     """The server's events from ``with`` on."""
 
     def __init__(self, path: Path) -> None:
@@ -154,7 +154,7 @@ class Feed:
             yield from map(json.loads, lines)
 
 
-class Story:
+class Progress:
     """What happens to one message, told line by line."""
 
     def __init__(self, message_id: str, config: Config) -> None:

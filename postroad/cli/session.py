@@ -16,7 +16,7 @@ from postroad.runtime import plan
 from postroad.runtime.paths import CURRENT
 
 
-class Session(smtplib.SMTP):
+class LocalSession(smtplib.SMTP):
     """With sendmail on two pipes: to its rules, a client on a socket would be one with an address."""
 
     def __init__(self, name: str, timeout: float = 30) -> None:

@@ -22,7 +22,7 @@ from postroad.cli.times import stamp
 from postroad.config.names import is_name
 from postroad.errors import PostroadError
 from postroad.feedback import suppression
-from postroad.feedback.suppression import Entry
+from postroad.feedback.suppression import SuppressedAddress
 from postroad.store import database
 from postroad.text import printable
 
@@ -65,7 +65,7 @@ def add(addresses: tuple[str, ...], reason: str, days: int | None, domain: str |
     now = time.time()
     until = now + timedelta(days=days).total_seconds() if days else None
     name = _domain(domain)
-    found = [Entry(_address(address), _word(reason), now, until, None, name) for address in addresses]
+    found = [SuppressedAddress(_address(address), _word(reason), now, until, None, name) for address in addresses]
     _change(lambda connection: suppression.add(connection, found), "{} of " + f"{len(found)} added")
 
 
@@ -117,7 +117,7 @@ def _value(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
 
 
-def _entries(domain: str | None) -> list[Entry]:
+def _entries(domain: str | None) -> list[SuppressedAddress]:
     only = None if domain is None else _domain(domain)
     engine = database.existing()
     with database.told("read"), engine.connect() as connection:
@@ -133,7 +133,7 @@ def _change(change: Any, told: str) -> int:
     return number
 
 
-def _fields(entry: Entry) -> dict[str, Any]:
+def _fields(entry: SuppressedAddress) -> dict[str, Any]:
     return {name: stamp(value) if isinstance(value, float) else value for name, value in asdict(entry).items()}
 
 
@@ -165,7 +165,7 @@ def _word(text: str) -> str:
     return kept[:32] or "imported"
 
 
-def _of_csv(text: str) -> Iterator[Entry]:
+def _of_csv(text: str) -> Iterator[SuppressedAddress]:
     rows = [row for row in csv.reader(io.StringIO(text)) if row and row[0].strip()]
     heading = [name.strip().lower() for name in rows[0]] if rows and "@" not in rows[0][0] else []
     names = heading or ["recipient", "reason"]
@@ -177,7 +177,7 @@ def _of_csv(text: str) -> Iterator[Entry]:
         )
     for row in rows[1 if heading else 0 :]:
         fields = dict(zip(names, map(_value, row), strict=False))
-        yield Entry(
+        yield SuppressedAddress(
             _address(fields["recipient"]),
             _word(fields.get("reason") or "imported"),
             _seconds(fields.get("added")) or time.time(),
@@ -187,11 +187,13 @@ def _of_csv(text: str) -> Iterator[Entry]:
         )
 
 
-def _of_ses(text: str) -> Iterator[Entry]:
+def _of_ses(text: str) -> Iterator[SuppressedAddress]:
     try:
         for each in json.loads(text)["SuppressedDestinationSummaries"]:
             added = each.get("LastUpdateTime")
             when = float(added) if isinstance(added, int | float) else _seconds(added)
-            yield Entry(_address(each["EmailAddress"]), _word(each.get("Reason", "")), when or time.time(), None, "SES")
+            yield SuppressedAddress(
+                _address(each["EmailAddress"]), _word(each.get("Reason", "")), when or time.time(), None, "SES"
+            )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PostroadError("not the JSON of `aws sesv2 list-suppressed-destinations`") from error

@@ -20,7 +20,7 @@ from postroad.runtime.paths import CURRENT
 from postroad.store import database
 from postroad.store.schema import COUNTERS
 from postroad.webhooks import envelope, outbox
-from postroad.webhooks.outbox import Entry
+from postroad.webhooks.outbox import OutboxEvent
 
 RESULTS = ("delivered", "lost")
 
@@ -156,7 +156,7 @@ def _states() -> list[dict[str, Any]]:
     ]
 
 
-def _fields(entry: Entry) -> dict[str, Any]:
+def _fields(entry: OutboxEvent) -> dict[str, Any]:
     return {
         "id": entry.uid,
         "webhook": entry.webhook,

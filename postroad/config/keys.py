@@ -17,7 +17,7 @@ REMOVED = {
 
 
 @dataclass(frozen=True)
-class Key:
+class ConfigKey:
     """One key of the configuration, at any depth."""
 
     path: tuple[str, ...]
@@ -53,10 +53,10 @@ def section_of(annotation: Any) -> type[Section] | None:
     return next(filter(None, map(section_of, get_args(annotation))), None)
 
 
-def keys(model: type[Section], above: tuple[str, ...] = ()) -> Iterator[Key]:
+def keys(model: type[Section], above: tuple[str, ...] = ()) -> Iterator[ConfigKey]:
     """All keys of a model, each before those below it, in the order they are declared in."""
     for name, field in model.model_fields.items():
-        key = Key((*above, name), field, section_of(field.annotation))
+        key = ConfigKey((*above, name), field, section_of(field.annotation))
         yield key
         if key.section:
             yield from keys(key.section, (*above, name + "[]" if key.is_list else name))

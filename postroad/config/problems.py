@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pydantic import SecretBytes, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from postroad.config.keys import REMOVED, Key, keys
+from postroad.config.keys import REMOVED, ConfigKey, keys
 from postroad.config.model import Config
 from postroad.config.section import Section
 
@@ -110,11 +110,11 @@ def _generic(path: Sequence[Part]) -> str:
     return "".join("[]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
 
-def _is_secret(key: Key) -> bool:
+def _is_secret(key: ConfigKey) -> bool:
     return any(kind.__name__ in str(key.field.annotation) for kind in (SecretStr, SecretBytes))
 
 
-def _say(details: ErrorDetails, path: Sequence[Part], found: str | None, known: Mapping[str, Key]) -> str:
+def _say(details: ErrorDetails, path: Sequence[Part], found: str | None, known: Mapping[str, ConfigKey]) -> str:
     """What is wrong; ``found`` is None where it must not be shown."""
     if details["type"] == "extra_forbidden":
         return _unknown(path, known)
@@ -145,7 +145,7 @@ _ACCEPTED = {
 """What to say for each of pydantic's types of error."""
 
 
-def _accepted(details: ErrorDetails, key: Key | None) -> str:
+def _accepted(details: ErrorDetails, key: ConfigKey | None) -> str:
     kind = details["type"]
     if kind == "tuple_type":
         examples = key.field.examples if key else None
@@ -164,12 +164,12 @@ def _plain(example: Any) -> str:
     return json.dumps(example).replace('"', "")
 
 
-def _missing(key: Key) -> str:
+def _missing(key: ConfigKey) -> str:
     way = f", or set {key.variable}" if key.variable else ""
     return f"missing; write {key.path[-1]}: {_plain((key.field.examples or ['...'])[0])} in the file{way}"
 
 
-def _unknown(path: Sequence[Part], known: Mapping[str, Key]) -> str:
+def _unknown(path: Sequence[Part], known: Mapping[str, ConfigKey]) -> str:
     if removed := REMOVED.get(_generic(path)):
         return f"removed; {removed}"
     *above, last = path

@@ -72,7 +72,7 @@ def find(config: Config, resolver: Resolver) -> Egress:
     sayings = _ask_all(config.dns.egress, versions, resolver)
     found = [address for version in versions if (address := agreed(sayings, version))]
     sources = (["configured"] if fixed else []) + (["dns"] if found else [])
-    if 4 in versions and not _has(found, 4) and (hint := instance.look().public_ipv4):
+    if 4 in versions and not _has(found, 4) and (hint := instance.ask().public_ipv4):
         found.append(hint)
         sources.append("instance metadata")
     return Egress(_ordered((*fixed, *found)), " and ".join(sources), mine, tuple(sayings))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from postroad.dns.records import Record
 from postroad.dns.resolver import Text
-from postroad.dns.survey import Planned, State
+from postroad.dns.survey import Planned, RecordState
 from postroad.text import printable
 
 LONGEST_STRING = 255
@@ -39,7 +39,7 @@ def record_sets(planned: Iterable[Planned]) -> list[RecordSet]:
         # by their octets: two values may look the same as text
         kept = {tuple(strings(value)): value for value in beside if value not in own}
         values = (*dict.fromkeys(own), *kept.values())
-        exists = any(each.beside or each.state in {State.CHANGE, State.PRESENT} for each in members)
+        exists = any(each.beside or each.state in {RecordState.CHANGE, RecordState.PRESENT} for each in members)
         made.append(RecordSet(name, rtype, members[0].record.ttl, values, exists))
     return made
 
@@ -77,7 +77,7 @@ def cloudflare(planned: Sequence[Planned]) -> str:
         lines += [f"; {_state(each)}: {each.record.purpose}", *_remarks(each)]
         tag = " ; cf_tags=cf-proxied:false" if each.record.type in {"A", "AAAA"} else ""
         line = zone_line(each.record) + tag
-        lines.append(f"; {line}" if each.state is State.PRESENT else line)
+        lines.append(f"; {line}" if each.state is RecordState.PRESENT else line)
     return "\n".join([*lines, ""])
 
 

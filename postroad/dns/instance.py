@@ -23,7 +23,7 @@ class Instance:
     """Its own public address; behind a NAT gateway there is none."""
 
 
-def look(endpoint: str = ENDPOINT, port: int = 80) -> Instance:
+def ask(endpoint: str = ENDPOINT, port: int = 80) -> Instance:
     """Ask the metadata service; never raises, and takes ``TIMEOUT`` at most."""
     end = time.monotonic() + TIMEOUT
     # no proxy is used, whatever the environment says: this address means something on this link only

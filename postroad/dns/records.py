@@ -36,7 +36,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Facts:
+class RecordFacts:
     """What the records depend on besides the configuration.
 
     Attributes:
@@ -57,7 +57,7 @@ class Facts:
     tls_rpt: bool = False
 
 
-def expected(config: Config, facts: Facts) -> list[Record]:
+def expected(config: Config, facts: RecordFacts) -> list[Record]:
     """All records to publish, the host's first.
 
     A name and type may come several times for A, AAAA and MX; for TXT each kind (SPF, DMARC ...) comes once.
@@ -70,7 +70,7 @@ def expected(config: Config, facts: Facts) -> list[Record]:
     return list(made.values())
 
 
-def questions(config: Config, facts: Facts) -> list[Question]:
+def questions(config: Config, facts: RecordFacts) -> list[Question]:
     """What to look up before ``expected``: its own names and types, and those that its choices depend on."""
     found = {(record.name, record.type): None for record in expected(config, facts)}
     for domain in (config.hostname, *(domain.name for domain in config.named_domains)):
@@ -79,7 +79,7 @@ def questions(config: Config, facts: Facts) -> list[Question]:
     return list(found)
 
 
-def _host(config: Config, facts: Facts) -> Iterator[Record]:
+def _host(config: Config, facts: RecordFacts) -> Iterator[Record]:
     host = config.hostname
     if not config.delivery.goes_to_receivers:
         return  # receivers see the smarthost's name and address, and never these
@@ -94,7 +94,7 @@ def _host(config: Config, facts: Facts) -> Iterator[Record]:
         yield Record(host, "TXT", TTL, text, "SPF of the host: HELO, and bounces, whose sender is empty")
 
 
-def _domains(config: Config, facts: Facts) -> Iterator[Record]:
+def _domains(config: Config, facts: RecordFacts) -> Iterator[Record]:
     for domain in config.named_domains:
         direct, through = config.delivery.goes_to_receivers, smarthosts.includes(config.delivery)
         if (direct and facts.addresses) or through:
@@ -135,14 +135,14 @@ def published_at(config: Config, name: str) -> str:
     return f"{name}.{config.dkim.cname}" if config.dkim.cname else name
 
 
-def _dmarc(facts: Facts, domain: str) -> str:
+def _dmarc(facts: RecordFacts, domain: str) -> str:
     """The policy that is there, which says what its owner wants; mended where it is written wrong; empty: none."""
     answer = facts.existing.get((f"_dmarc.{domain}", "TXT"))
     attempts = [mended for text in (answer.values if answer else ()) if is_attempt(text) and (mended := mend(text))]
     return next(iter([*published(facts, f"_dmarc.{domain}", DMARC), *attempts]), "")
 
 
-def _spf(facts: Facts, domain: str, *, all_: str, direct: bool = True) -> str:
+def _spf(facts: RecordFacts, domain: str, *, all_: str, direct: bool = True) -> str:
     answer = facts.existing.get((domain, "TXT"))
     meant = [record for text in (answer.values if answer else ()) if (record := spf.attempted(text))]
     existing = [*published(facts, domain, SPF), *meant]
@@ -155,7 +155,7 @@ def _spf(facts: Facts, domain: str, *, all_: str, direct: bool = True) -> str:
     return spf.merge(existing, missing, all_=all_)
 
 
-def _mx(config: Config, facts: Facts, domain: str) -> Iterator[Record]:
+def _mx(config: Config, facts: RecordFacts, domain: str) -> Iterator[Record]:
     """The MX records that are there; one to this host where mail has nowhere to go (RFC 5321, section 5.1).
 
     Where all mail goes to smarthosts this host needs no address in the DNS, so none leads to it.
@@ -173,7 +173,7 @@ def _mx(config: Config, facts: Facts, domain: str) -> Iterator[Record]:
         yield Record(domain, "MX", TTL, f"10 {config.hostname}", purpose)
 
 
-def published(facts: Facts, name: str, version: str) -> list[str]:
+def published(facts: RecordFacts, name: str, version: str) -> list[str]:
     """The TXT records of a name that begin with this version (``SPF``, ``DMARC`` ...)."""
     answer = facts.existing.get((name, "TXT"))
     return [text for text in (answer.values if answer else ()) if is_version(text, version)]

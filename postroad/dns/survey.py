@@ -7,7 +7,7 @@ from enum import StrEnum
 from postroad import domains
 from postroad.config.model import Config
 from postroad.dns import dkim_record, dmarc_record, spf
-from postroad.dns.records import DMARC, SPF, Facts, Record, expected, is_version, published, questions
+from postroad.dns.records import DMARC, SPF, Record, RecordFacts, expected, is_version, published, questions
 from postroad.dns.resolver import Answer, Question, Resolver
 from postroad.dns.spf_check import Result, cost, evaluate
 from postroad.dns.spf_disputed import disputed
@@ -17,7 +17,7 @@ KINDS = (SPF, DMARC, "v=TLSRPTv1")
 """TXT records of which a name has one at most, each; a key record is alone under its name."""
 
 
-class State(StrEnum):
+class RecordState(StrEnum):
     """What there is to do for a record."""
 
     ADD = "to add"
@@ -41,7 +41,7 @@ class Planned:
     """
 
     record: Record
-    state: State
+    state: RecordState
     zone: str
     replaces: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
@@ -49,14 +49,14 @@ class Planned:
     ours: bool = True
 
 
-def survey(config: Config, facts: Facts, resolver: Resolver) -> tuple[Planned, ...]:
+def survey(config: Config, facts: RecordFacts, resolver: Resolver) -> tuple[Planned, ...]:
     """Look up what is published and plan what to do; ``facts.existing`` and ``facts.passing`` are filled in."""
-    facts = look(config, facts, resolver)
+    facts = look_up(config, facts, resolver)
     records = expected(config, facts)
     return tuple(_plan(config, facts, resolver, record, records) for record in records)
 
 
-def look(config: Config, facts: Facts, resolver: Resolver) -> Facts:
+def look_up(config: Config, facts: RecordFacts, resolver: Resolver) -> RecordFacts:
     """The facts with what the DNS says: all that ``expected`` needs."""
     asked = questions(config, facts)
     facts = replace(facts, existing=dict(zip(asked, resolver.look_up(asked), strict=True)))
@@ -66,7 +66,7 @@ def look(config: Config, facts: Facts, resolver: Resolver) -> Facts:
     return replace(facts, passing=frozenset(passing))
 
 
-def _plan(config: Config, facts: Facts, resolver: Resolver, record: Record, records: Sequence[Record]) -> Planned:
+def _plan(config: Config, facts: RecordFacts, resolver: Resolver, record: Record, records: Sequence[Record]) -> Planned:
     answer = facts.existing[record.name, record.type]
     siblings = [each.value for each in records if (each.name, each.type) == (record.name, record.type)]
     others = [value for value in answer.values if value == record.value or value not in siblings]
@@ -74,11 +74,11 @@ def _plan(config: Config, facts: Facts, resolver: Resolver, record: Record, reco
     # one right address among others is enough
     rivals = [] if same and record.type in {"A", "AAAA"} else [x for x in others if x not in same and _rival(record, x)]
     if answer.unknown:
-        state = State.UNKNOWN
+        state = RecordState.UNKNOWN
     elif rivals:
-        state = State.CHANGE
+        state = RecordState.CHANGE
     else:
-        state = State.PRESENT if same else State.ADD
+        state = RecordState.PRESENT if same else RecordState.ADD
     return Planned(
         record,
         state,

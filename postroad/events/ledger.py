@@ -24,7 +24,7 @@ WAITING = 50_000
 """Recipients, of all messages together, that were deferred and may yet expire."""
 
 
-class Message:
+class LoggedMessage:
     """What is remembered of one queue id."""
 
     __slots__ = (
@@ -55,7 +55,7 @@ class Ledger:
 
     def __init__(self) -> None:
         """Begin without any."""
-        self._messages: OrderedDict[str, Message] = OrderedDict()
+        self._messages: OrderedDict[str, LoggedMessage] = OrderedDict()
         self._due: dict[str, float] = {}  # queue id: when it is settled what became of the message; soonest first
         self._waiting = 0
 
@@ -64,11 +64,11 @@ class Ledger:
         """When ``expire`` has something to say, in seconds since the epoch."""
         return next(iter(self._due.values()), None)
 
-    def message(self, queue_id: str) -> Message:
+    def message(self, queue_id: str) -> LoggedMessage:
         """The message of that id, from now on if there was none."""
         message = self._messages.get(queue_id)
         if message is None:
-            message = self._messages[queue_id] = Message()
+            message = self._messages[queue_id] = LoggedMessage()
         else:
             self._messages.move_to_end(queue_id)
         return message
@@ -111,7 +111,7 @@ class Ledger:
         line, message.line, message.accepted = message.line, None, True
         if line is None:
             return []
-        fields = by(line) | message.received | {"queue_id": queue_id, "time": message.looks_accepted or now}
+        fields = origin(line) | message.received | {"queue_id": queue_id, "time": message.looks_accepted or now}
         return [model.Accepted(**fields)]
 
     def refuse(self, line: LogLine, queue_id: str, fields: dict[str, Any]) -> None:
@@ -136,15 +136,15 @@ class Ledger:
             message = self.message(queue_id)
             message.explained = True
             known = {name: message.received.get(name) for name in ("client_name", "client_address")} | message.about()
-        return model.Rejected(**(by(line) | known | fields), queue_id=queue_id)
+        return model.Rejected(**(origin(line) | known | fields), queue_id=queue_id)
 
-    def wait(self, message: Message, recipient: str) -> None:
+    def wait(self, message: LoggedMessage, recipient: str) -> None:
         """Remember that a delivery to the recipient was deferred, if there is room."""
         if self._waiting < WAITING and recipient not in message.waiting:
             message.waiting[recipient] = None
             self._waiting += 1
 
-    def end_wait(self, message: Message, recipient: str) -> None:
+    def end_wait(self, message: LoggedMessage, recipient: str) -> None:
         """Nothing more is to be delivered to the recipient."""
         if recipient in message.waiting:
             del message.waiting[recipient]
@@ -162,7 +162,7 @@ class Ledger:
         return [] if message.looks_accepted is None else self.accept(queue_id, message.looks_accepted)
 
 
-def by(line: LogLine) -> dict[str, Any]:
+def origin(line: LogLine) -> dict[str, Any]:
     """The fields of an event that say when it was and who said so."""
     return {"time": line.time, "program": line.program, "pid": line.pid}
 
@@ -170,4 +170,4 @@ def by(line: LogLine) -> dict[str, Any]:
 def raw(line: LogLine) -> model.Raw:
     """The line as it is."""
     queue_id, message = lines.split_queue_id(line.text)
-    return model.Raw(**by(line), level=line.level, queue_id=queue_id, message=message)
+    return model.Raw(**origin(line), level=line.level, queue_id=queue_id, message=message)

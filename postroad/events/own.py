@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from postroad.events.ledger import by
+from postroad.events.ledger import origin
 from postroad.events.model import BounceRate, Doctor, Event, Notice
 from postroad.events.syslog import LogLine
 
@@ -51,8 +51,8 @@ def read(line: LogLine) -> Event:
     word, _, rest = line.text.partition(" ")
     if kind := KINDS.get(word):
         try:
-            return kind(**by(line), **json.loads(rest))
+            return kind(**origin(line), **json.loads(rest))
         except (ValueError, TypeError):
             pass
     level = {"err": "error", "warning": "warning"}.get(line.level, "info")
-    return Notice(**by(line), level=level, message=line.text)
+    return Notice(**origin(line), level=level, message=line.text)

@@ -10,7 +10,7 @@ from re import Match, Pattern
 from typing import Any, ClassVar
 
 from postroad.events import lines, model, own, relays, sessions
-from postroad.events.ledger import Ledger, by, raw
+from postroad.events.ledger import Ledger, origin, raw
 from postroad.events.model import Event
 from postroad.events.pieces import UNFINISHED, Pieces
 from postroad.events.sessions import Found
@@ -87,7 +87,7 @@ class Parser:
 
     def _signer(self, line: LogLine) -> Event:
         if match := lines.DKIM_SIGNED.fullmatch(line.text):
-            about = self._ledger.message(match["id"]).about() | by(line)
+            about = self._ledger.message(match["id"]).about() | origin(line)
             return model.Signed(**about, queue_id=match["id"], domain=match["domain"], selector=match["selector"])
         return raw(line)
 
@@ -164,7 +164,7 @@ class Parser:
         message.objection = None
         for name in ("reply", "status"):
             fields[name] = relays.plain(fields[name]) if fields.get(name) else None
-        fields |= by(line) | message.about() | {"queue_id": queue_id}
+        fields |= origin(line) | message.about() | {"queue_id": queue_id}
         events = self._ledger.accept(message.whole or queue_id, line.time)
         for recipient in recipients or [None]:
             if recipient is not None:
@@ -260,7 +260,7 @@ class Parser:
     def _disconnected(self, queue_id: str, found: Found, fields: dict[str, Any]) -> _Result:
         message = self._ledger.message(queue_id)
         message.explained = True
-        fields = by(found.line) | found.client | message.about() | fields
+        fields = origin(found.line) | found.client | message.about() | fields
         return [model.Disconnected(**fields, queue_id=queue_id)]
 
     def _syserr(self, queue_id: str, found: Found) -> _Result:
@@ -284,7 +284,7 @@ class Parser:
 
     def _notified(self, queue_id: str, found: Found) -> _Result:
         message, match = self._ledger.message(queue_id), found.match
-        about = by(found.line) | message.about() | {"queue_id": queue_id, "status": match["status"]}
+        about = origin(found.line) | message.about() | {"queue_id": queue_id, "status": match["status"]}
         events: list[Event] = []
         if lines.EXPIRED.fullmatch(match["status"]):  # no to= line says that it is over
             recipients: list[str | None] = [*message.waiting]

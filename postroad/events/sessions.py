@@ -5,7 +5,7 @@ from re import Match, Pattern
 from typing import Any, NamedTuple
 
 from postroad.events import lines, model
-from postroad.events.ledger import by
+from postroad.events.ledger import origin
 from postroad.events.model import Event
 from postroad.events.syslog import LogLine
 
@@ -34,7 +34,7 @@ def read(line: LogLine, queue_id: str | None, text: str) -> Event | None:
 
 def _tls(found: Found) -> Event:
     match = found.match
-    fields = by(found.line) | {f"tls_{field}": match[field] for field in ("version", "cipher", "verify")}
+    fields = origin(found.line) | {f"tls_{field}": match[field] for field in ("version", "cipher", "verify")}
     if match["side"] == "server":
         fields |= found.client
     else:
@@ -43,34 +43,36 @@ def _tls(found: Found) -> Event:
 
 
 def _auth(found: Found) -> Event:
-    fields = by(found.line) | found.client
+    fields = origin(found.line) | found.client
     return model.Auth(**fields, success=True, user=found.match["user"], mechanism=found.match["mechanism"])
 
 
 def _auth_failed(found: Found) -> Event:
-    fields = by(found.line) | found.client | {field: found.match[field] for field in ("user", "mechanism", "status")}
+    fields = (
+        origin(found.line) | found.client | {field: found.match[field] for field in ("user", "mechanism", "status")}
+    )
     return model.Auth(**fields, success=False)
 
 
 def _auth_unreadable(found: Found) -> Event:
     client = found.client if found.match["peer"] else {}
-    return model.Auth(**by(found.line), **client, success=False, status="the client's answer is not base64")
+    return model.Auth(**origin(found.line), **client, success=False, status="the client's answer is not base64")
 
 
 def _early_talker(found: Found) -> Event:
-    return model.Rejected(**by(found.line), **found.client, queue_id=found.queue_id, reply=found.match[0])
+    return model.Rejected(**origin(found.line), **found.client, queue_id=found.queue_id, reply=found.match[0])
 
 
 def _started(found: Found) -> Event:
-    return model.Started(**by(found.line), version=found.match["version"], status=found.match["status"])
+    return model.Started(**origin(found.line), version=found.match["version"], status=found.match["status"])
 
 
 def _stopped(found: Found) -> Event:
-    return model.Stopped(**by(found.line), status=found.match["status"])
+    return model.Stopped(**origin(found.line), status=found.match["status"])
 
 
 def _lines_lost(found: Found) -> Event:
-    return model.Notice(**by(found.line), level="warning", message=found.match[0])
+    return model.Notice(**origin(found.line), level="warning", message=found.match[0])
 
 
 _READERS: tuple[tuple[Pattern[str], Callable[[Found], Event]], ...] = (

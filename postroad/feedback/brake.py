@@ -22,7 +22,7 @@ HOLD = 0.8
 """A state ends when the rate is below this part of the one at which it began, so that it does not come and go."""
 
 
-class Rate(NamedTuple):
+class DomainRate(NamedTuple):
     """A domain's rate: ``bounced`` of ``ended`` recipients bounced hard; the ``state`` is one of ``RANK``.
 
     ``since`` is when the state began, in seconds since the epoch.
@@ -35,7 +35,7 @@ class Rate(NamedTuple):
     ended: int
 
 
-def look(connection: Connection, settings: BounceRates, now: float) -> list[Rate]:
+def update_states(connection: Connection, settings: BounceRates, now: float) -> list[DomainRate]:
     """Count anew, and keep what has changed; return the domains whose state has."""
     begin = now - settings.window
     known = {row.sender_domain: row for row in connection.execute(select(BRAKES))}
@@ -51,7 +51,7 @@ def look(connection: Connection, settings: BounceRates, now: float) -> list[Rate
         state = _state(before, bounced, ended, settings)
         which = BRAKES.c.sender_domain == domain
         if state != before:
-            new = Rate(domain, state, now, bounced, ended)
+            new = DomainRate(domain, state, now, bounced, ended)
             # as it was read: a person may have released it meanwhile
             unchanged = and_(which, BRAKES.c.state == before, BRAKES.c.since == row.since) if row else which
             if not connection.execute(update(BRAKES).where(unchanged).values(new._asdict())).rowcount:
@@ -91,14 +91,14 @@ def _state(before: str, bounced: int, ended: int, settings: BounceRates) -> str:
     return NORMAL
 
 
-def rates(connection: Connection) -> list[Rate]:
+def rates(connection: Connection) -> list[DomainRate]:
     """The domains that are not normal, those longest so first."""
-    columns = [BRAKES.c[name] for name in Rate._fields]
+    columns = [BRAKES.c[name] for name in DomainRate._fields]
     rows = connection.execute(select(*columns).where(BRAKES.c.state != NORMAL).order_by(BRAKES.c.since))
-    return [Rate(*row) for row in rows]
+    return [DomainRate(*row) for row in rows]
 
 
-def release(connection: Connection, domains: Sequence[str]) -> list[Rate]:
+def release(connection: Connection, domains: Sequence[str]) -> list[DomainRate]:
     """Accept from these domains again, and count anew from now on; return those that were braked, as they were."""
     lower = {domain.lower() for domain in domains}
     found = [rate for rate in rates(connection) if rate.sender_domain in lower and rate.state == BRAKE]
@@ -123,7 +123,7 @@ def publish(engine: Engine) -> None:
         system.write(BRAKED, "".join(f"{rate.sender_domain}\t{rate.bounced} of {rate.ended}\n" for rate in braked))
 
 
-class Watch:
+class BounceWatch:
     """Looks when something came to an end, and now and then while a domain is not normal; but not all the time."""
 
     LEAST, MOST = 1.0, 30.0
@@ -134,7 +134,7 @@ class Watch:
     def __init__(self, engine: Engine, settings: BounceRates) -> None:
         self._engine, self._settings = engine, settings
         self._asked = True
-        self._changed: list[Rate] = []
+        self._changed: list[DomainRate] = []
         self._published = False
         self._active = False
         self._looked, self._pause = float("-inf"), self.LEAST
@@ -150,7 +150,7 @@ class Watch:
         pause = self._pause if self._asked else max(self._pause, self.MOST)
         return min(most, max(0.0, self._looked + pause - time.monotonic()))
 
-    def look(self) -> list[Rate]:
+    def update(self) -> list[DomainRate]:
         """Look, if it is time; return the domains whose state has changed.
 
         Raises:
@@ -162,7 +162,7 @@ class Watch:
         began = time.monotonic()
         self._asked = False
         with database.writing(self._engine) as connection:
-            changed = look(connection, self._settings, time.time())
+            changed = update_states(connection, self._settings, time.time())
             self._active = bool(rates(connection))
         self._looked = time.monotonic()
         self._pause = max(self.LEAST, self.SHARE * (self._looked - began))

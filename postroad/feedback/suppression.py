@@ -23,7 +23,7 @@ ALL = ""
 
 
 @dataclass(frozen=True)
-class Entry:
+class SuppressedAddress:
     """An address that is suppressed.
 
     Attributes:
@@ -42,7 +42,7 @@ class Entry:
     sender_domain: str = ALL
 
 
-def add(connection: Connection, entries: Sequence[Entry]) -> int:
+def add(connection: Connection, entries: Sequence[SuppressedAddress]) -> int:
     """Put addresses on the list, each in place of an older entry; return how many were not on it."""
     fresh = 0
     for i in range(0, len(entries), CHUNK):
@@ -68,25 +68,25 @@ def _remove(connection: Connection, recipients: Sequence[str], domain: str | Non
     return connection.execute(gone).rowcount
 
 
-def entries(connection: Connection) -> list[Entry]:
+def entries(connection: Connection) -> list[SuppressedAddress]:
     """The list, newest first, without what has expired."""
     now = time.time()
     columns = SUPPRESSIONS.c
     rows = connection.execute(
-        select(*(columns[field.name] for field in fields(Entry)))
+        select(*(columns[field.name] for field in fields(SuppressedAddress)))
         .where(or_(columns.expires.is_(None), columns.expires > now))
         .order_by(columns.added.desc())
     )
-    return [Entry(*row) for row in rows]
+    return [SuppressedAddress(*row) for row in rows]
 
 
-def of_bounces(rows: Iterable[Mapping[str, Any]], settings: recording.Suppression) -> list[Entry]:
+def of_bounces(rows: Iterable[Mapping[str, Any]], settings: recording.SuppressionRules) -> list[SuppressedAddress]:
     """The entries for bounces, less those that are never suppressed: for the sender's domain, or for all."""
     never, by_domain, keep = settings.never, settings.scope == "sender_domain", settings.keep
     if keep is None:
         return []
     return [
-        Entry(
+        SuppressedAddress(
             row["recipient"],
             row["reason"],
             row["time"],
@@ -104,7 +104,7 @@ def of_bounces(rows: Iterable[Mapping[str, Any]], settings: recording.Suppressio
 
 
 def too_often(
-    connection: Connection, rows: Iterable[Mapping[str, Any]], settings: recording.Suppression
+    connection: Connection, rows: Iterable[Mapping[str, Any]], settings: recording.SuppressionRules
 ) -> list[Mapping[str, Any]]:
     """The last failure of each mailbox that was found full or disabled by too many messages, one after the other.
 
@@ -160,5 +160,5 @@ def publish(engine: Engine) -> int:
     return len(found)
 
 
-def _key(entry: Entry) -> bytes:
+def _key(entry: SuppressedAddress) -> bytes:
     return f"{entry.recipient}/{entry.sender_domain}".encode() if entry.sender_domain else entry.recipient.encode()

@@ -14,9 +14,9 @@ from contextlib import suppress
 from postroad import system
 from postroad.errors import CommandError
 from postroad.front import addresses
-from postroad.front.client import Client, Stage
+from postroad.front.client import Client, ClientStage
 from postroad.front.greeting import Greeting
-from postroad.front.limits import Counts
+from postroad.front.limits import ConnectionCounts
 from postroad.front.loop import Loop, process_ended
 from postroad.front.pool import Pool
 from postroad.front.runs import Run, Runs
@@ -72,7 +72,7 @@ class Front:
         self._listening = False
         self._stopping = False
         self._looking = False
-        self._counts = Counts()
+        self._counts = ConnectionCounts()
         self._clients: set[Client] = set()
         self._runs = Runs(self.pool.bounds.runs, self._start_run)
         self.pool.room = self._fill
@@ -167,7 +167,7 @@ class Front:
             for client in self._clients
             if addr in {"", client.addr}
             and not client.has_sent
-            and client.silence() > (MARGIN if client.stage is Stage.OWN else GRACE)
+            and client.silence() > (MARGIN if client.stage is ClientStage.OWN else GRACE)
         ]
         if not silent:
             return False
@@ -191,7 +191,7 @@ class Front:
         self.pool.sweep()
         self._counts.forget(self.loop.now)
         for client in tuple(self._clients):
-            margin = MARGIN if client.stage is Stage.OWN else 0.0
+            margin = MARGIN if client.stage is ClientStage.OWN else 0.0
             if client.silence() > self.settings.idle + margin:
                 client.cut()
         self._runs.fill(self.loop.now)
@@ -318,7 +318,7 @@ class Front:
 
     def _may_stop(self) -> None:
         for client in tuple(self._clients):
-            if client.stage is Stage.IDLE:
+            if client.stage is ClientStage.IDLE:
                 client.finish()  # without a word, as sendmail does it
         if not self._clients:
             self.loop.running = False

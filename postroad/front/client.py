@@ -10,10 +10,10 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 from postroad.front import lines
-from postroad.front.lines import Answer, EndOfData
+from postroad.front.lines import EndOfData, Reply
 from postroad.front.loop import Loop, Stream
 from postroad.front.pool import Pool, Wants
-from postroad.front.session import Session, State
+from postroad.front.session import SendmailSession, SessionState
 from postroad.runtime.front import AGAIN, NOW, QUEUE, SPLIT
 
 HELOS = 3
@@ -32,7 +32,7 @@ AHEAD = 1 << 16
 """Octets that a client may send ahead before it is not read any more."""
 
 
-class Stage(Enum):
+class ClientStage(Enum):
     """Where a client is."""
 
     IDLE = auto()  # between transactions
@@ -87,8 +87,8 @@ class Client(Stream):
         self.active = self.spoke = loop.now
         """When something came last, and when that was a whole command, its answer, or a part of a message's text."""
         self.has_sent = False
-        self.stage = Stage.IDLE
-        self.session: Session | None = None
+        self.stage = ClientStage.IDLE
+        self.session: SendmailSession | None = None
         self._pool = pool
         self._gone = gone
         self._put_off = put_off
@@ -118,7 +118,7 @@ class Client(Stream):
     def turn_away(self, text: bytes) -> None:
         """Say why it can't come in, and close."""
         self.write(text)
-        self.stage = Stage.OWN
+        self.stage = ClientStage.OWN
         self.finish()
 
     def hand_over(self) -> None:
@@ -130,7 +130,7 @@ class Client(Stream):
     def received(self, data: bytes) -> None:
         """More from the client."""
         self.active = self._loop.now
-        if self.stage is Stage.OWN and self.session is not None:
+        if self.stage is ClientStage.OWN and self.session is not None:
             self._pass(data)
             return
         self._buffer += data
@@ -139,15 +139,15 @@ class Client(Stream):
     def _run(self) -> None:
         """Do what can be done with what the client has said."""
         while self._buffer and not self.closed and not self._asked:
-            if self.stage is Stage.DATA:
+            if self.stage is ClientStage.DATA:
                 if not self._data():
                     return
-            elif self.stage is Stage.IDLE or self.stage is Stage.COMMANDS:
+            elif self.stage is ClientStage.IDLE or self.stage is ClientStage.COMMANDS:
                 command = lines.command(self._buffer)
                 if command is None:
                     break
                 self.spoke = self._loop.now
-                if self.stage is Stage.IDLE:
+                if self.stage is ClientStage.IDLE:
                     self._between(command)
                 else:
                     self._within(command)
@@ -179,7 +179,7 @@ class Client(Stream):
             self.write(b"250 2.0.0 Reset state\r\n" if verb == b"RSET" else b"250 2.0.0 OK\r\n")
         elif verb == b"QUIT" and not command.rest:
             self.write(b"221 2.0.0 %b closing connection\r\n" % self._pool.settings.hostname.encode())
-            self.stage = Stage.OWN
+            self.stage = ClientStage.OWN
             self.finish()
         else:
             self._buffer[:0] = command.line
@@ -208,7 +208,7 @@ class Client(Stream):
         self._asked = True
         session.write(command.line)
 
-    def _other_door(self, session: Session, domain: str) -> int:
+    def _other_door(self, session: SendmailSession, domain: str) -> int:
         """The inner door by which the message has to go in that is for this domain as well; 0: where it is."""
         number, told = session.key[2], len(self._told)
         if not told and number == NOW:
@@ -222,7 +222,7 @@ class Client(Stream):
             return SPLIT if self._pool.settings.split else 0
         return 0
 
-    def _go_round(self, session: Session, recipient: bytes, door: int) -> None:
+    def _go_round(self, session: SendmailSession, recipient: bytes, door: int) -> None:
         """Have another session take the message, which only puts it into the queue."""
         self._again, self._command = [*self._told, recipient], self._mail
         self.session, self.door = None, door
@@ -244,7 +244,7 @@ class Client(Stream):
             session.write(piece)
         else:
             del self._buffer[:size]
-            self.stage = Stage.END
+            self.stage = ClientStage.END
             self._asked = True
             session.write(piece[:size])
         if session.full:
@@ -262,7 +262,7 @@ class Client(Stream):
     def ended(self) -> None:
         """The client will say nothing more, and may yet read."""
         self._over = True
-        if self.stage is Stage.OWN:
+        if self.stage is ClientStage.OWN:
             if self.session is not None:
                 self.session.finish_writing()
             return
@@ -270,12 +270,12 @@ class Client(Stream):
 
     def _after_the_end(self) -> None:
         session = self.session
-        if self._asked or self.stage is Stage.WAITING or self.closed:
+        if self._asked or self.stage is ClientStage.WAITING or self.closed:
             return
         if session is None:
-            self.stage = Stage.OWN
+            self.stage = ClientStage.OWN
             self.finish()
-        elif self.stage is not Stage.OWN:
+        elif self.stage is not ClientStage.OWN:
             # in the middle of it: sendmail sees that the client has gone
             self._have_own(session)
             session.finish_writing()
@@ -286,20 +286,20 @@ class Client(Stream):
         self.wants = None
         if session is not None:
             session.user = None
-            if self.stage is Stage.END and session.state is State.BUSY and not session.raw:
+            if self.stage is ClientStage.END and session.state is SessionState.BUSY and not session.raw:
                 session.deliver()  # the message stands, and is answered to nobody
-            elif session.state is not State.QUITTING:
+            elif session.state is not SessionState.QUITTING:
                 session.close()
         self._gone(self)
 
     # --- sessions
 
     def _want(self, wants: Wants) -> None:
-        self.stage = Stage.WAITING
+        self.stage = ClientStage.WAITING
         self.wants = wants
         self._pool.want(self)
 
-    def lease(self, session: Session, *, opened: bool) -> None:
+    def lease(self, session: SendmailSession, *, opened: bool) -> None:
         """A session for what is wanted."""
         self.session = session
         if self.wants is Wants.HELO:
@@ -307,9 +307,9 @@ class Client(Stream):
         if opened:
             self._begin(session)
 
-    def _begin(self, session: Session) -> None:
+    def _begin(self, session: SendmailSession) -> None:
         self.wants = None
-        self.stage = Stage.COMMANDS
+        self.stage = ClientStage.COMMANDS
         self.active = self._loop.now
         self._asked = self._first = True
         self._mail = self._command
@@ -330,7 +330,7 @@ class Client(Stream):
         if wants is Wants.HELO:
             self.wants, self.session = None, None
             self.helo = self._command
-            self.stage = Stage.IDLE
+            self.stage = ClientStage.IDLE
             session.release()
             self.write(helo)
             self._run()
@@ -338,34 +338,34 @@ class Client(Stream):
             self._begin(session)
         else:
             self.wants = None
-            self.stage = Stage.OWN
+            self.stage = ClientStage.OWN
             if not self._greeted:
                 self._greeted = True
                 self.write(greeting)
             self._pass_all(session)
 
-    def refused(self, answer: Answer, state: State) -> None:
+    def refused(self, answer: Reply, state: SessionState) -> None:
         """The session is not to be had."""
         wants, self.wants, self.session = self.wants, None, None
-        if answer.code == 421 or state is State.GREETING:
+        if answer.code == 421 or state is SessionState.GREETING:
             self.write(answer.text)
-            self.stage = Stage.OWN
+            self.stage = ClientStage.OWN
             self.finish()
             return
         self.write(answer.text)
-        self.stage = Stage.IDLE
+        self.stage = ClientStage.IDLE
         if wants is Wants.HELO:
             self._bad += 1
         self._run()
 
-    def _have_own(self, session: Session) -> None:
+    def _have_own(self, session: SendmailSession) -> None:
         """Keep the session that there is, and read nothing of what passes any more."""
-        self.stage = Stage.OWN
+        self.stage = ClientStage.OWN
         self._asked = False
         self._pool.own_now(session)
         self._pass_all(session)
 
-    def _pass_all(self, session: Session) -> None:
+    def _pass_all(self, session: SendmailSession) -> None:
         data = bytes(self._buffer)
         self._buffer.clear()
         if data:
@@ -375,18 +375,18 @@ class Client(Stream):
 
     # --- what sendmail says
 
-    def answered(self, answer: Answer) -> None:
+    def answered(self, answer: Reply) -> None:
         """An answer of the session's, or that the message is on the disk."""
         session, stage = self.session, self.stage
         if session is None:
             return
         if answer.code == 0:
-            if stage is Stage.END and session.key[2] == SPLIT:
+            if stage is ClientStage.END and session.key[2] == SPLIT:
                 self._parts.append(answer.text.decode("ascii", "replace"))  # there may be more of them
-            elif stage is Stage.END:
+            elif stage is ClientStage.END:
                 self.write(b"250 2.0.0 %b Message accepted for delivery\r\n" % answer.text)
                 self._message_over(session, answer.text.decode("ascii", "replace"), answered=False)
-        elif stage is Stage.OWN:
+        elif stage is ClientStage.OWN:
             self.write(answer.text)
             self.hold_back(session)
         elif not self._asked:  # in the middle of the text, or between commands: this is no usual session
@@ -396,7 +396,7 @@ class Client(Stream):
             self._asked = False
             self._hear(session, answer)
 
-    def _hear(self, session: Session, answer: Answer) -> None:
+    def _hear(self, session: SendmailSession, answer: Reply) -> None:
         """The answer to what was asked."""
         self.spoke = self._loop.now
         good = 200 <= answer.code < 400
@@ -417,11 +417,11 @@ class Client(Stream):
         self.write(answer.text)
         if answer.code == 421 or answer.code < 0 or verb == b"QUIT":
             self._have_own(session)  # sendmail says when it closes
-        elif self.stage is Stage.END and good:
+        elif self.stage is ClientStage.END and good:
             self._message_over(session, _queue_id(answer.text), answered=True)
-        elif self.stage is Stage.END:
+        elif self.stage is ClientStage.END:
             # it stays with this session, which may close the connection next, as it does after a bare line feed
-            self.stage = Stage.COMMANDS
+            self.stage = ClientStage.COMMANDS
             self._domains, self._told = [], []
             self._run()
         elif (first and not good) or (verb == b"RSET" and good):
@@ -431,7 +431,7 @@ class Client(Stream):
             self._note(verb, answer, good=good)
             self._run()
 
-    def _say_again(self, session: Session, answer: Answer, *, first: bool, good: bool) -> None:
+    def _say_again(self, session: SendmailSession, answer: Reply, *, first: bool, good: bool) -> None:
         """The answer to what the client has been told of by the session before."""
         if not good:
             # what was good is not any more: it is asked to begin anew
@@ -448,7 +448,7 @@ class Client(Stream):
     def _domain(self) -> str:
         return self._domains[0] if self._domains else ""
 
-    def _note(self, verb: bytes, answer: Answer, *, good: bool) -> None:
+    def _note(self, verb: bytes, answer: Reply, *, good: bool) -> None:
         if not good and verb not in {b"MAIL", b"RCPT"}:
             self._bad += 1
         if verb == b"MAIL" and good:  # after a message that was refused, say
@@ -463,10 +463,10 @@ class Client(Stream):
             self._domains.append(_domain(self._command))
             self._told.append(self._command)
         elif verb == b"DATA" and answer.code == 354:
-            self.stage = Stage.DATA
+            self.stage = ClientStage.DATA
             self._end = EndOfData()
 
-    def _try_anew(self, session: Session | None) -> bool:
+    def _try_anew(self, session: SendmailSession | None) -> bool:
         """Ask a new session instead, where this one has served others: it may have caught something from them."""
         if self.fresh or (session is not None and session.uses < 2):
             return False
@@ -476,18 +476,18 @@ class Client(Stream):
         self._want(Wants.MAIL)
         return True
 
-    def _leave(self, session: Session) -> None:
+    def _leave(self, session: SendmailSession) -> None:
         self.session, self.fresh, self.crowded = None, False, False
         self.door, self._again = 0, []
-        self.stage = Stage.IDLE
+        self.stage = ClientStage.IDLE
         session.release()
 
-    def _message_over(self, session: Session, queue_id: str, *, answered: bool) -> None:
+    def _message_over(self, session: SendmailSession, queue_id: str, *, answered: bool) -> None:
         """The client has its answer to the message; ``answered``: by the session, which is free then."""
         # the next one is likely to be for the same
         self.crowded = self.crowded and self._pool.is_crowded(self._domain)
         self.session, self.fresh, self._asked, self.door = None, False, False, 0
-        self.stage = Stage.IDLE
+        self.stage = ClientStage.IDLE
         self.spoke, self.has_sent = self._loop.now, True
         if session.key[2] == SPLIT:
             for part in self._parts:
@@ -514,32 +514,32 @@ class Client(Stream):
         elif self._first and self._asked and session is not None and session.uses > 1 and self._try_anew(None):
             return
         # without a word, as sendmail has done it
-        self.stage = Stage.OWN
+        self.stage = ClientStage.OWN
         self.finish()
 
     def silence(self) -> float:
         """Seconds for which it has said nothing that counts; 0 where it waits for an answer."""
-        if self.stage is Stage.END or self.stage is Stage.WAITING:
+        if self.stage is ClientStage.END or self.stage is ClientStage.WAITING:
             return 0.0
         # what passes unread may be encrypted: there sendmail itself tells words from letters
-        return self._loop.now - (self.active if self.stage is Stage.OWN else self.spoke)
+        return self._loop.now - (self.active if self.stage is ClientStage.OWN else self.spoke)
 
     def cut(self, why: str = "") -> None:
         """End it: it has said nothing for too long, or for longer than others where there is no room."""
         session = self.session
-        if self.stage is Stage.END or self.stage is Stage.WAITING:
+        if self.stage is ClientStage.END or self.stage is ClientStage.WAITING:
             return
         if self._ended:
             self.close()  # it does not even read
             return
-        if self.stage is Stage.OWN:
+        if self.stage is ClientStage.OWN:
             if session is not None:
                 session.finish_writing()
             self.finish()
             return
         host, addr = self._pool.settings.hostname.encode(), self.addr.encode()
         self.write(b"421 4.4.2 %b %b\r\n" % (host, why.encode() or b"timeout waiting for input from [%b]" % addr))
-        self.stage = Stage.OWN
+        self.stage = ClientStage.OWN
         self.finish()
 
 

@@ -4,10 +4,10 @@ import re
 import time
 from collections.abc import Callable
 
-from postroad.front.lines import Answer
+from postroad.front.lines import Reply
 from postroad.front.loop import Loop
 from postroad.front.pool import Pool
-from postroad.front.session import Session, State
+from postroad.front.session import SendmailSession, SessionState
 from postroad.runtime.front import BACKGROUND
 
 AGAIN = 0.05
@@ -24,7 +24,7 @@ class Greeting:
     def __init__(self, loop: Loop, pool: Pool, known: Callable[[], None]) -> None:
         """Begin without; ``known`` is called when sendmail has said it, or does not say it now."""
         self._loop, self._pool, self._known = loop, pool, known
-        self._session: Session | None = None
+        self._session: SendmailSession | None = None
         self._parts: tuple[bytes, bytes, bool] | None = None
 
     active = float("inf")  # it says nothing, and waits for nobody
@@ -58,14 +58,14 @@ class Greeting:
         found = _DATE.search(greeting)
         self._parts = (greeting[: found.start()], greeting[found.end() :], True) if found else (greeting, b"", False)
 
-    def refused(self, answer: Answer, state: State) -> None:
+    def refused(self, answer: Reply, state: SessionState) -> None:
         """Sendmail takes nobody now: it is drained."""
         del answer, state
         self._session = None
         self._loop.at(self._loop.now + 1, self._again)
         self._known()
 
-    def answered(self, answer: Answer) -> None:
+    def answered(self, answer: Reply) -> None:
         """Nothing was asked."""
 
     def abandoned(self) -> None:

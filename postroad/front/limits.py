@@ -8,7 +8,7 @@ REMEMBERED = 10_000
 """Addresses that have sent mail; the one that did so longest ago is forgotten first."""
 
 
-class Counts:
+class ConnectionCounts:
     """Connections by address."""
 
     def __init__(self) -> None:

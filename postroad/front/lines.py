@@ -65,7 +65,7 @@ class EndOfData:
         return -1
 
 
-class Answer(NamedTuple):
+class Reply(NamedTuple):
     """What a session says: an answer, or that a message is on the disk.
 
     Attributes:
@@ -84,22 +84,22 @@ class Answers:
         """Begin without any."""
         self._buffer = b""
 
-    def feed(self, data: bytes) -> list[Answer]:
+    def feed(self, data: bytes) -> list[Reply]:
         """The answers that are whole by now."""
         buffer = self._buffer + data
-        found: list[Answer] = []
+        found: list[Reply] = []
         begin = at = 0
         while (end := buffer.find(b"\n", at)) >= 0:
             line = buffer[at : end + 1]
             if line[:1] == b"\1" and begin == at:  # the preload's, which writes when no answer is half out
-                found.append(Answer(line[1:-1], 0))
+                found.append(Reply(line[1:-1], 0))
                 begin = at = end + 1
                 continue
             at = end + 1
             if line[3:4] == b"-":
                 continue
             code = int(line[:3]) if line[:3].isdigit() else -1
-            found.append(Answer(buffer[begin:at], code))
+            found.append(Reply(buffer[begin:at], code))
             begin = at
         self._buffer = buffer[begin:]
         return found

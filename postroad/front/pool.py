@@ -6,7 +6,7 @@ from enum import Enum, auto
 from typing import Any, Protocol
 
 from postroad.front.loop import Loop
-from postroad.front.session import Key, Session, State, User, connect, header
+from postroad.front.session import Key, SendmailSession, SessionState, SessionUser, connect, header
 from postroad.runtime.bounds import Bounds
 from postroad.runtime.front import BACKGROUND, NOW, QUEUE, TELLING, Settings
 from postroad.runtime.paths import SUPPRESSED
@@ -36,7 +36,7 @@ class Wants(Enum):
     OWN = auto()
 
 
-class Waiting(User, Protocol):
+class WaitingClient(SessionUser, Protocol):
     """A client, as the pool sees it."""
 
     wants: Wants | None
@@ -56,7 +56,7 @@ class Waiting(User, Protocol):
     def helo_wanted(self) -> bytes:
         """The line that its session has to begin with; empty: none."""
 
-    def lease(self, session: Session, *, opened: bool) -> None:
+    def lease(self, session: SendmailSession, *, opened: bool) -> None:
         """Take a session; one that is not ``opened`` yet tells when it is."""
 
     def cut(self) -> None:
@@ -73,11 +73,11 @@ class Pool:
         self.generation = 0
         self._map, self._map_was = SUPPRESSED.with_suffix(".db"), (0, 0)
         self._loop = loop
-        self._idle: dict[Key, list[Session]] = {}
-        self._all: set[Session] = set()
-        self._busy: set[Session] = set()
-        self._waiting: deque[Waiting] = deque()
-        self._waiting_own: deque[Waiting] = deque()  # for a session of their own: they stand in nobody else's way
+        self._idle: dict[Key, list[SendmailSession]] = {}
+        self._all: set[SendmailSession] = set()
+        self._busy: set[SendmailSession] = set()
+        self._waiting: deque[WaitingClient] = deque()
+        self._waiting_own: deque[WaitingClient] = deque()  # for a session of their own: they stand in nobody else's way
         self._down = False
         self.delivering = 0
         self.own = 0
@@ -94,7 +94,7 @@ class Pool:
 
     # --- clients
 
-    def want(self, client: Waiting) -> None:
+    def want(self, client: WaitingClient) -> None:
         """Give the client a session, in its turn."""
         waiting = self._waiting_own if client.wants is Wants.OWN else self._waiting
         waiting.append(client)
@@ -114,7 +114,7 @@ class Pool:
         """What sendmail has answered to this line from this address, if that is known."""
         return self._names.get((addr, helo))
 
-    def _give(self, client: Waiting) -> bool:
+    def _give(self, client: WaitingClient) -> bool:
         own = client.wants is Wants.OWN
         self._look_at_lists()
         if not (self.own < self.bounds.own if own else self._may_begin()):
@@ -128,7 +128,7 @@ class Pool:
                 del self._idle[key]
             session.user = client
             session.uses += 1
-            session.enter(State.BUSY)
+            session.enter(SessionState.BUSY)
             client.lease(session, opened=True)
             return True
         if len(self._all) >= self.bounds.sessions and not self._evict():
@@ -143,7 +143,9 @@ class Pool:
         client.lease(made, opened=False)
         return True
 
-    def open(self, key: Key, user: User | None, peer: tuple[str, int], local: tuple[str, int]) -> Session | None:
+    def open(
+        self, key: Key, user: SessionUser | None, peer: tuple[str, int], local: tuple[str, int]
+    ) -> SendmailSession | None:
         """Open a session; None: sendmail does not listen now, which is tried again before long."""
         number = key[2]
         begin = header(peer, local, inet6=self.settings.inet6, tell=number in TELLING)
@@ -154,7 +156,7 @@ class Pool:
                 self._down = True
                 self._loop.at(self._loop.now + RETRY, self._try_again)
             return None
-        session = Session(self._loop, connected, key, begin, user, self._changed)
+        session = SendmailSession(self._loop, connected, key, begin, user, self._changed)
         self._all.add(session)
         self._busy.add(session)
         self.started += 1
@@ -196,7 +198,7 @@ class Pool:
 
     # --- sessions
 
-    def _leave(self, session: Session) -> None:
+    def _leave(self, session: SendmailSession) -> None:
         """No more among the idle ones."""
         sessions = self._idle.get(session.key, [])
         if session in sessions:
@@ -204,45 +206,45 @@ class Pool:
             if not sessions:
                 del self._idle[session.key]
 
-    def _changed(self, session: Session, former: State) -> None:
+    def _changed(self, session: SendmailSession, former: SessionState) -> None:
         self._uncount(session, former)
         state = session.state
         if session.closed:
             self._all.discard(session)
-        elif state is State.BUSY:
+        elif state is SessionState.BUSY:
             self._busy.add(session)
-        elif state is State.DELIVERING:
+        elif state is SessionState.DELIVERING:
             self.delivering += 1
-        elif state is State.IDLE:
+        elif state is SessionState.IDLE:
             if session.uses >= (USES if self.settings.reuses else 1) or self._loop.now - session.born > AGE:
                 session.quit()
             else:
                 self._idle.setdefault(session.key, []).append(session)
         self._loop.soon(self.serve)
 
-    def _uncount(self, session: Session, former: State) -> None:
+    def _uncount(self, session: SendmailSession, former: SessionState) -> None:
         state = session.state
-        if former is State.DELIVERING:
+        if former is SessionState.DELIVERING:
             self.delivering -= 1
             self.delivered(session.domain, self._loop.now - session.since)
             self._loop.soon(self.room)
-        elif former is State.IDLE:
+        elif former is SessionState.IDLE:
             self._leave(session)
-        if state is State.BUSY and former is State.HELO:
+        if state is SessionState.BUSY and former is SessionState.HELO:
             self._remember(session)
-        if state in {State.IDLE, State.DELIVERING, State.QUITTING}:
+        if state in {SessionState.IDLE, SessionState.DELIVERING, SessionState.QUITTING}:
             self._busy.discard(session)
             if session.raw:
                 session.raw = False
                 self.own -= 1
 
-    def _remember(self, session: Session) -> None:
+    def _remember(self, session: SendmailSession) -> None:
         if session.helo_answer and not session.spoilt:
             self._names[session.key[:2]] = session.helo_answer
             if len(self._names) > NAMES:
                 self._names.popitem(last=False)
 
-    def own_now(self, session: Session) -> None:
+    def own_now(self, session: SendmailSession) -> None:
         """A session is its client's own from now on, and whatever passes through it is not read."""
         session.spoilt = True
         if not session.raw:
@@ -255,7 +257,7 @@ class Pool:
         self._names.clear()
         for session in tuple(self._all):
             session.spoilt = True
-            if session.state is State.IDLE:
+            if session.state is SessionState.IDLE:
                 session.quit()
 
     def _look_at_lists(self) -> None:
@@ -274,12 +276,12 @@ class Pool:
         now = self._loop.now
         for session in tuple(self._all):
             old = now - session.since
-            if session.state is State.DELIVERING:
+            if session.state is SessionState.DELIVERING:
                 self.delivering_for(session.domain, old)
-            if session.state is State.IDLE and old > IDLE:
+            if session.state is SessionState.IDLE and old > IDLE:
                 session.quit()
-            elif (session.state is State.QUITTING and old > 5) or (
-                session.state in {State.GREETING, State.HELO} and old > 60
+            elif (session.state is SessionState.QUITTING and old > 5) or (
+                session.state in {SessionState.GREETING, SessionState.HELO} and old > 60
             ):
                 session.close()
         if self._waiting or self._waiting_own:
@@ -310,6 +312,6 @@ class Pool:
         }
 
 
-def _active(session: Session, since: float) -> bool:
+def _active(session: SendmailSession, since: float) -> bool:
     user: Any = session.user
     return not session.raw and (user is None or user.active > since)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Protocol
 
-from postroad.front.lines import Answer, Answers
+from postroad.front.lines import Answers, Reply
 from postroad.front.loop import Loop, Stream
 from postroad.runtime.front import TELLING
 from postroad.runtime.paths import door
@@ -16,7 +16,7 @@ READY = 220
 SOCKADDR = 128  # struct sockaddr_storage
 
 
-class State(Enum):
+class SessionState(Enum):
     """What a session is doing."""
 
     GREETING = auto()
@@ -27,16 +27,16 @@ class State(Enum):
     QUITTING = auto()
 
 
-class User(Protocol):
+class SessionUser(Protocol):
     """Whom a session serves."""
 
     def opened(self, greeting: bytes, helo: bytes) -> None:
         """The session is ready; these were the answers to the connection and to HELO."""
 
-    def refused(self, answer: Answer, state: State) -> None:
+    def refused(self, answer: Reply, state: SessionState) -> None:
         """The session is not to be had: what it said instead of a greeting, or to HELO."""
 
-    def answered(self, answer: Answer) -> None:
+    def answered(self, answer: Reply) -> None:
         """An answer to what was written."""
 
     def abandoned(self) -> None:
@@ -77,7 +77,7 @@ def connect(number: int) -> socket.socket:
     return made
 
 
-class Session(Stream):
+class SendmailSession(Stream):
     """One such session.
 
     Attributes:
@@ -102,8 +102,8 @@ class Session(Stream):
         connected: socket.socket,
         key: Key,
         begin: bytes,
-        user: User | None,
-        changed: Callable[["Session", State], None],
+        user: SessionUser | None,
+        changed: Callable[["SendmailSession", SessionState], None],
     ) -> None:
         """Begin at a fresh connection, for ``user``; ``begin`` is the header.
 
@@ -113,7 +113,7 @@ class Session(Stream):
         self.key = key
         self.user = user
         self.uses = 0
-        self.state = State.GREETING
+        self.state = SessionState.GREETING
         self.since = self.born = loop.now
         self.spoilt = False
         self.domain = ""
@@ -132,11 +132,11 @@ class Session(Stream):
         """Whether it says that a message is on the disk."""
         return self.key[2] in TELLING
 
-    def enter(self, state: State) -> None:
+    def enter(self, state: SessionState) -> None:
         """Be in another state from now on."""
         former, self.state = self.state, state
         self._changed(self, former)
-        if state is State.IDLE:
+        if state is SessionState.IDLE:
             self.domain = ""
         self.since = self._loop.now
 
@@ -146,12 +146,12 @@ class Session(Stream):
         if self.spoilt:
             self.quit()
         else:
-            self.enter(State.IDLE)
+            self.enter(SessionState.IDLE)
 
     def deliver(self) -> None:
         """Its client has its answer, and it has yet to give its own: then it is idle."""
         self.user = None
-        self.enter(State.DELIVERING)
+        self.enter(SessionState.DELIVERING)
 
     def give_back(self) -> None:
         """Its client needs it no more, in the middle of a transaction."""
@@ -162,45 +162,45 @@ class Session(Stream):
     def quit(self) -> None:
         """End it in order."""
         self.user = None
-        if self.state is not State.QUITTING:
-            self.enter(State.QUITTING)
+        if self.state is not SessionState.QUITTING:
+            self.enter(SessionState.QUITTING)
             self.write(b"QUIT\r\n")
 
     def received(self, data: bytes) -> None:
         """Cut into answers."""
-        if self.raw and (self.encrypted or not self.tells) and self.state is State.BUSY:
+        if self.raw and (self.encrypted or not self.tells) and self.state is SessionState.BUSY:
             if self.user is not None:
-                self.user.answered(Answer(data, -1))
+                self.user.answered(Reply(data, -1))
             return
         for answer in self._answers.feed(data):
             # to STARTTLS: what follows is not ours to read (and the preload tells nothing any more)
             self.encrypted |= self.raw and answer.code == READY
             self._take(answer)
 
-    def _take(self, answer: Answer) -> None:
+    def _take(self, answer: Reply) -> None:
         user = self.user
-        if answer.code == 0 and self.state is not State.BUSY:
+        if answer.code == 0 and self.state is not SessionState.BUSY:
             return  # of a bounce, or of a message whose client has gone
-        if self.state is State.GREETING:
+        if self.state is SessionState.GREETING:
             if answer.code != 220 and not (self.raw and not self._helo):
                 self._refused(answer)
                 return
             self._greeting = answer.text
             if self._helo:
-                self.enter(State.HELO)
+                self.enter(SessionState.HELO)
                 self.write(self._helo)
             else:
                 self._opened(b"")
-        elif self.state is State.HELO:
+        elif self.state is SessionState.HELO:
             if answer.code != 250:
                 self._refused(answer)
                 return
             self.helo_answer = answer.text
             self._opened(answer.text)
-        elif self.state is State.BUSY:
+        elif self.state is SessionState.BUSY:
             if user is not None:
                 user.answered(answer)
-        elif self.state is State.DELIVERING:
+        elif self.state is SessionState.DELIVERING:
             self.spoilt |= answer.code != 250
             self.release()
 
@@ -209,10 +209,10 @@ class Session(Stream):
         if user is None:
             self.release()
             return
-        self.enter(State.BUSY)
+        self.enter(SessionState.BUSY)
         user.opened(self._greeting, helo)
 
-    def _refused(self, answer: Answer) -> None:
+    def _refused(self, answer: Reply) -> None:
         state, user = self.state, self.user
         self.quit()
         if user is not None:
@@ -225,7 +225,7 @@ class Session(Stream):
     def lost(self) -> None:
         """It is gone: tell whom it served."""
         user, self.user = self.user, None
-        former, self.state = self.state, State.QUITTING
+        former, self.state = self.state, SessionState.QUITTING
         self._changed(self, former)
         if user is not None:
             user.abandoned()

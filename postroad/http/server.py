@@ -113,7 +113,7 @@ class Connection:
     request: bytes = b""
 
 
-class Server:
+class HttpServer:
     """Serves from when it is made until ``retire``."""
 
     def __init__(self, listener: socket.socket, registry: CollectorRegistry) -> None:
@@ -261,7 +261,7 @@ def _send(client: socket.socket, answer: bytes) -> None:
 
 def serve(
     host: str, port: int, engine: Engine, listener: socket.socket | None = None, webhooks: Iterable[str] = ()
-) -> Server:
+) -> HttpServer:
     """Serve from now on, in a thread; ``listener`` is used if it listens there already, else it is closed.
 
     Raises:
@@ -280,4 +280,4 @@ def serve(
         dualstack_ipv6=":" in host and socket.has_dualstack_ipv6(),
     )
     listener.setblocking(False)
-    return Server(listener, registry)
+    return HttpServer(listener, registry)

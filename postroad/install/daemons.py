@@ -28,7 +28,7 @@ def make_plan(loaded: Loaded, material: Material, around: networks.Surroundings,
         journal=config.events.enabled,
         policy=summary.policy(config, around),
         sources=summary.sources(loaded),
-        look_over=config.doctor.at_start,
+        run_doctor=config.doctor.at_start,
         look_every=config.doctor.every.total_seconds() if config.doctor.every else 0.0,
         warnings=tuple(summary.warnings(loaded, material, around)),
         watched=material.watched,
@@ -51,7 +51,7 @@ def _processes(config: Config, material: Material, around: networks.Surroundings
     found = [_ours("signer", "postroad.signer", socket=str(SIGNER))]
     if config.delivery.tls.mta_sts:
         found.append(_mta_sts(material))
-    if outbound.ways(config.delivery):
+    if outbound.smarthosts(config.delivery):
         found.append(_ours("uplink", "postroad.uplink", socket=str(UPLINK)))
     found.append(_sendmail(config))
     if config.listeners.smtp:

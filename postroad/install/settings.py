@@ -66,11 +66,11 @@ def of_recorder(config: Config, material: Material) -> recording.Settings:
     url = config.events.store
     return recording.Settings(
         hostname=config.hostname,
-        store=recording.Server(url, material.store_password) if url else None,
+        store=recording.DatabaseServer(url, material.store_password) if url else None,
         keep=config.events.keep.total_seconds(),
         max_size=config.events.max_size,
         http=host_and_port(config.http.listen) if config.http.listen else None,
-        suppression=recording.Suppression(
+        suppression=recording.SuppressionRules(
             keep=suppression.keep.total_seconds() if config.suppresses else None,
             scope=suppression.scope,
             never=tuple(entry.lower() for entry in suppression.never),

@@ -30,7 +30,7 @@ WAIT = (OperationalError, PoolTimeoutError, OSError, PostroadError)
 """Errors that speak of the database, the disk or the network: the same batch may succeed later."""
 
 
-class Result(NamedTuple):
+class BatchResult(NamedTuple):
     """What was written, and how many lines were set aside."""
 
     written: Written
@@ -39,7 +39,7 @@ class Result(NamedTuple):
 
 def write(
     engine: Engine, folder: Path, since: Position, batch: Batch, settings: recording.Settings, journal: int = 1
-) -> Result:
+) -> BatchResult:
     """Write a batch that was read from ``folder`` after the position ``since``.
 
     Raises:
@@ -61,7 +61,7 @@ def write(
     for written, _ in found:
         for name, number in written.lost.items():
             lost[name] = lost.get(name, 0) + number
-    return Result(Written(any(written.suppressed for written, _ in found), lost), len(lines))
+    return BatchResult(Written(any(written.suppressed for written, _ in found), lost), len(lines))
 
 
 def _write_one(

@@ -60,7 +60,7 @@ class Recorder:
         self._tidied = -math.inf
         self._unpublished = True
         self._senders: Sequence[Sender] = ()
-        self._rates = brake.Watch(self._engine, settings.rates)
+        self._rates = brake.BounceWatch(self._engine, settings.rates)
         self._read = ""
         self._rest_at = time.monotonic() + SETTLED
 
@@ -132,7 +132,7 @@ class Recorder:
                 database.settle(connection)
             for path in done:
                 system.remove(path)
-        for rate in self._rates.look():
+        for rate in self._rates.update():
             window = self._settings.rates.window
             line = own.bounce_rate(rate.state, rate.sender_domain, rate.bounced, rate.ended, window)
             tell("warning", line, patience=1)

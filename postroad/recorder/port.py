@@ -24,7 +24,7 @@ class Port:
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._settings, self._engine = settings, engine
-        self._server: http.Server | None = None
+        self._server: http.HttpServer | None = None
         self._again = -math.inf
 
     def serve(self) -> None:

@@ -42,7 +42,7 @@ ACCEPTANCE = RUN / "acceptance"
 RATES = RUN / "rates"
 """Where sendmail asks how many messages a client has sent, and the preloaded library who guesses passwords."""
 
-TURNS = RUN / "turns"
+RELEASED = RUN / "released"
 """The messages of shaped routes whose turn it is, and their queue groups, for sendmail's rules: a line each."""
 
 SHAPER = RUN / "shaper"

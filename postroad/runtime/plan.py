@@ -60,7 +60,7 @@ class Plan:
         journal: whether events are kept for the event store.
         policy: in a line, who may send: for the log.
         sources: in a line, where ``hostname`` and ``domains`` are from: for the log.
-        look_over: whether to have everything looked over, once, when all run.
+        run_doctor: whether to have everything looked over, once, when all run.
         look_every: seconds between two regular looks of the doctor's; 0: there are none.
         warnings: what else the log should say.
         watched: files that call for a reload when ``system.status`` says something else of them.
@@ -78,7 +78,7 @@ class Plan:
     journal: bool
     policy: str
     sources: str
-    look_over: bool
+    run_doctor: bool
     look_every: float
     warnings: tuple[str, ...]
     watched: dict[str, str]

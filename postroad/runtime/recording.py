@@ -9,7 +9,7 @@ FILE = "recorder.json"
 
 
 @dataclass(frozen=True)
-class Server:
+class DatabaseServer:
     """The PostgreSQL database of ``events.store``: its URL without a password, and the password, if it has one."""
 
     url: str
@@ -17,7 +17,7 @@ class Server:
 
 
 @dataclass(frozen=True)
-class Suppression:
+class SuppressionRules:
     """Which failures suppress an address.
 
     Attributes:
@@ -94,11 +94,11 @@ class Settings:
     """
 
     hostname: str
-    store: Server | None
+    store: DatabaseServer | None
     keep: float
     max_size: int
     http: tuple[str, int] | None
-    suppression: Suppression
+    suppression: SuppressionRules
     rates: BounceRates
     webhooks: tuple[Hook, ...]
 

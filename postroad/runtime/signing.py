@@ -10,7 +10,7 @@ FILE = "signer.json"
 
 
 @dataclass(frozen=True)
-class Domain:
+class SenderDomain:
     """A domain, and whether those below it count, too."""
 
     name: str
@@ -22,7 +22,7 @@ class Domain:
 
 
 @dataclass(frozen=True)
-class Key:
+class DkimKey:
     """A DKIM key.
 
     Attributes:
@@ -62,10 +62,10 @@ class Settings:
     """
 
     hostname: str
-    domains: tuple[Domain, ...]
-    users: dict[str, tuple[Domain, ...]]
+    domains: tuple[SenderDomain, ...]
+    users: dict[str, tuple[SenderDomain, ...]]
     rewriting: Rewriting
-    keys: tuple[Key, ...]
+    keys: tuple[DkimKey, ...]
 
 
 def load(path: Path) -> Settings:

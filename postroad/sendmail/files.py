@@ -103,7 +103,7 @@ def files(
         "braked": str(BRAKED),
         "refusals": refusals,
         "around": around,
-        "ways": outbound.ways(config.delivery),
+        "smarthosts": outbound.smarthosts(config.delivery),
         "uplink_port": uplink.PORT,
         "routes": outbound.routes(config.delivery),
         "shaped": outbound.shaped(config.delivery),
@@ -126,7 +126,7 @@ def files(
         f" R=Env{'To' if rewrites_envelope else 'ToSMTP'}/AsItIs, E=\\r\\n, L=0",
         "one_sender": _Parts.of(config.rewrite.sender),
         "redirect_to": _Parts.of(config.recipients.redirect_to),
-        "doors": listeners.doors(config, around),
+        "daemon_options": listeners.daemon_options(config, around),
         "users": [_rights(user, config) for user in config.clients.users],
         # networks may overlap, and makemap takes each key once; a gateway and an address of our own are none of theirs,
         # even where one names them
@@ -159,9 +159,9 @@ def signer(config: Config, keys: Sequence[SigningKey]) -> signing.Settings:
     rights = dict(_rights(user, config) for user in config.clients.users)
     return signing.Settings(
         hostname=config.hostname,
-        domains=tuple(signing.Domain(domain.name, domain.subdomains) for domain in config.domains),
+        domains=tuple(signing.SenderDomain(domain.name, domain.subdomains) for domain in config.domains),
         users={
-            name: tuple(signing.Domain(*domain) for domain in domains or [("*", False)])
+            name: tuple(signing.SenderDomain(*domain) for domain in domains or [("*", False)])
             for name, domains in rights.items()
         },
         rewriting=signing.Rewriting(
@@ -171,7 +171,7 @@ def signer(config: Config, keys: Sequence[SigningKey]) -> signing.Settings:
             addresses=dict(rewrite.addresses),
             sender=rewrite.sender or "",
         ),
-        keys=tuple(signing.Key(key.domain, key.subdomains, key.selector, f"dkim/{key.file}") for key in keys),
+        keys=tuple(signing.DkimKey(key.domain, key.subdomains, key.selector, f"dkim/{key.file}") for key in keys),
     )
 
 

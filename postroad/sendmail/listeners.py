@@ -9,7 +9,7 @@ from postroad.runtime.front import AGAIN, BACKGROUND, NOW, QUEUE, SPLIT
 from postroad.sendmail import m4, networks
 
 
-def doors(config: Config, around: networks.Surroundings) -> list[str]:
+def daemon_options(config: Config, around: networks.Surroundings) -> list[str]:
     """Values of ``DaemonPortOptions`` for all listeners; for ``smtp`` those that the front knocks at."""
     listeners = config.listeners
     ports = (

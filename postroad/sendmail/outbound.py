@@ -19,7 +19,7 @@ GROUP = "route-"
 
 
 @dataclass(frozen=True)
-class Way:
+class NumberedSmarthost:
     """A smarthost as sendmail's rules know it.
 
     Attributes:
@@ -39,12 +39,12 @@ class Way:
         return ":".join(inner_name(host, server) for host, server in names)
 
 
-def ways(delivery: Delivery) -> list[Way]:
+def smarthosts(delivery: Delivery) -> list[NumberedSmarthost]:
     """The smarthosts of a configuration, each once."""
     named = [delivery.smarthost, *(route.smarthost for route in delivery.routes)]
     taken: dict[str, str] = {}
     return [
-        Way(i, smarthost, tuple(_id(smarthost, host, taken) for host in smarthost.servers))
+        NumberedSmarthost(i, smarthost, tuple(_id(smarthost, host, taken) for host in smarthost.servers))
         for i, smarthost in enumerate(dict.fromkeys(filter(None, named)), 1)
     ]
 
@@ -92,7 +92,7 @@ class Shaped:
 
     index: int
     route: Route
-    way: Way | None
+    way: NumberedSmarthost | None
 
     @property
     def mailer(self) -> str:
@@ -118,7 +118,7 @@ class Shaped:
 
 def shaped(delivery: Delivery) -> list[Shaped]:
     """The routes with limits of their own."""
-    known = {way.smarthost: way for way in ways(delivery)}
+    known = {way.smarthost: way for way in smarthosts(delivery)}
     return [
         Shaped(i, route, known[route.smarthost] if route.smarthost else None)
         for i, route in enumerate(delivery.routes)
@@ -138,7 +138,7 @@ def splits(config: Config) -> bool:
 def routes(delivery: Delivery) -> list[RouteRules]:
     """The routes of a configuration and, last, its default."""
     mailers = {shape.index: shape.mailer for shape in shaped(delivery)}
-    numbers: dict[Smarthost | None, int] = {way.smarthost: way.number for way in ways(delivery)}
+    numbers: dict[Smarthost | None, int] = {way.smarthost: way.number for way in smarthosts(delivery)}
     numbers[None] = 0
     result = []
     for i, route in enumerate(delivery.routes, 1):
@@ -160,7 +160,7 @@ def _side(classes: dict[str, tuple[str, ...]], name: str, mark: int, patterns: S
     return sides or ["$*"]
 
 
-def turns(delivery: Delivery) -> dict[str, str]:
+def waiting_reasons(delivery: Delivery) -> dict[str, str]:
     """Why mail that was never tried waits, by the name of its queue group."""
     return {shape.group: shape.waits for shape in shaped(delivery)}
 
@@ -184,7 +184,7 @@ def judges(delivery: Delivery) -> bool:
     ``ExitStat``, which ``setstat()`` does not lower), and bounces the message: so a process has one message only.
     """
     tls = delivery.tls
-    return bool(ways(delivery)) or tls.policy != "opportunistic" or bool(tls.domains) or tls.mta_sts
+    return bool(smarthosts(delivery)) or tls.policy != "opportunistic" or bool(tls.domains) or tls.mta_sts
 
 
 def policies(tls: OutboundTls) -> list[tuple[bool, str, str]]:
@@ -215,7 +215,7 @@ def credentials(config: Config) -> dict[Smarthost, Secrets]:
         InstallError: passwords, certificates or keys can't be read, or are none; a line each.
     """
 
-    def entry(way: Way) -> tuple[Smarthost, Secrets]:
+    def entry(way: NumberedSmarthost) -> tuple[Smarthost, Secrets]:
         smarthost, key = way.smarthost, _key(config.delivery, way.smarthost)
         password, pem = "", b""
         if smarthost.password_file:
@@ -225,12 +225,12 @@ def credentials(config: Config) -> dict[Smarthost, Secrets]:
         tokens = oauth.read(f"{key}.oauth", smarthost.username or "", smarthost.oauth) if smarthost.oauth else None
         return smarthost, Secrets(password, pem, tokens)
 
-    return dict(named_files.all_of(entry, ways(config.delivery)))
+    return dict(named_files.all_of(entry, smarthosts(config.delivery)))
 
 
 def secret_files(delivery: Delivery) -> list[Path | None]:
     """The files that smarthosts name."""
-    named = [way.smarthost for way in ways(delivery)]
+    named = [way.smarthost for way in smarthosts(delivery)]
     found = [path for each in named for path in (each.password_file, each.certificate_file, each.key_file)]
     return [*found, *(path for each in named if each.oauth for path in oauth.files(each.oauth))]
 
@@ -238,7 +238,7 @@ def secret_files(delivery: Delivery) -> list[Path | None]:
 def uplink_settings(config: Config, secrets: Mapping[Smarthost, Secrets]) -> uplink.Settings:
     """What the uplink is told; secret."""
     servers: dict[str, uplink.Server] = {}
-    for way in ways(config.delivery):
+    for way in smarthosts(config.delivery):
         smarthost, found = way.smarthost, secrets[way.smarthost]
         for host, server_id in zip(smarthost.servers, way.ids, strict=True):
             servers[server_id] = uplink.Server(

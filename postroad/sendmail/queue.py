@@ -31,7 +31,7 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class QueuedMessage:
     """A message that waits.
 
     Attributes:
@@ -91,7 +91,7 @@ class Message:
         return now if since is None else max(now, since + retry)
 
 
-def messages(root: Path) -> Iterator[Message]:
+def messages(root: Path) -> Iterator[QueuedMessage]:
     """The messages below a queue directory, in no order; what vanishes meanwhile is left out.
 
     Raises:
@@ -147,7 +147,7 @@ def _body(path: Path) -> Path:
     return (apart if folder.name == "qf" and apart.is_dir() else folder) / f"df{path.name[2:]}"
 
 
-def read(path: Path, busy: frozenset[str] = frozenset()) -> Message | None:
+def read(path: Path, busy: frozenset[str] = frozenset()) -> QueuedMessage | None:
     """A control file's message; None if it is gone. ``busy`` has the files that are open."""
     kind, queue_id = path.name[:2], path.name[2:]
     if kind == "tf" and path.with_name(f"qf{queue_id}").exists():
@@ -160,7 +160,7 @@ def read(path: Path, busy: frozenset[str] = frozenset()) -> Message | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        return Message(queue_id, path, body, note=f"can't be read: {error.strerror}")
+        return QueuedMessage(queue_id, path, body, note=f"can't be read: {error.strerror}")
     fields, faults = _fields(text)
     try:
         size = body.stat().st_size
@@ -169,7 +169,7 @@ def read(path: Path, busy: frozenset[str] = frozenset()) -> Message | None:
             return None
         size = None
         faults.append("its body is gone")
-    return Message(
+    return QueuedMessage(
         queue_id,
         path,
         body,
@@ -272,7 +272,7 @@ def lock(path: Path) -> Iterator[bool | None]:
         os.close(descriptor)
 
 
-def delete(message: Message) -> bool | None:
+def delete(message: QueuedMessage) -> bool | None:
     """Delete a message: True if done, False if somebody works on it, None if it is gone already.
 
     The control file goes first: a body without one is a leftover that nobody delivers, while a control file without

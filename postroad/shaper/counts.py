@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from postroad import system
-from postroad.shaper.pace import DAY, Limits, Pace
+from postroad.shaper.pace import DAY, Pace, RouteLimits
 
 
-class Counts:
+class RouteCounts:
     """A ``Pace`` for each queue group."""
 
     def __init__(self, path: Path, say: Callable[[str, str], None]) -> None:
@@ -30,14 +30,14 @@ class Counts:
             self._kept = None
             self._damaged()
 
-    def pace(self, group: str, limits: Limits) -> Pace:
+    def pace(self, group: str, limits: RouteLimits) -> Pace:
         """The counts of a group, with these limits from now on."""
         if group not in self._paces:
             self._paces[group] = self._recalled(group, limits)
         self._paces[group].limits = limits
         return self._paces[group]
 
-    def _recalled(self, group: str, limits: Limits) -> Pace:
+    def _recalled(self, group: str, limits: RouteLimits) -> Pace:
         pace = Pace(limits)
         try:
             if self._kept is None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from postroad.runtime import flushing
-from postroad.shaper.route import Route
+from postroad.shaper.route import LimitedRoute
 
 
 @dataclass
@@ -81,7 +81,7 @@ class FlushRequests:
         request.complete = True
         self._ready.append(request)
 
-    def make_due(self, routes: Iterable[Route], running: Container[str]) -> None:
+    def make_due(self, routes: Iterable[LimitedRoute], running: Container[str]) -> None:
         """Make the messages due that requests want which have come since the last time."""
         ready, self._ready = self._ready, []
         for request in ready:
@@ -93,7 +93,7 @@ class FlushRequests:
                         if message.queue_id not in running:
                             route.waiting.put(message)
 
-    def answer(self, routes: Iterable[Route], running: Iterable[str]) -> None:
+    def answer(self, routes: Iterable[LimitedRoute], running: Iterable[str]) -> None:
         """Let go of the commands whose messages were tried, or have to wait for a limit.
 
         Args:

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from postroad.runtime import shaping
 from postroad.sendmail import queue
-from postroad.shaper.counts import Counts
+from postroad.shaper.counts import RouteCounts
 from postroad.shaper.flush import FlushRequests
 from postroad.shaper.messages import ShapedMessage
 from postroad.shaper.misfiled import Misfiled
-from postroad.shaper.pace import Limits
+from postroad.shaper.pace import RouteLimits
 from postroad.shaper.places import Places
-from postroad.shaper.route import Route
-from postroad.shaper.runs import AGAIN, Runs
-from postroad.shaper.waiting import Waiting
+from postroad.shaper.route import LimitedRoute
+from postroad.shaper.runs import AGAIN, ShapedRuns
+from postroad.shaper.waiting import RouteQueue
 
 LOOK = 0.4
 """Seconds between two looks for new messages: at the directories' times of change only."""
@@ -35,13 +35,13 @@ class Shaper:
 
     def __init__(self, say: Callable[[str, str], None], places: Places = Places()) -> None:  # noqa: B008 - frozen
         """Shape the queue at these places; ``say`` gets what the log should know: a level and a message."""
-        self.routes: dict[str, Route] = {}
+        self.routes: dict[str, LimitedRoute] = {}
         self.orphans: list[Path] = []
         self.say = say
         self._places = places
         self._selector = selectors.DefaultSelector()
-        self.counts = Counts(places.counts, say)
-        self.runs = Runs(places, self.counts, self._selector, say)
+        self.counts = RouteCounts(places.counts, say)
+        self.runs = ShapedRuns(places, self.counts, self._selector, say)
         self.requests = FlushRequests(places.socket, self._selector)
         self._misfiled = Misfiled(places.queue)
         self._look_for_misfiled, self._looked = 0.0, 0.0
@@ -57,9 +57,11 @@ class Shaper:
         self.runs.sendmail, self.runs.env = settings.sendmail, settings.env
         self.routes = {}
         for each in settings.routes:
-            limits = Limits(each.concurrency, each.rate, each.since, each.daily)
-            waiting = Waiting(root / each.group, settings.retry, each.one_way, settings.by_domain, limits=settings.tell)
-            self.routes[each.group] = Route(each.group, self.counts.pace(each.group, limits), waiting)
+            limits = RouteLimits(each.concurrency, each.rate, each.since, each.daily)
+            waiting = RouteQueue(
+                root / each.group, settings.retry, each.one_way, settings.by_domain, limits=settings.tell
+            )
+            self.routes[each.group] = LimitedRoute(each.group, self.counts.pace(each.group, limits), waiting)
         self.runs.routes = self.routes
         folders = root.glob(f"{settings.prefix}*")
         self.orphans = [path for path in folders if path.is_dir() and path.name not in self.routes]

@@ -18,7 +18,7 @@ FINENESS = 1000
 
 
 @dataclass(frozen=True)
-class Limits:
+class RouteLimits:
     """What a route allows.
 
     Attributes:
@@ -38,7 +38,7 @@ class Pace:
     """Counts for one route; ``clock`` runs evenly, ``wall`` knows the day."""
 
     def __init__(
-        self, limits: Limits, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time
+        self, limits: RouteLimits, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time
     ) -> None:
         self.limits = limits
         self._clock, self._wall = clock, wall

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from postroad.runtime.paths import CURRENT, PACES, QUEUE, SHAPER, TURNS
+from postroad.runtime.paths import CURRENT, PACES, QUEUE, RELEASED, SHAPER
 
 
 @dataclass(frozen=True)
@@ -21,5 +21,5 @@ class Places:
     queue: Path = QUEUE
     generation: Path = CURRENT
     counts: Path = PACES
-    released: Path = TURNS
+    released: Path = RELEASED
     socket: Path = SHAPER

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from postroad.shaper.messages import ShapedMessage
 from postroad.shaper.pace import DAY, Pace
-from postroad.shaper.waiting import Waiting
+from postroad.shaper.waiting import RouteQueue
 
 MOST_IN_A_RUN = 12
 """Messages of one run: so many share a connection, and a process."""
@@ -15,7 +15,7 @@ AHEAD = 200
 
 
 @dataclass
-class Route:
+class LimitedRoute:
     """A route with limits.
 
     Attributes:
@@ -26,7 +26,7 @@ class Route:
 
     group: str
     pace: Pace
-    waiting: Waiting
+    waiting: RouteQueue
 
     def take(self, running: int, is_free: Callable[[ShapedMessage], bool]) -> list[ShapedMessage]:
         """Take off the messages of the next run; none where the limits leave no room.

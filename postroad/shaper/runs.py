@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from postroad import system
 from postroad.errors import PostroadError
-from postroad.shaper.counts import Counts
+from postroad.shaper.counts import RouteCounts
 from postroad.shaper.messages import ShapedMessage
 from postroad.shaper.places import Places
-from postroad.shaper.route import Route, midnight
+from postroad.shaper.route import LimitedRoute, midnight
 
 AGAIN = 10.0
 """Seconds until a message is due again that a run has left alone, as somebody else had it."""
@@ -25,7 +25,7 @@ MAIN = "mqueue"
 
 
 @dataclass
-class Run:
+class ShapedRun:
     """A run of sendmail's.
 
     Attributes:
@@ -34,12 +34,12 @@ class Run:
         tries: how many transactions are reserved for them; 0: nothing is tried, senders are only told.
     """
 
-    route: Route
+    route: LimitedRoute
     messages: list[ShapedMessage]
     tries: int
 
 
-class Runs:
+class ShapedRuns:
     """The runs that go on.
 
     Attributes:
@@ -53,28 +53,28 @@ class Runs:
     def __init__(
         self,
         places: Places,
-        counts: Counts,
+        counts: RouteCounts,
         selector: selectors.BaseSelector,
         say: Callable[[str, str], None],
     ) -> None:
         """Hear of ends by ``selector``, whose keys' data is called; ``say`` gets what the log should know."""
-        self.routes: Mapping[str, Route] = {}
+        self.routes: Mapping[str, LimitedRoute] = {}
         self.messages: dict[str, str] = {}
         self.lock = -1
         self.sendmail = ""
         self.env: Mapping[str, str] = {}
         self._places, self._counts, self._selector, self._say = places, counts, selector, say
-        self._runs: dict[int, Run] = {}
+        self._runs: dict[int, ShapedRun] = {}
 
-    def of(self, route: Route) -> int:
+    def of(self, route: LimitedRoute) -> int:
         """How many messages of a route are being tried."""
         return sum(group == route.group for group in self.messages.values())
 
-    def telling(self, route: Route) -> bool:
+    def telling(self, route: LimitedRoute) -> bool:
         """Whether senders of a route's messages are being told."""
         return any(run.route is route and not run.tries for run in self._runs.values())
 
-    def try_(self, route: Route, messages: list[ShapedMessage]) -> bool:
+    def try_(self, route: LimitedRoute, messages: list[ShapedMessage]) -> bool:
         """Deliver these messages; False where no run can be started now, and they wait on."""
         tries = sum(message.tries for message in messages)
         fresh = sum(message.tries for message in messages if not message.counted(midnight()))
@@ -84,29 +84,29 @@ class Runs:
             if route.pace.counts:
                 self._counts.keep()
             self.write()
-            self._start(Run(route, messages, tries))
+            self._start(ShapedRun(route, messages, tries))
         except PostroadError as error:
             self._failed(error)
             route.pace.undo(tries, fresh)
             with contextlib.suppress(PostroadError):  # the next run's counts are written again
                 if route.pace.counts:
                     self._counts.keep()
-            self._over(Run(route, messages, tries))
+            self._over(ShapedRun(route, messages, tries))
             return False
         return True
 
-    def tell(self, route: Route, messages: list[ShapedMessage]) -> None:
+    def tell(self, route: LimitedRoute, messages: list[ShapedMessage]) -> None:
         """Have senders told that these messages wait: sendmail does so when it tries in vain."""
         try:
-            self._start(Run(route, messages, 0))
+            self._start(ShapedRun(route, messages, 0))
         except PostroadError as error:
             self._failed(error)
-            self._over(Run(route, messages, 0))
+            self._over(ShapedRun(route, messages, 0))
 
     def _failed(self, error: PostroadError) -> None:
         self._say("err", f"{error}; mail of routes with limits waits")
 
-    def _start(self, run: Run) -> None:
+    def _start(self, run: ShapedRun) -> None:
         """Start a run.
 
         Raises:
@@ -132,7 +132,7 @@ class Runs:
             run.route.pace.end(run.tries)
         self._over(run)
 
-    def _over(self, run: Run) -> None:
+    def _over(self, run: ShapedRun) -> None:
         """Look what has become of a run's messages."""
         if run.tries:
             for message in run.messages:

@@ -18,7 +18,7 @@ _Place = tuple[float, float, int, str]
 
 
 @dataclass
-class Waiting:
+class RouteQueue:
     """The messages of one route."""
 
     folder: Path

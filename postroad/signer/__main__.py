@@ -16,7 +16,7 @@ from postroad.runtime.log import tell
 from postroad.runtime.paths import BOUNCES, CURRENT, SIGNER
 from postroad.signer.bounces import MapSession
 from postroad.signer.judge import Judge
-from postroad.signer.protocol import Answer, Envelope, Session
+from postroad.signer.protocol import Answer, Envelope, MilterSession
 
 _READ = 1 << 18
 _PATIENCE = 1.0
@@ -33,11 +33,11 @@ class Signer:
         """
         self._patience = _PATIENCE
         self._judge = Judge.load(CURRENT, self.log)
-        self._listeners: dict[int, tuple[socket.socket, Callable[[], Session | MapSession]]] = {}
-        self._sessions: dict[int, tuple[socket.socket, Session | MapSession]] = {}
+        self._listeners: dict[int, tuple[socket.socket, Callable[[], MilterSession | MapSession]]] = {}
+        self._sessions: dict[int, tuple[socket.socket, MilterSession | MapSession]] = {}
         self._epoll = select.epoll()
         self._listen(BOUNCES, lambda: MapSession(self._sign_bounce))
-        self._listen(SIGNER, lambda: Session(self._decide))  # the last: whoever waits for the signer looks here
+        self._listen(SIGNER, lambda: MilterSession(self._decide))  # the last: whoever waits for the signer looks here
         self._reload = False
         # a signal's number arrives here, so that it ends the wait
         self._wake, woken = socket.socketpair()
@@ -47,7 +47,7 @@ class Signer:
         signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
         self._epoll.register(self._wake, select.EPOLLIN)
 
-    def _listen(self, path: Path, begin: Callable[[], Session | MapSession]) -> None:
+    def _listen(self, path: Path, begin: Callable[[], MilterSession | MapSession]) -> None:
         path.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(str(path))

@@ -8,7 +8,7 @@ from postroad.runtime import signing
 from postroad.runtime.paths import QUEUE
 from postroad.signer import bounces, protocol, sign
 from postroad.signer.keys import PrivateKey
-from postroad.signer.policy import Acceptance, Message, Refusal, decide
+from postroad.signer.policy import Acceptance, Refusal, SubmittedMessage, decide
 
 LONGEST_VALUE = 980
 """Octets: it is a line of a header (RFC 5322, section 2.1.1), and goes through sendmail's rules, which hold 1,256."""
@@ -51,7 +51,7 @@ class Judge:
         queue_id = envelope.macros.get(b"i", b"?").decode("ascii", "replace")
         user = envelope.macros.get(b"{auth_authen}", b"").decode("utf-8", "surrogateescape")
         try:
-            verdict = decide(Message(tuple(envelope.headers), user), self._settings)
+            verdict = decide(SubmittedMessage(tuple(envelope.headers), user), self._settings)
             if isinstance(verdict, Refusal):
                 return (protocol.refuse(verdict.code, verdict.status, verdict.text),)
             return self._accept(queue_id, verdict, envelope.body.digest())
@@ -92,12 +92,12 @@ class Judge:
             self._log("info", f"{queue_id}: DKIM-Signature field added (s={key.selector}, d={key.domain})")
         return (*answer, protocol.ACCEPT)
 
-    def _for(self, domains: tuple[str, ...]) -> list[tuple[signing.Key, PrivateKey]]:
+    def _for(self, domains: tuple[str, ...]) -> list[tuple[signing.DkimKey, PrivateKey]]:
         """The keys for these domains, each once; a domain that any may use has none."""
         wanted = {}
         for domain in domains:
             covering = [
-                pair for pair in self._keys if signing.Domain(pair[0].domain, pair[0].subdomains).covers(domain)
+                pair for pair in self._keys if signing.SenderDomain(pair[0].domain, pair[0].subdomains).covers(domain)
             ]
             for key, private in covering:
                 if key.domain == covering[0][0].domain:  # one for each algorithm

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from postroad.runtime.signing import Domain, Settings
+from postroad.runtime.signing import SenderDomain, Settings
 from postroad.signer import rewriting
 from postroad.signer.addresses import FieldError, Mailbox, mailboxes, recipients
 
@@ -53,7 +53,7 @@ _CONTROL = re.compile(rb"[\x00\r]")
 
 
 @dataclass(frozen=True)
-class Message:
+class SubmittedMessage:
     """What is known of a message at its end.
 
     Attributes:
@@ -119,7 +119,7 @@ class _From:
     original: str = ""
 
 
-def decide(message: Message, settings: Settings) -> Refusal | Acceptance:
+def decide(message: SubmittedMessage, settings: Settings) -> Refusal | Acceptance:
     """Judge a message."""
     try:
         return _decide(message, settings)
@@ -127,7 +127,7 @@ def decide(message: Message, settings: Settings) -> Refusal | Acceptance:
         return refused.refusal
 
 
-def _decide(message: Message, settings: Settings) -> Acceptance:
+def _decide(message: SubmittedMessage, settings: Settings) -> Acceptance:
     _check_counts(Counter(name.lower() for name, _ in message.headers))
     headers: list[tuple[bytes, bytes]] = []
     changes: list[Change] = []
@@ -261,11 +261,11 @@ def _from(value: bytes, user: str, settings: Settings) -> _From:
     return _From(value, tuple(domains))
 
 
-def _covers(domains: Iterable[Domain], name: str) -> bool:
+def _covers(domains: Iterable[SenderDomain], name: str) -> bool:
     return any(domain.covers(name) for domain in domains)
 
 
-def _rights(user: str, settings: Settings) -> tuple[Domain, ...]:
+def _rights(user: str, settings: Settings) -> tuple[SenderDomain, ...]:
     """The domains of a user, under either form of the name; none for one who is not known."""
     name, at, realm = user.rpartition("@")
     return settings.users.get(name if at and realm == settings.hostname else user, ())

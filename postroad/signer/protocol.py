@@ -84,7 +84,7 @@ def _answer(refusal: Refusal | None) -> bytes:
     return packet(b"c") if refusal is None else refuse(refusal.code, refusal.status, refusal.text)
 
 
-class Session:
+class MilterSession:
     """One connection of sendmail's: a client's session, with any number of messages."""
 
     def __init__(self, judge: Callable[[Envelope], Answer]) -> None:

@@ -28,7 +28,7 @@ from postroad.supervisor.outgoing import QueueWatch
 from postroad.supervisor.processes import Child
 from postroad.supervisor.rates import RateThread
 from postroad.supervisor.shutdown import Shutdown
-from postroad.supervisor.watch import Errand, Watch
+from postroad.supervisor.watch import Errand, FileWatch
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 TICK = 0.01
@@ -37,7 +37,7 @@ FAULT_PAUSE = 1.0
 SOURCE = Path(__file__).parents[2]
 
 
-class State(StrEnum):
+class ServerState(StrEnum):
     """What the supervisor is doing."""
 
     PREPARING = "preparing"
@@ -74,7 +74,7 @@ class Supervisor:
     """Runs one plan after another until it is told to stop."""
 
     def __init__(self) -> None:
-        self.state = State.PREPARING
+        self.state = ServerState.PREPARING
         self.children: list[Child] = []
         alone.claim()  # before anything that the other server has is touched
         try:
@@ -93,7 +93,7 @@ class Supervisor:
         self.rotation = 0
         """The process that does what is due for the DKIM keys; 0 if none runs."""
         self.keys = Errand(float("inf"))
-        self.watch = Watch({}, float("inf"))
+        self.watch = FileWatch({}, float("inf"))
         self.health = HealthFile(HEALTH)
         self.limit = ProcessLimit()
         self.memory = MemoryLimit()
@@ -107,7 +107,7 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         processes.adopt_orphans()
         processes.forbid_core_dumps()
-        self._enter(State.PREPARING)
+        self._enter(ServerState.PREPARING)
         try:
             code, _, error = self._prepare()
             if code:
@@ -118,7 +118,7 @@ class Supervisor:
             RateThread(RATES, self._say).start()
             self.queue.start()
             self._start_all(self.plan)
-            if self.plan.look_over:
+            if self.plan.run_doctor:
                 self._examine("start")
             while True:
                 self._turn()
@@ -157,7 +157,7 @@ class Supervisor:
         return code, out.splitlines(), err
 
     def _start_all(self, wanted: plan.Plan) -> None:
-        self._enter(State.STARTING)
+        self._enter(ServerState.STARTING)
         self._say("info", wanted.sources)
         self._say("info", wanted.policy)
         self._take(wanted)
@@ -165,7 +165,7 @@ class Supervisor:
             child = Child(process)
             self.children.append(child)
             self._bring_up(child)
-        self._enter(State.READY)
+        self._enter(ServerState.READY)
         self._judge()
         self._say("info", f"ready after {time.monotonic() - self.began:.2f} s")
 
@@ -227,7 +227,7 @@ class Supervisor:
 
     def _take(self, wanted: plan.Plan) -> None:
         """Note what a plan says besides its processes."""
-        self.watch = Watch(wanted.watched, wanted.due, wanted.networks)
+        self.watch = FileWatch(wanted.watched, wanted.due, wanted.networks)
         self.keys = Errand(wanted.keys_due)
         self.doctor.follow(wanted.look_every)
         self.queue.retry = wanted.retry
@@ -258,7 +258,7 @@ class Supervisor:
         if self.reload_asked:
             self.reload_asked = False
             self._reload()
-        if not self.doctor.wait and self.state is State.READY:
+        if not self.doctor.wait and self.state is ServerState.READY:
             self._examine("regular")
         elif not self.doctor.wait:
             self.doctor.put_off()
@@ -266,10 +266,10 @@ class Supervisor:
 
     def _judge(self) -> None:
         """Say whether it is ready: daemons that mail needs serve, nothing runs short, mail leaves."""
-        if self.state not in {State.READY, State.DEGRADED}:
+        if self.state not in {ServerState.READY, ServerState.DEGRADED}:
             return
         reasons = [f"{child.process.name} does not run" for child in self._essential() if not child.pid]
-        if self.state is State.DEGRADED and not reasons:
+        if self.state is ServerState.DEGRADED and not reasons:
             reasons = [f"{child.process.name} does not serve yet" for child in self._essential() if not child.ready]
         for limit, option in ((self.limit, "--pids-limit"), (self.memory, "--memory")):
             if short := limit.reason():
@@ -281,7 +281,7 @@ class Supervisor:
                 self._say("error", trouble)
             reasons.append(trouble)
         before, self.reasons = self.reasons, reasons
-        state = State.DEGRADED if reasons else State.READY
+        state = ServerState.DEGRADED if reasons else ServerState.READY
         if state is not self.state:
             self._enter(state)
         elif reasons != before:
@@ -335,7 +335,7 @@ class Supervisor:
                 self.rotation = 0
             if pid == self.doctor.pid:
                 self.doctor.pid = 0
-                if os.WIFSIGNALED(status) and self.state is not State.STOPPING:
+                if os.WIFSIGNALED(status) and self.state is not ServerState.STOPPING:
                     number = os.WTERMSIG(status)
                     self._say("warning", f"a look of the doctor's was ended by {_signal_name(number)}: it says nothing")
             for child in self.children:
@@ -346,7 +346,7 @@ class Supervisor:
     def _tell_of_death(self, name: str, pid: int, code: int) -> None:
         how = f"killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
         self.log.emit(events.Stopped(time=time.time(), program=name, pid=pid, status=how))
-        if self.state is not State.STOPPING:
+        if self.state is not ServerState.STOPPING:
             self._say("error", f"{name} {how}; it is started again")
         self._judge()
 
@@ -423,7 +423,7 @@ class Supervisor:
             child.close()
             self._end(child)
         self.children = new
-        self._enter(State.READY if all(child.pid for child in self._essential()) else State.DEGRADED)
+        self._enter(ServerState.READY if all(child.pid for child in self._essential()) else ServerState.DEGRADED)
         self._judge()
 
     def _end(self, child: Child) -> None:
@@ -440,7 +440,7 @@ class Supervisor:
 
     def _stop(self) -> int:
         """Stop accepting, let deliveries finish within the grace time, leave the rest in the queue."""
-        self._enter(State.STOPPING)
+        self._enter(ServerState.STOPPING)
         grace = self.plan.grace if self.plan else 0.0
         self._say("info", f"stopping: deliveries under way have {grace:g} s")
         if self.doctor.pid:
@@ -469,7 +469,7 @@ class Supervisor:
         if info and info.si_signo == signal.SIGCHLD:
             self._reap()
 
-    def _enter(self, state: State) -> None:
+    def _enter(self, state: ServerState) -> None:
         self.state = state
         self._note_health()
         self.log.emit(events.State(time=time.time(), program="postroad", pid=os.getpid(), state=state))

@@ -12,7 +12,7 @@ LONGEST_INTERVAL = 900.0
 """Seconds between two errands that found nothing to do."""
 
 
-class Watch:
+class FileWatch:
     """Looks at files, by their status alone, and at networks now and then."""
 
     def __init__(self, watched: Mapping[str, str], due: float, networks: str = "") -> None:

@@ -24,7 +24,7 @@ CHUNK = 500
 
 
 @dataclass(frozen=True)
-class Entry:
+class OutboxEvent:
     """An event that a webhook has not taken.
 
     Attributes:
@@ -89,7 +89,7 @@ def _drop(connection: Connection, webhook: str, number: int) -> int:
     return gone
 
 
-def due(engine: Engine, webhook: str, most: int) -> list[Entry]:
+def due(engine: Engine, webhook: str, most: int) -> list[OutboxEvent]:
     """What is to be posted now, what has waited longest first."""
     with engine.connect() as connection:
         return _entries(
@@ -100,7 +100,7 @@ def due(engine: Engine, webhook: str, most: int) -> list[Entry]:
         )
 
 
-def dead(engine: Engine, webhook: str | None, most: int) -> list[Entry]:
+def dead(engine: Engine, webhook: str | None, most: int) -> list[OutboxEvent]:
     """The dead letters, of one webhook or of all, newest first."""
     with engine.connect() as connection:
         return _entries(connection, _dead(webhook), (OUTBOX.c.id.desc(),), most)
@@ -117,7 +117,7 @@ def until_due(engine: Engine, webhook: str, most: float) -> float:
     return most if first is None else min(most, max(1.0, first - time.time()))
 
 
-def _entries(connection: Connection, where: Any, order: Sequence[Any], most: int) -> list[Entry]:
+def _entries(connection: Connection, where: Any, order: Sequence[Any], most: int) -> list[OutboxEvent]:
     names = ("id", "webhook", "uid", "time", "added", "attempts", "failed", "error")
     rows = connection.execute(
         select(*(OUTBOX.c[name] for name in names), EVENTS.c.data)
@@ -126,17 +126,17 @@ def _entries(connection: Connection, where: Any, order: Sequence[Any], most: int
         .order_by(*order)
         .limit(most)
     )
-    return [Entry(*[*row[:-1], json.loads(row.data)]) for row in rows]
+    return [OutboxEvent(*[*row[:-1], json.loads(row.data)]) for row in rows]
 
 
-def delivered(engine: Engine, entry: Entry) -> None:
+def delivered(engine: Engine, entry: OutboxEvent) -> None:
     """The webhook took it."""
     with database.writing(engine) as connection:
         connection.execute(delete(OUTBOX).where(OUTBOX.c.id == entry.id))
         metrics.add(connection, {("webhook_events", f"{entry.webhook},delivered"): 1})
 
 
-def failed(engine: Engine, entry: Entry, error: str, give_up_after: float, retry_after: float | None) -> bool:
+def failed(engine: Engine, entry: OutboxEvent, error: str, give_up_after: float, retry_after: float | None) -> bool:
     """It was not taken: try again later, or give it up; return whether it was given up.
 
     Args:

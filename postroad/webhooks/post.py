@@ -37,7 +37,7 @@ class RefusedError(OSError):
 
 
 @dataclass(frozen=True)
-class Answer:
+class ReceiverAnswer:
     """What came of a POST.
 
     Attributes:
@@ -102,21 +102,23 @@ class Receiver:
         self._busy: set[_Connection] = set()
         self._lock = threading.Lock()
 
-    def post(self, uid: str, seconds: float, event: Mapping[str, Any]) -> Answer:
+    def post(self, uid: str, seconds: float, event: Mapping[str, Any]) -> ReceiverAnswer:
         """Post an event; never raises for what the receiver or the network does. See ``envelope.body``."""
         content = envelope.body(self._source, uid, seconds, event)
         try:
             return self._post(uid, content)
         except RefusedError as error:
-            return Answer(None, f"not posted: {error}")
+            return ReceiverAnswer(None, f"not posted: {error}")
         except ssl.SSLCertVerificationError as error:
-            return Answer(None, f"its certificate is refused: {error.verify_message}")
+            return ReceiverAnswer(None, f"its certificate is refused: {error.verify_message}")
         except TimeoutError:
-            return Answer(None, "no answer in time")
+            return ReceiverAnswer(None, "no answer in time")
         except (OSError, http.client.HTTPException) as error:
-            return Answer(None, f"no answer: {getattr(error, 'strerror', None) or error or type(error).__name__}")
+            return ReceiverAnswer(
+                None, f"no answer: {getattr(error, 'strerror', None) or error or type(error).__name__}"
+            )
 
-    def _post(self, uid: str, content: bytes) -> Answer:
+    def _post(self, uid: str, content: bytes) -> ReceiverAnswer:
         if kept := self._take():
             try:
                 return self._ask(kept, uid, content)
@@ -126,7 +128,7 @@ class Receiver:
                 self.close()  # it was closed while it was idle, and so were the others: no failure of the receiver's
         return self._ask(self._open(), uid, content)
 
-    def _ask(self, connection: _Connection, uid: str, content: bytes) -> Answer:
+    def _ask(self, connection: _Connection, uid: str, content: bytes) -> ReceiverAnswer:
         keep = False
         try:
             fields = envelope.headers(uid, int(time.time()), content, self._secrets)
@@ -213,14 +215,14 @@ class Receiver:
                 socket.socket.shutdown(each, socket.SHUT_RDWR)  # not TLS's own, which another thread is in
 
 
-def _judged(response: http.client.HTTPResponse, text: bytes) -> Answer:
+def _judged(response: http.client.HTTPResponse, text: bytes) -> ReceiverAnswer:
     status = response.status
     if 200 <= status < 300:
-        return Answer(status, "")
+        return ReceiverAnswer(status, "")
     said = printable(text[:200].decode(errors="replace")).strip()
     kind = "redirects are not followed" if 300 <= status < 400 else said
     error = f"answered {status}" + (f": {kind}" if kind else "")
-    return Answer(status, error, _seconds(response.headers.get("Retry-After")))
+    return ReceiverAnswer(status, error, _seconds(response.headers.get("Retry-After")))
 
 
 def _seconds(text: str | None) -> float | None:

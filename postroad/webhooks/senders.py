@@ -14,8 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from postroad.runtime.recording import Hook
 from postroad.webhooks import outbox
-from postroad.webhooks.outbox import Entry
-from postroad.webhooks.post import CONNECTIONS, Answer, Receiver
+from postroad.webhooks.outbox import OutboxEvent
+from postroad.webhooks.post import CONNECTIONS, Receiver, ReceiverAnswer
 
 POLL = 5.0
 """Seconds between two looks at what is due; new events are posted at once."""
@@ -39,7 +39,7 @@ class Sender:
         self._receiver = Receiver(hook, source)
         self._tell = tell
         self._new = threading.Event()
-        self._open: list[tuple[Entry, Answer]] = []  # posted, and not yet written down
+        self._open: list[tuple[OutboxEvent, ReceiverAnswer]] = []  # posted, and not yet written down
         self._failures = 0  # rounds in a row in which nothing was taken
         self._pool = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix=f"webhook-{self._name}")
 
@@ -92,15 +92,15 @@ class Sender:
             self._note(*self._open[-1])
             self._open.pop()
 
-    def _note(self, entry: Entry, answer: Answer) -> None:
+    def _note(self, entry: OutboxEvent, answer: ReceiverAnswer) -> None:
         if answer.taken:
             outbox.delivered(self._engine, entry)
             return
         patience = 0.0 if answer.status == GONE else self._patience  # it wants no more of it
         if outbox.failed(self._engine, entry, answer.error, patience, answer.retry_after):
-            self._lament(1, answer.error)
+            self._report_dead(1, answer.error)
 
-    def _judge(self, answers: Sequence[Answer]) -> float:
+    def _judge(self, answers: Sequence[ReceiverAnswer]) -> float:
         errors = [answer for answer in answers if not answer.taken]
         if len(errors) < len(answers):
             if self._failures:
@@ -111,11 +111,11 @@ class Sender:
             self._tell("err", f"webhook {self._name} takes no events, they wait in the outbox: {errors[0].error}")
         self._failures += 1
         if gone := outbox.give_up(self._engine, self._name, self._patience, errors[0].error):
-            self._lament(gone, errors[0].error)
+            self._report_dead(gone, errors[0].error)
         asked = max((answer.retry_after or 0.0 for answer in errors), default=0.0)
         return min(outbox.LONGEST_DELAY, max(asked, min(LONGEST_PAUSE, outbox.delay(self._failures))))
 
-    def _lament(self, number: int, error: str) -> None:
+    def _report_dead(self, number: int, error: str) -> None:
         events = "1 event is a dead letter" if number == 1 else f"{number} events are dead letters"
         self._tell("err", f"{events} of webhook {self._name}, `postroad webhook replay` posts again: {error}")
 

@@ -17,7 +17,7 @@ import dkim
 
 from postroad.checks import dkim as dkim_check
 from postroad.checks import dmarc, hostname, mx, reverse, spf
-from postroad.checks.context import Context, Facts
+from postroad.checks.context import CheckFacts, Context
 from postroad.checks.model import Check, Finding, Level
 from postroad.config.model import Config
 from postroad.dns.resolver import Resolver
@@ -210,7 +210,7 @@ def _message(state: State, values: Mapping[str, str]) -> str:
 def examine(internet: Internet, state: State, values: Mapping[str, str]) -> list[Finding]:
     """What the doctor's checks of the state's aspect find for the address that sends."""
     name = KEY_NAME.format(**values)
-    facts = Facts((values["six" if state.six else "four"],), {name: f"v=DKIM1; k=rsa; p={values['key']}"})
+    facts = CheckFacts((values["six" if state.six else "four"],), {name: f"v=DKIM1; k=rsa; p={values['key']}"})
     config: dict[str, Any] = {
         "hostname": HOST.format(**values),
         "domains": [{"name": values["s"], "dkim": {"selector": "s1"}}],

@@ -6,7 +6,7 @@ from typing import Any
 from postroad.runtime import recording
 
 DAY = 86400.0
-SUPPRESSION = recording.Suppression(keep=None, scope="all", never=(), soft_count=None, soft_within=1.0)
+SUPPRESSION = recording.SuppressionRules(keep=None, scope="all", never=(), soft_count=None, soft_within=1.0)
 RATES = recording.BounceRates(brake=None, warn=None, window=3600.0, minimum=20)
 HOOK = recording.Hook(
     name="app", url="https://app.example.com/", secrets=(), types=("delivered", "bounced"), senders=(), recipients=(),

@@ -29,7 +29,7 @@ def process(name: str, **fields: Any) -> Process:
 def plan(*wanted: Process) -> Plan:
     return Plan(
         processes=wanted, grace=8.0, log_format="json", redact="none", message_size=1, journal=False, policy="policy", sources="", networks="",
-        look_over=False, look_every=0.0, warnings=(), watched={}, due=float("inf"),
+        run_doctor=False, look_every=0.0, warnings=(), watched={}, due=float("inf"),
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from postroad.checks import CHECKS
 from postroad.checks.__main__ import line
-from postroad.checks.context import Context, Facts, Late, Task, side_by_side
+from postroad.checks.context import CheckFacts, Context, Late, Task, side_by_side
 from postroad.checks.doctor import examine
 from postroad.checks.model import Check, Finding, Level
 from postroad.config.model import Config
@@ -19,11 +19,11 @@ from postroad.dns.records import Record
 from postroad.dns.resolver import Resolver
 
 CONFIG = Config.model_validate({"hostname": "mail.a.example", "domains": ["a.example"]})
-NONE = Facts((), {})
+NONE = CheckFacts((), {})
 DOCS = Path(__file__).parents[2] / "docs" / "doctor.md"
 
 
-def context(limit: float = 5, find: Callable[[], Facts] = lambda: NONE) -> Context:
+def context(limit: float = 5, find: Callable[[], CheckFacts] = lambda: NONE) -> Context:
     return Context(CONFIG, Resolver(["127.0.0.1"]), find, deadline=time.monotonic() + limit)
 
 
@@ -81,7 +81,7 @@ def test_what_is_shared_is_found_once() -> None:
     assert calls == [1]
 
 
-def never() -> Facts:
+def never() -> CheckFacts:
     time.sleep(30)
     return NONE
 

@@ -81,7 +81,7 @@ def test_what_stays_bad_is(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> N
 def test_without_the_address_a_check_that_needs_it_does_not_turn_green(
     doctor: Doctor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("postroad.dns.instance.look", lambda: SimpleNamespace(public_ipv4=""))
+    monkeypatch.setattr("postroad.dns.instance.ask", lambda: SimpleNamespace(public_ipv4=""))
     assert doctor.look(monkeypatch, spf=[Level.ERROR]) == ["err spf error"]
     assert doctor.look(monkeypatch, NOT_KNOWN, spf=[None]) == []
     assert doctor.look(monkeypatch, spf=[Level.ERROR]) == []

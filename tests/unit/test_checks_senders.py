@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from postroad.checks import bimi, mta_sts, senders
-from postroad.checks.context import Context, Facts
+from postroad.checks.context import CheckFacts, Context
 from postroad.config.model import Config
 from tests.oracle.dns_table import TableResolver
 from tests.unit.test_dns_tags import rsa
@@ -39,7 +39,7 @@ def context(there: dict[str, dict[str, tuple[str, ...]]], bits: int = 2048, **co
     return Context(
         Config.model_validate(values),
         TableResolver(there),
-        lambda: Facts((ADDRESS,), {NAME: key(bits)}),
+        lambda: CheckFacts((ADDRESS,), {NAME: key(bits)}),
         deadline=time.monotonic() + 9,
     )
 

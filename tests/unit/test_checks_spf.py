@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from postroad.checks import smarthost, spf
-from postroad.checks.context import Context, Facts
+from postroad.checks.context import CheckFacts, Context
 from postroad.config.model import Config
 from postroad.dns.spf_check import Result, evaluate
 from tests.oracle.dns_table import TableResolver
@@ -22,7 +22,7 @@ def context(*records: str, **config: Any) -> Context:
         "mail.x.example": {"TXT": (GOOD,)},
         "bad.example": {"TXT": ("v=spf1 ipv4:192.0.2.1 -all",)},
     }
-    facts = Facts((ADDRESS,), {})
+    facts = CheckFacts((ADDRESS,), {})
     return Context(Config.model_validate(values), TableResolver(zone), lambda: facts, deadline=time.monotonic() + 9)
 
 

@@ -25,7 +25,7 @@ from tests.unit.handed import HOOK, RATES, SUPPRESSION, recorded
 
 DAY = 86400.0
 GONE = "550 5.1.1 User unknown"
-SETTINGS = recorded(suppression=recording.Suppression(90 * DAY, "all", (), None, 1.0), webhooks=(HOOK,))
+SETTINGS = recorded(suppression=recording.SuppressionRules(90 * DAY, "all", (), None, 1.0), webhooks=(HOOK,))
 
 
 @pytest.fixture(autouse=True)
@@ -203,7 +203,7 @@ def test_a_braked_domain_is_listed_and_released(
     for number in range(20):
         put(engine, f"q{number}", "accepted", "bounced" if number < 3 else "delivered")
     with database.writing(engine) as connection:
-        brake.look(connection, recording.BounceRates(0.1, 0.05, DAY, 20), time.time())
+        brake.update_states(connection, recording.BounceRates(0.1, 0.05, DAY, 20), time.time())
     out = run("brake", "list").out
     assert "sender.example" in out
     assert "15.0%" in out

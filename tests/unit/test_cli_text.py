@@ -19,10 +19,10 @@ from postroad.cli import dns, doctor, suppress
 from postroad.config.model import Config
 from postroad.dns.formats import bind, cloudflare
 from postroad.dns.records import Record
-from postroad.dns.survey import Planned, State
+from postroad.dns.survey import Planned, RecordState
 from postroad.errors import PostroadError
 from postroad.feedback import suppression
-from postroad.feedback.suppression import Entry
+from postroad.feedback.suppression import SuppressedAddress
 from postroad.store import database
 
 EVIL = "v=spf1 \x1b]0;owned\x07 \x9b2J \x7f \r \u202e \u2028 ~all"
@@ -33,7 +33,7 @@ FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "'=1", "''+1", "\uff1d1", "'
 def planned() -> Planned:
     record = Record("example.com", "TXT", 3600, EVIL, "for a test")
     return Planned(
-        record, State.CHANGE, "example.com", replaces=(EVIL,), notes=(f"Added: {EVIL}\nevil. IN A 192.0.2.1",)
+        record, RecordState.CHANGE, "example.com", replaces=(EVIL,), notes=(f"Added: {EVIL}\nevil. IN A 192.0.2.1",)
     )
 
 
@@ -86,7 +86,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
 def test_an_export_holds_no_formula_and_is_read_back(engine: Engine) -> None:
     now = float(int(time.time()))
     found = [
-        Entry(f"{local}@x.example", "manual", now + i, None, f"{local} {EVIL}", "")
+        SuppressedAddress(f"{local}@x.example", "manual", now + i, None, f"{local} {EVIL}", "")
         for i, local in enumerate(("=cmd", "+1", "-1", "'=x", "''=x", "o'neil", "plain"))
     ]
     with database.writing(engine) as connection:

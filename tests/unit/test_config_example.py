@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from dev.config_files import example, files, main
 from dev.config_reference import reference
 from dev.config_schema import schema
-from postroad.config.keys import Key, keys
+from postroad.config.keys import ConfigKey, keys
 from postroad.config.load import load
 from postroad.config.model import Config
 
@@ -115,7 +115,7 @@ LEAVES = [key for key in keys(Config) if key.section is None]
 
 
 @pytest.mark.parametrize("key", LEAVES, ids=lambda key: key.name)
-def test_each_key_has_an_example_where_its_type_does_not_say_it_all(key: Key) -> None:
+def test_each_key_has_an_example_where_its_type_does_not_say_it_all(key: ConfigKey) -> None:
     kind: Any = key.field.annotation
     for each in key.field.metadata:
         kind = Annotated[kind, each]
@@ -130,7 +130,7 @@ def test_each_key_has_an_example_where_its_type_does_not_say_it_all(key: Key) ->
 
 
 @pytest.mark.parametrize("key", list(keys(Config)), ids=lambda key: key.name)
-def test_each_key_has_whole_sentences(key: Key) -> None:
+def test_each_key_has_whole_sentences(key: ConfigKey) -> None:
     text = key.field.description or (key.section.__doc__ if key.section else "") or ""
     assert re.match(r"[A-Z`]", text), text
     assert text.rstrip("`").endswith((".", "`")), text

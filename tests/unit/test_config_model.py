@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from postroad.config.keys import Key, keys
+from postroad.config.keys import ConfigKey, keys
 from postroad.config.model import Config, Domain
 from postroad.config.section import FrozenMap, Section
 
@@ -82,7 +82,7 @@ def test_every_key_says_what_it_is() -> None:
         assert not key.field.is_required() or key.field.examples, key.name
 
 
-def placed(key: Key, value: object) -> dict[str, Any]:
+def placed(key: ConfigKey, value: object) -> dict[str, Any]:
     """A configuration with this value at this key; a list's entry stands in a list."""
     *above, last = key.path
     entry: dict[str, Any] = {last: value}
@@ -99,7 +99,7 @@ HOSTILE = ("a`b.example", "/a`b", "/it's", "/a\nb", "/a\0b", "/\x1b", "/a\u2028b
 
 
 @pytest.mark.parametrize("key", QUOTED, ids=lambda key: key.name)
-def test_no_key_takes_what_m4_could_take_for_a_quote(key: Key) -> None:
+def test_no_key_takes_what_m4_could_take_for_a_quote(key: ConfigKey) -> None:
     for text in HOSTILE:
         for value in (text, [text]):
             with pytest.raises(ValidationError) as caught:
@@ -157,7 +157,7 @@ TEXTS = st.text(alphabet="`'\n\0a.b-/*1 $()[]#,") | st.text() | st.sampled_from(
 
 @settings(deadline=None)
 @given(st.sampled_from(QUOTED), TEXTS, st.booleans())
-def test_whatever_is_accepted_is_inert(key: Key, text: str, listed: bool) -> None:
+def test_whatever_is_accepted_is_inert(key: ConfigKey, text: str, listed: bool) -> None:
     try:
         config = Config.model_validate(placed(key, [text] if listed else text))
     except ValidationError:

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from postroad.dns.formats import bind, cloudflare, record_sets, route53, strings, terraform, zone_line
 from postroad.dns.records import Record
 from postroad.dns.resolver import Text
-from postroad.dns.survey import Planned, State
+from postroad.dns.survey import Planned, RecordState
 
 
 def planned(
-    value: str, name: str = "example.com", rtype: str = "TXT", state: State = State.ADD, **more: Any
+    value: str, name: str = "example.com", rtype: str = "TXT", state: RecordState = RecordState.ADD, **more: Any
 ) -> Planned:
     return Planned(Record(name, rtype, 3600, value, "for a test"), state, "example.com", **more)
 
@@ -68,7 +68,7 @@ OTHERS = [Text([b"a\xffb", b"", b'"c\\']), Text([b"a\xfeb", b"", b'"c\\']), Text
 
 def test_what_is_somebody_else_s_is_written_back_octet_by_octet() -> None:
     """Octets above 127 and the strings' boundaries: two of these look the same as text."""
-    record = planned("v=spf1 -all", state=State.CHANGE, beside=tuple(OTHERS))
+    record = planned("v=spf1 -all", state=RecordState.CHANGE, beside=tuple(OTHERS))
     (change,) = json.loads(route53([record]))["Changes"]
     assert [each["Value"] for each in change["ResourceRecordSet"]["ResourceRecords"]] == [
         '"v=spf1 -all"', r'"a\377b" "" "\"c\\"', r'"a\376b" "" "\"c\\"', r'"\303\244"',
@@ -102,7 +102,7 @@ def test_a_record_of_ours_that_is_there_is_set_once() -> None:
 def test_what_is_beside_stays_and_what_is_replaced_goes() -> None:
     sets = record_sets(
         [
-            planned("v=spf1 new", state=State.CHANGE, replaces=("v=spf1 old",), beside=("verify=1",)),
+            planned("v=spf1 new", state=RecordState.CHANGE, replaces=("v=spf1 old",), beside=("verify=1",)),
             planned("v=other", beside=("v=spf1 old", "verify=1")),
             planned("10 a.example.com", rtype="MX"),
             planned("20 b.example.com", rtype="MX"),
@@ -118,13 +118,13 @@ def test_what_is_beside_stays_and_what_is_replaced_goes() -> None:
     ("state", "action"), [("ADD", "CREATE"), ("UNKNOWN", "CREATE"), ("CHANGE", "UPSERT"), ("PRESENT", "UPSERT")]
 )
 def test_only_what_was_seen_is_overwritten(state: str, action: str) -> None:
-    record = planned("x", state=State[state])
+    record = planned("x", state=RecordState[state])
     assert [each["Action"] for each in json.loads(route53([record]))["Changes"]] == [action]
     assert ("allow_overwrite" in terraform([record])) == (action == "UPSERT")
 
 
 def test_what_is_not_ours_is_not_set() -> None:
-    record = planned("10 mx.example.net", rtype="MX", state=State.PRESENT, ours=False)
+    record = planned("10 mx.example.net", rtype="MX", state=RecordState.PRESENT, ours=False)
     assert record_sets([record]) == []
     assert "10 mx.example.net." in bind([record])
 
@@ -141,7 +141,7 @@ def test_names_end_with_a_dot_where_the_zone_would_be_added() -> None:
 
 
 def test_a_value_that_is_to_go_is_a_comment() -> None:
-    record = planned("v=spf1 new", state=State.CHANGE, replaces=("v=spf1 old\nevil.example. 60 IN A 192.0.2.1",))
+    record = planned("v=spf1 new", state=RecordState.CHANGE, replaces=("v=spf1 old\nevil.example. 60 IN A 192.0.2.1",))
     for text in (bind([record]), cloudflare([record])):
         assert [line for line in text.splitlines() if line and not line.startswith(";")] == [
             'example.com. 3600 IN TXT "v=spf1 new"'

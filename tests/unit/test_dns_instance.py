@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from postroad.dns.instance import Instance, look
+from postroad.dns.instance import Instance, ask
 
 DOCUMENT = {"instanceId": "i-0123456789abcdef0", "region": "ap-northeast-2", "privateIp": "10.0.3.7"}
 
@@ -66,13 +66,13 @@ def imds() -> Iterator[tuple[type[Imds], int]]:
 
 
 def test_an_instance_with_an_address_of_its_own(imds: tuple[type[Imds], int]) -> None:
-    found = look("127.0.0.1", imds[1])
+    found = ask("127.0.0.1", imds[1])
     assert found == Instance("i-0123456789abcdef0", "ap-northeast-2", "10.0.3.7", "203.0.113.10")
 
 
 def test_behind_a_nat_gateway(imds: tuple[type[Imds], int]) -> None:
     imds[0].public = None
-    found = look("127.0.0.1", imds[1])
+    found = ask("127.0.0.1", imds[1])
     assert (found.region, found.public_ipv4) == ("ap-northeast-2", "")
 
 
@@ -80,20 +80,20 @@ def test_behind_a_nat_gateway(imds: tuple[type[Imds], int]) -> None:
 def test_something_else_that_answers_there(imds: tuple[type[Imds], int], document: str) -> None:
     imds[0].document = document
     imds[0].public = "<b>"
-    assert look("127.0.0.1", imds[1]) == Instance()
+    assert ask("127.0.0.1", imds[1]) == Instance()
 
 
 def test_no_service() -> None:
-    assert look("127.0.0.1", 9) == Instance()
+    assert ask("127.0.0.1", 9) == Instance()
 
 
 def test_a_service_that_hangs_is_given_up(imds: tuple[type[Imds], int]) -> None:
     imds[0].delay = 3
     began = time.monotonic()
-    assert look("127.0.0.1", imds[1]) == Instance()
+    assert ask("127.0.0.1", imds[1]) == Instance()
     assert time.monotonic() - began < 2
 
 
 def test_no_proxy_is_asked(imds: tuple[type[Imds], int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    assert look("127.0.0.1", imds[1]).region == "ap-northeast-2"
+    assert ask("127.0.0.1", imds[1]).region == "ap-northeast-2"

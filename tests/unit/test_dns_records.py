@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from postroad.config.model import Config
-from postroad.dns.records import Facts, expected, is_version, questions
+from postroad.dns.records import RecordFacts, expected, is_version, questions
 from postroad.dns.resolver import Answer, Question, Status
 
 
@@ -17,12 +17,12 @@ def there(name: str, rtype: str, *values: str) -> dict[Question, Answer]:
     return {(name, rtype): Answer(name, rtype, Status.FOUND if values else Status.NODATA, values)}
 
 
-def values(found: Config, facts: Facts, name: str, rtype: str = "TXT") -> list[str]:
+def values(found: Config, facts: RecordFacts, name: str, rtype: str = "TXT") -> list[str]:
     return [record.value for record in expected(found, facts) if (record.name, record.type) == (name, rtype)]
 
 
 def test_v6_only() -> None:
-    facts = Facts(("2001:db8::10",))
+    facts = RecordFacts(("2001:db8::10",))
     assert values(config(), facts, "mail.example.com", "A") == []
     assert values(config(), facts, "mail.example.com", "AAAA") == ["2001:db8::10"]
     assert values(config(), facts, "0.1.0.0." + "0.0.0.0." * 5 + "8.b.d.0.1.0.0.2.ip6.arpa", "PTR") == [
@@ -33,18 +33,19 @@ def test_v6_only() -> None:
 
 def test_a_host_that_is_a_sender_domain_has_one_spf_record() -> None:
     found = config(hostname="mail.example.com", domains=["mail.example.com"])
-    assert values(found, Facts(("203.0.113.10",)), "mail.example.com") == ["v=spf1 ip4:203.0.113.10 -all"]
+    assert values(found, RecordFacts(("203.0.113.10",)), "mail.example.com") == ["v=spf1 ip4:203.0.113.10 -all"]
 
 
 def test_any_domain_has_no_records_of_its_own() -> None:
     names = {
-        record.name for record in expected(config(domains=["*"], dkim={"enabled": False}), Facts(("203.0.113.10",)))
+        record.name
+        for record in expected(config(domains=["*"], dkim={"enabled": False}), RecordFacts(("203.0.113.10",)))
     }
     assert names == {"mail.example.com", "10.113.0.203.in-addr.arpa"}
 
 
 def test_without_an_address_no_record_speaks_of_one() -> None:
-    found = expected(config(), Facts((), {"postroad._domainkey.example.com": "v=DKIM1; p=x"}))
+    found = expected(config(), RecordFacts((), {"postroad._domainkey.example.com": "v=DKIM1; p=x"}))
     assert [(record.type, record.name) for record in found] == [
         ("TXT", "postroad._domainkey.example.com"),
         ("TXT", "_dmarc.example.com"),
@@ -55,15 +56,15 @@ def test_without_an_address_no_record_speaks_of_one() -> None:
 def test_selectors_and_keys() -> None:
     found = config(domains=["example.com", {"name": "example.net", "dkim": {"selector": "other"}}])
     keys = {"postroad._domainkey.example.com": "v=DKIM1; p=a", "other._domainkey.example.net": "v=DKIM1; p=b"}
-    assert values(found, Facts((), keys), "postroad._domainkey.example.com") == ["v=DKIM1; p=a"]
-    assert values(found, Facts((), keys), "other._domainkey.example.net") == ["v=DKIM1; p=b"]
+    assert values(found, RecordFacts((), keys), "postroad._domainkey.example.com") == ["v=DKIM1; p=a"]
+    assert values(found, RecordFacts((), keys), "other._domainkey.example.net") == ["v=DKIM1; p=b"]
 
 
 def test_keys_in_a_zone_of_ours() -> None:
     """Two CNAMEs for each series of keys, whichever of the two signs; one for a key that does not change by itself."""
     given = {"name": "example.net", "dkim": {"key_file": "/run/secrets/key"}}
     found = config(domains=["example.com", given], dkim={"cname": "keys.example.org"})
-    facts = Facts(
+    facts = RecordFacts(
         (), {"postroad-2._domainkey.example.com": "v=DKIM1; p=a", "postroad._domainkey.example.net": "v=DKIM1; p=b"}
     )
     made = [
@@ -81,29 +82,29 @@ def test_keys_in_a_zone_of_ours() -> None:
 
 
 def test_a_domain_that_mail_reaches_by_its_own_address_needs_no_mx() -> None:
-    facts = Facts((), existing=there("example.com", "MX") | there("example.com", "A", "192.0.2.1"))
+    facts = RecordFacts((), existing=there("example.com", "MX") | there("example.com", "A", "192.0.2.1"))
     assert values(config(), facts, "example.com", "MX") == []
 
 
 def test_a_dmarc_record_above_is_enough() -> None:
     found = config(domains=["shop.example.com"])
     above = there("_dmarc.example.com", "TXT", "v=DMARC1; p=reject")
-    assert values(found, Facts((), existing=above), "_dmarc.shop.example.com") == []
+    assert values(found, RecordFacts((), existing=above), "_dmarc.shop.example.com") == []
     own = there("_dmarc.shop.example.com", "TXT", "v=DMARC1;p=quarantine")
-    assert values(found, Facts((), existing=above | own), "_dmarc.shop.example.com") == ["v=DMARC1;p=quarantine"]
+    assert values(found, RecordFacts((), existing=above | own), "_dmarc.shop.example.com") == ["v=DMARC1;p=quarantine"]
     other = there("_dmarc.example.com", "TXT", "something else")
-    assert values(found, Facts((), existing=other), "_dmarc.shop.example.com") != []
+    assert values(found, RecordFacts((), existing=other), "_dmarc.shop.example.com") != []
 
 
 def test_a_dmarc_record_between_a_domain_and_its_organization_s_is_not_found_by_all() -> None:
     found = config(domains=["a.b.example.com"])
     between = there("_dmarc.b.example.com", "TXT", "v=DMARC1; p=reject")
-    assert values(found, Facts((), existing=between), "_dmarc.a.b.example.com") != []
+    assert values(found, RecordFacts((), existing=between), "_dmarc.a.b.example.com") != []
     above = there("_dmarc.example.com", "TXT", "v=DMARC1; p=reject")
-    assert values(found, Facts((), existing=above), "_dmarc.a.b.example.com") == []
+    assert values(found, RecordFacts((), existing=above), "_dmarc.a.b.example.com") == []
     found = config(domains=["shop.example.co.uk"])
     above = there("_dmarc.co.uk", "TXT", "v=DMARC1; p=reject")
-    assert values(found, Facts((), existing=above), "_dmarc.shop.example.co.uk") != []
+    assert values(found, RecordFacts((), existing=above), "_dmarc.shop.example.co.uk") != []
 
 
 @pytest.mark.parametrize(
@@ -115,25 +116,25 @@ def test_a_dmarc_record_between_a_domain_and_its_organization_s_is_not_found_by_
     ],
 )
 def test_a_record_that_is_meant_for_a_policy_is_mended(there_is: str, published: str) -> None:
-    facts = Facts((), existing=there("_dmarc.example.com", "TXT", there_is))
+    facts = RecordFacts((), existing=there("_dmarc.example.com", "TXT", there_is))
     assert values(config(), facts, "_dmarc.example.com") == [published]
 
 
 def test_a_record_that_is_meant_for_spf_is_merged() -> None:
-    facts = Facts(("203.0.113.10",), existing=there("example.com", "TXT", "v=spf1; include:x.example -all"))
+    facts = RecordFacts(("203.0.113.10",), existing=there("example.com", "TXT", "v=spf1; include:x.example -all"))
     assert values(config(), facts, "example.com") == ["v=spf1 ip4:203.0.113.10 include:x.example -all"]
 
 
 def test_an_address_that_passes_already_is_not_added() -> None:
     existing = there("example.com", "TXT", "v=spf1 include:x.example -all")
-    facts = Facts(
+    facts = RecordFacts(
         ("203.0.113.10", "2001:db8::10"), existing=existing, passing=frozenset({("example.com", "203.0.113.10")})
     )
     assert values(config(), facts, "example.com") == ["v=spf1 ip6:2001:db8::10 include:x.example -all"]
 
 
 def test_all_that_is_chosen_by_is_asked() -> None:
-    asked = set(questions(config(domains=["shop.example.com"]), Facts(("203.0.113.10",), tls_rpt=True)))
+    asked = set(questions(config(domains=["shop.example.com"]), RecordFacts(("203.0.113.10",), tls_rpt=True)))
     assert asked >= {
         ("mail.example.com", "A"),
         ("10.113.0.203.in-addr.arpa", "PTR"),

@@ -5,7 +5,7 @@ import pytest
 from postroad.config.delivery import Smarthost
 from postroad.config.model import Config
 from postroad.dns import smarthosts
-from postroad.dns.records import Facts, Record, expected
+from postroad.dns.records import Record, RecordFacts, expected
 from postroad.dns.resolver import Answer, Status
 
 ADDRESS = "203.0.113.10"
@@ -25,13 +25,13 @@ def spf(records: list[Record], name: str = "example.com") -> list[str]:
 
 
 def test_mail_through_a_known_provider_needs_its_include_and_nothing_of_ours() -> None:
-    found = expected(config(), Facts((ADDRESS,)))
+    found = expected(config(), RecordFacts((ADDRESS,)))
     assert kinds(found) == {("TXT", "example.com"), ("TXT", "_dmarc.example.com")}
     assert spf(found) == ["v=spf1 include:amazonses.com ~all"]
 
 
 def test_mail_through_an_unknown_server_has_no_spf_record_made_up() -> None:
-    found = expected(config("smtp.example.net"), Facts((ADDRESS,)))
+    found = expected(config("smtp.example.net"), RecordFacts((ADDRESS,)))
     assert spf(found) == []
     assert kinds(found) == {("TXT", "_dmarc.example.com")}
 
@@ -47,12 +47,12 @@ def test_mail_through_an_unknown_server_has_no_spf_record_made_up() -> None:
 )
 def test_a_record_that_is_there_is_kept(existing: str, wanted: str) -> None:
     answer = Answer("example.com", "TXT", Status.FOUND, (existing,))
-    assert spf(expected(config(), Facts((ADDRESS,), existing={("example.com", "TXT"): answer}))) == [wanted]
+    assert spf(expected(config(), RecordFacts((ADDRESS,), existing={("example.com", "TXT"): answer}))) == [wanted]
 
 
 def test_mail_that_also_goes_out_by_itself_needs_both() -> None:
     both = config(routes=[{"domains": ["example.org"], "smarthost": None}])
-    found = expected(both, Facts((ADDRESS,)))
+    found = expected(both, RecordFacts((ADDRESS,)))
     assert spf(found) == [f"v=spf1 include:amazonses.com ip4:{ADDRESS} ~all"]
     assert ("A", "mail.example.com") in kinds(found)
 

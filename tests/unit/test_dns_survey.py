@@ -3,8 +3,8 @@
 import pytest
 
 from postroad.config.model import Config
-from postroad.dns.records import Facts
-from postroad.dns.survey import Planned, State, survey
+from postroad.dns.records import RecordFacts
+from postroad.dns.survey import Planned, RecordState, survey
 from tests.oracle.dns_table import TableResolver
 
 ADDRESS = "203.0.113.10"
@@ -15,7 +15,7 @@ def planned(name: str, *texts: str) -> Planned:
     there = TableResolver({name: {"TXT": texts}})
     (found,) = [
         each
-        for each in survey(CONFIG, Facts((ADDRESS,)), there)
+        for each in survey(CONFIG, RecordFacts((ADDRESS,)), there)
         if (each.record.name, each.record.type) == (name, "TXT")
     ]
     return found
@@ -41,7 +41,7 @@ def test_spf(texts: list[str], value: str, said: str) -> None:
     assert found.record.value == value
     assert said in " ".join(found.notes)
     assert found.replaces == (() if value in texts else (texts[0],))
-    assert found.state is (State.PRESENT if value in texts else State.CHANGE)
+    assert found.state is (RecordState.PRESENT if value in texts else RecordState.CHANGE)
     assert found.beside == tuple(texts[1:])
 
 

@@ -33,7 +33,7 @@ def put(
 
 def look(engine: Engine, now: float = NOW, **settings: Any) -> list[tuple[str, str, int, int]]:
     with engine.begin() as connection:
-        changed = brake.look(connection, replace(SETTINGS, **settings), now)
+        changed = brake.update_states(connection, replace(SETTINGS, **settings), now)
     return [(rate.sender_domain, rate.state, rate.bounced, rate.ended) for rate in changed]
 
 
@@ -120,17 +120,17 @@ def test_it_looks_soon_after_an_end_and_not_all_the_time(engine: Engine, monkeyp
     monkeypatch.setattr(brake, "publish", lambda _: None)
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    watch = brake.Watch(engine, replace(SETTINGS, window=1e9))
+    watch = brake.BounceWatch(engine, replace(SETTINGS, window=1e9))
     assert watch.wait(600) == 0
-    assert watch.look() == []
+    assert watch.update() == []
     watch.note([{"event": "accepted"}])
     assert watch.wait(600) == 600
     put(engine, "bounced", 30)
     watch.note([{"event": "bounced"}])
     assert watch.wait(600) == 1
-    assert watch.look() == []
+    assert watch.update() == []
     clock[0] += 1
-    assert [rate.state for rate in watch.look()] == ["braked"]
+    assert [rate.state for rate in watch.update()] == ["braked"]
     assert watch.wait(600) == 30
 
 

@@ -11,17 +11,17 @@ from sqlalchemy.exc import OperationalError
 
 from postroad import system
 from postroad.feedback import suppression
-from postroad.feedback.suppression import Entry
+from postroad.feedback.suppression import SuppressedAddress
 from postroad.journal.reader import Batch, Position
 from postroad.recorder import writer
-from postroad.runtime.recording import Suppression
+from postroad.runtime.recording import SuppressionRules
 from postroad.store import database
 from tests.unit.handed import recorded
 from tests.unit.stores import made_by
 
 BEGIN = time.time() - 1000
 DAY = 86400.0
-SETTINGS = Suppression(keep=90 * DAY, scope="all", never=("vip@rcpt.example",), soft_count=3, soft_within=7 * DAY)
+SETTINGS = SuppressionRules(keep=90 * DAY, scope="all", never=("vip@rcpt.example",), soft_count=3, soft_within=7 * DAY)
 FULL, SUSPENDED, GONE = "452 4.2.2 Mailbox full", "550 5.2.1 account disabled", "550 5.1.1 User unknown"
 
 
@@ -121,9 +121,9 @@ def test_an_entry_that_has_expired_leaves_the_map(
         suppression.add(
             connection,
             [
-                Entry("gone@x.example", "userunknown", now - 10, now - 1, None),
-                Entry("dead@x.example", "userunknown", now - 10, now + 99, None),
-                Entry("one@x.example", "manual", now, None, None, "one.example"),
+                SuppressedAddress("gone@x.example", "userunknown", now - 10, now - 1, None),
+                SuppressedAddress("dead@x.example", "userunknown", now - 10, now + 99, None),
+                SuppressedAddress("one@x.example", "manual", now, None, None, "one.example"),
             ],
         )
     assert suppression.publish(engine) == 2
@@ -149,7 +149,10 @@ def test_an_entry_for_one_sender_domain(engine: Engine) -> None:
 
 
 def test_an_address_has_an_entry_a_domain(engine: Engine) -> None:
-    every = [Entry("a@x.example", "manual", 1.0, None, None, domain) for domain in ("", "one.example", "two.example")]
+    every = [
+        SuppressedAddress("a@x.example", "manual", 1.0, None, None, domain)
+        for domain in ("", "one.example", "two.example")
+    ]
     with engine.begin() as connection:
         assert suppression.add(connection, every) == 3
         assert suppression.add(connection, every[1:2]) == 0
@@ -181,4 +184,4 @@ def test_a_list_of_before_holds_for_all(tmp_path: Path) -> None:
     engine = old(tmp_path / "old.db")
     database.upgrade(engine)
     with engine.connect() as connection:
-        assert suppression.entries(connection) == [Entry("a@x.example", "userunknown", 1.0, None, "said")]
+        assert suppression.entries(connection) == [SuppressedAddress("a@x.example", "userunknown", 1.0, None, "said")]

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from postroad.front.client import MOST_SPLIT, Client
-from postroad.front.lines import Answer
+from postroad.front.lines import Reply
 from postroad.front.loop import Loop
-from postroad.front.session import State
+from postroad.front.session import SessionState
 from postroad.runtime.front import AGAIN, NOW, QUEUE, SPLIT, Settings
 
 SETTINGS = Settings(
@@ -38,7 +38,7 @@ class Session:
     def __init__(self, door: int) -> None:
         self.key = ("192.0.2.1", b"EHLO app\r\n", door)
         self.said: list[bytes] = []
-        self.state, self.user, self.uses, self.domain = State.BUSY, None, 1, ""
+        self.state, self.user, self.uses, self.domain = SessionState.BUSY, None, 1, ""
         self.left = ""
 
     def write(self, data: bytes) -> None:
@@ -116,7 +116,7 @@ class Talk:
                 self.answer(b"354 go on\r\n" if self.session.said[-1].startswith(b"DATA") else b"250 ok\r\n")
 
     def answer(self, text: bytes, code: int | None = None) -> None:
-        self.client.answered(Answer(text, int(text[:3]) if code is None else code))
+        self.client.answered(Reply(text, int(text[:3]) if code is None else code))
 
     def message(self, answer: bytes, *saved: bytes) -> None:
         """The text, the notices that it is on the disk, and sendmail's answer."""

@@ -1,12 +1,12 @@
 """What the front counts: connections, sessions, runs of the queue."""
 
-from postroad.front.limits import REMEMBERED, WINDOW, Counts
+from postroad.front.limits import REMEMBERED, WINDOW, ConnectionCounts
 from postroad.front.runs import BATCH, PASSES, PER_DOMAIN, SLOW, WHOLE, Run, Runs
 from postroad.runtime.bounds import LEAST, LEAST_CLIENTS, MOST, MOST_CLIENTS, bounds
 
 
 def test_connections_are_counted_by_address() -> None:
-    counts = Counts()
+    counts = ConnectionCounts()
     assert [counts.begin("a", at) for at in (0.0, 1.0)] == [(1, 1), (2, 2)]
     assert counts.begin("b", 1.0) == (1, 1)
     counts.end("a")
@@ -151,7 +151,7 @@ def test_one_run_takes_the_whole_of_a_long_queue() -> None:
 
 
 def test_addresses_that_have_sent_mail_are_remembered_up_to_a_number() -> None:
-    counts = Counts()
+    counts = ConnectionCounts()
     for number in range(REMEMBERED + 1):
         counts.sent(str(number))
     assert not counts.has_sent("0")

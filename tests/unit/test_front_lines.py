@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from postroad.front.lines import END, LONGEST, Answer, Answers, EndOfData, command
+from postroad.front.lines import END, LONGEST, Answers, EndOfData, Reply, command
 
 SEED = 20261126
 
@@ -68,11 +68,11 @@ def test_what_is_not_usual_has_no_verb(line: bytes) -> None:
 def test_answers_are_cut_alike_however_they_come() -> None:
     stream = b"250-a\r\n250-b\r\n250 c\r\n\x01AQ1\n354 go\r\n250 2.0.0 AQ1 Message accepted for delivery\r\nwhat\r\n"
     expected = [
-        Answer(b"250-a\r\n250-b\r\n250 c\r\n", 250),
-        Answer(b"AQ1", 0),
-        Answer(b"354 go\r\n", 354),
-        Answer(b"250 2.0.0 AQ1 Message accepted for delivery\r\n", 250),
-        Answer(b"what\r\n", -1),
+        Reply(b"250-a\r\n250-b\r\n250 c\r\n", 250),
+        Reply(b"AQ1", 0),
+        Reply(b"354 go\r\n", 354),
+        Reply(b"250 2.0.0 AQ1 Message accepted for delivery\r\n", 250),
+        Reply(b"what\r\n", -1),
     ]
     source = random.Random(SEED)
     for _ in range(300):

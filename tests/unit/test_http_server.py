@@ -43,23 +43,23 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def server(engine: Engine) -> Iterator[http.Server]:
+def server(engine: Engine) -> Iterator[http.HttpServer]:
     made = http.serve("127.0.0.1", 0, engine)
     yield made
     made.retire(0).close()
 
 
-def client(server: http.Server) -> socket.socket:
+def client(server: http.HttpServer) -> socket.socket:
     return socket.create_connection(server.address, timeout=20)
 
 
-def ask(server: http.Server, request: bytes = PROBE) -> bytes:
+def ask(server: http.HttpServer, request: bytes = PROBE) -> bytes:
     with client(server) as asking:
         asking.sendall(request)
         return b"".join(iter(lambda: asking.recv(65536), b""))
 
 
-def test_probes_and_scrapes(server: http.Server) -> None:
+def test_probes_and_scrapes(server: http.HttpServer) -> None:
     assert ask(server).endswith(b'\r\n\r\n{"status": "ready", "reasons": []}\n')
     assert ask(server).startswith(b"HTTP/1.0 200")
     assert b"\npostroad_ready 1.0\n" in ask(server, SCRAPE)
@@ -69,7 +69,7 @@ def test_probes_and_scrapes(server: http.Server) -> None:
     assert b"200" not in ask(server, b"\0\xff\r\n\r\n")
 
 
-def test_degraded_with_the_reason(server: http.Server, tmp_path: Path) -> None:
+def test_degraded_with_the_reason(server: http.HttpServer, tmp_path: Path) -> None:
     (tmp_path / "health").write_text("degraded 1\n1 1 done\nthe limit of processes (pids) is reached\n")
     found = ask(server)
     assert found.startswith(b"HTTP/1.0 503")
@@ -79,14 +79,14 @@ def test_degraded_with_the_reason(server: http.Server, tmp_path: Path) -> None:
     }
 
 
-def test_a_request_in_pieces(server: http.Server) -> None:
+def test_a_request_in_pieces(server: http.HttpServer) -> None:
     with client(server) as asking:
         for octet in PROBE:
             asking.sendall(bytes([octet]))
         assert asking.recv(100).startswith(b"HTTP/1.0 200")
 
 
-def test_slow_clients_do_not_keep_a_probe_from_its_answer(server: http.Server) -> None:
+def test_slow_clients_do_not_keep_a_probe_from_its_answer(server: http.HttpServer) -> None:
     with ExitStack() as stack:
         for _ in range(3 * http.MOST):
             stack.enter_context(client(server)).sendall(b"GET /metrics HTTP/1.1\r\nX: ")
@@ -111,7 +111,7 @@ def test_one_that_drips_is_cut_off(engine: Engine, monkeypatch: pytest.MonkeyPat
     server.retire(0).close()
 
 
-def test_scrapes_that_hang_are_few_and_keep_no_probe(server: http.Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scrapes_that_hang_are_few_and_keep_no_probe(server: http.HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:
     released, begun = threading.Event(), threading.Semaphore(0)
 
     def hang(_: object) -> bytes:
@@ -141,7 +141,7 @@ def test_scrapes_that_hang_are_few_and_keep_no_probe(server: http.Server, monkey
     ],
     ids=["long-header", "many-headers", "long-path"],
 )
-def test_what_makes_no_sense_is_refused(server: http.Server, request_: bytes) -> None:
+def test_what_makes_no_sense_is_refused(server: http.HttpServer, request_: bytes) -> None:
     with suppress(ConnectionError):  # it hangs up on the rest
         assert ask(server, request_)[9:12] in {b"414", b"431", b""}
     assert ask(server).startswith(b"HTTP/1.0 200")
@@ -205,17 +205,17 @@ def test_who_comes_in_between_waits(begin_anew: Callable[[object], None], monkey
     begin_anew(("127.0.0.1", port))
     with ExitStack() as stack:
         come: list[socket.socket] = []
-        whole = http.Server.retire
+        whole = http.HttpServer.retire
 
-        def retire(self: http.Server, patience: float) -> socket.socket:
+        def retire(self: http.HttpServer, patience: float) -> socket.socket:
             listener = whole(self, patience)
             come.append(stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20)))
             come[0].sendall(PROBE)
             return listener
 
-        monkeypatch.setattr(http.Server, "retire", retire)
+        monkeypatch.setattr(http.HttpServer, "retire", retire)
         begin_anew(("127.0.0.1", port))
-        monkeypatch.setattr(http.Server, "retire", whole)
+        monkeypatch.setattr(http.HttpServer, "retire", whole)
         assert come[0].recv(100).startswith(b"HTTP/1.0 200")
 
 

@@ -12,13 +12,13 @@ from postroad.runtime.handover import SettingsError
 from tests.unit import supervision
 from tests.unit.handed import HOOK, RECORDING
 
-DOMAIN = signing.Domain("sender.example", subdomains=True)
+DOMAIN = signing.SenderDomain("sender.example", subdomains=True)
 WHOLE = (
     replace(
         RECORDING,
-        store=recording.Server("postgresql://db/postroad", "hunter2"),
+        store=recording.DatabaseServer("postgresql://db/postroad", "hunter2"),
         http=("::", 8025),
-        suppression=recording.Suppression(90.0, "sender_domain", ("vip@rcpt.example",), 3, 60.0),
+        suppression=recording.SuppressionRules(90.0, "sender_domain", ("vip@rcpt.example",), 3, 60.0),
         webhooks=(replace(HOOK, secrets=("aHVudGVyMg==",)), HOOK),
     ),
     RECORDING,
@@ -36,7 +36,7 @@ WHOLE = (
     signing.Settings(
         hostname="mail.sender.example", domains=(DOMAIN,), users={"app": (DOMAIN,), "any": ()},
         rewriting=signing.Rewriting("", ("x.example",), "", {"a@x.example": "b@x.example"}, ""),
-        keys=(signing.Key("sender.example", False, "s1", "dkim/a.pem"),),
+        keys=(signing.DkimKey("sender.example", False, "s1", "dkim/a.pem"),),
     ),
     supervision.plan(
         supervision.process("sendmail", ports=(25, 587), essential=False),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from postroad.sendmail import queue
-from postroad.sendmail.queue import Message
+from postroad.sendmail.queue import QueuedMessage
 
 QF = """\
 V8
@@ -49,14 +49,14 @@ def put(folder: Path, text: str = QF, name: str = f"qf{ID}", body: str | None = 
     return folder / name
 
 
-def one(folder: Path) -> Message:
+def one(folder: Path) -> QueuedMessage:
     (message,) = queue.messages(folder)
     return message
 
 
 def test_what_sendmail_wrote(tmp_path: Path) -> None:
     path = put(tmp_path)
-    assert one(tmp_path) == Message(
+    assert one(tmp_path) == QueuedMessage(
         queue_id=ID,
         path=path,
         body=tmp_path / f"df{ID}",
@@ -146,7 +146,7 @@ def test_a_message_that_vanishes(tmp_path: Path) -> None:
     path.unlink()
     assert [queue.read(name) for name in names] in ([], [None])
     assert queue.read(path) is None
-    message = Message(ID, path, tmp_path / f"df{ID}")
+    message = QueuedMessage(ID, path, tmp_path / f"df{ID}")
     assert queue.delete(message) is None
 
 

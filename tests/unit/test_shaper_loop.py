@@ -31,7 +31,7 @@ class World:
         self.broken = False
         self.tell: tuple[float, ...] = ()
         self.queue.mkdir()
-        self.places = Places(self.queue, tmp_path, tmp_path / "paces.json", tmp_path / "turns", tmp_path / "socket")
+        self.places = Places(self.queue, tmp_path, tmp_path / "paces.json", tmp_path / "released", tmp_path / "socket")
         monkeypatch.setattr(system, "spawn", self.spawn)
         self.begin()
 
@@ -87,7 +87,7 @@ def fill(world: World, name: str, *numbers: int, to: Sequence[str] = ("u@rcpt.ex
     return [write(world.queue / f"route-{name}", number, *to).name[2:] for number in numbers]
 
 
-@pytest.mark.parametrize("what", ["spawn", "turns"])
+@pytest.mark.parametrize("what", ["spawn", "released"])
 def test_a_run_that_can_t_be_started_costs_neither_rate_nor_warm_up(
     world: World, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
@@ -101,7 +101,7 @@ def test_a_run_that_can_t_be_started_costs_neither_rate_nor_warm_up(
             whole = system.write
 
             def full(path: Path, data: str | bytes, mode: int = 0o600) -> None:
-                if path.name == "turns":
+                if path.name == "released":
                     raise InstallError("no space left")
                 whole(path, data, mode)
 
@@ -159,7 +159,7 @@ def test_two_messages_that_come_at_once_share_a_connection(world: World) -> None
     assert world.step() == []
     both = fill(world, "warm", 1, 2)
     assert [sorted(ids) for ids in world.step()] == [both]
-    assert (world.root / "turns").read_text() == "".join(f"{each}\troute-warm\n" for each in world.runs[0][1])
+    assert (world.root / "released").read_text() == "".join(f"{each}\troute-warm\n" for each in world.runs[0][1])
 
 
 def test_a_message_for_several_domains_goes_alone(world: World) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postroad.shaper.pace import DAY, FINENESS, MOST_AT_ONCE, Limits, Pace
+from postroad.shaper.pace import DAY, FINENESS, MOST_AT_ONCE, Pace, RouteLimits
 
 NOON = 20_000 * DAY + DAY / 2
 
@@ -25,7 +25,7 @@ class Clock:
         return self.now + self.apart
 
     def pace(self, **limits: object) -> Pace:
-        return Pace(Limits(**limits), self.even, self.wall)  # type: ignore[arg-type]
+        return Pace(RouteLimits(**limits), self.even, self.wall)  # type: ignore[arg-type]
 
 
 @given(

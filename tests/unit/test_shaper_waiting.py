@@ -8,7 +8,7 @@ from postroad.runtime import refusals
 from postroad.sendmail import queue
 from postroad.shaper.messages import ShapedMessage, read
 from postroad.shaper.misfiled import Misfiled
-from postroad.shaper.waiting import Waiting
+from postroad.shaper.waiting import RouteQueue
 
 NOW = time.time()
 
@@ -22,8 +22,8 @@ def write(folder: Path, number: int, *recipients: str, attempts: int = 0, last: 
     return path
 
 
-def waiting(folder: Path, retry: float = 300, limits: tuple[float, ...] = ()) -> Waiting:
-    return Waiting(folder, retry, one_way=False, by_domain=True, limits=limits)
+def waiting(folder: Path, retry: float = 300, limits: tuple[float, ...] = ()) -> RouteQueue:
+    return RouteQueue(folder, retry, one_way=False, by_domain=True, limits=limits)
 
 
 def ids(entries: list[ShapedMessage]) -> list[int]:

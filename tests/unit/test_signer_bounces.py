@@ -6,7 +6,7 @@ from pathlib import Path
 import dkim
 import pytest
 
-from postroad.runtime.signing import Key
+from postroad.runtime.signing import DkimKey
 from postroad.signer import judge
 from postroad.signer.bounces import MapSession
 from postroad.signer.judge import Judge
@@ -45,7 +45,7 @@ def keep(queue: Path, control: bytes = CONTROL, folder: str = "") -> None:
 
 def signer(rsa: bytes, *domains: str, hostname: str = HOST) -> tuple[Judge, list[str]]:  # noqa: F811
     lines: list[str] = []
-    keys = tuple(Key(domain, False, "s1", domain) for domain in domains)
+    keys = tuple(DkimKey(domain, False, "s1", domain) for domain in domains)
     settings = replace(PLAIN, hostname=hostname, keys=keys)
     return Judge(settings, {each: PrivateKey(rsa) for each in domains}, lambda _, text: lines.append(text)), lines
 

@@ -5,22 +5,22 @@ from dataclasses import replace
 
 import pytest
 
-from postroad.runtime.signing import Domain, Rewriting, Settings
-from postroad.signer.policy import Acceptance, Change, Message, Refusal, decide
+from postroad.runtime.signing import Rewriting, SenderDomain, Settings
+from postroad.signer.policy import Acceptance, Change, Refusal, SubmittedMessage, decide
 
 NO_REWRITING = Rewriting(add_domain="", masquerade_domains=(), masquerade_as="", addresses={}, sender="")
 PLAIN = Settings(
     hostname="mail.x.example",
-    domains=(Domain("x.example", subdomains=False), Domain("below.example", subdomains=True)),
-    users={"app": (Domain("below.example", subdomains=True),), "any": (Domain("*", subdomains=False),), "u@other": (Domain("x.example", subdomains=False),)},
+    domains=(SenderDomain("x.example", subdomains=False), SenderDomain("below.example", subdomains=True)),
+    users={"app": (SenderDomain("below.example", subdomains=True),), "any": (SenderDomain("*", subdomains=False),), "u@other": (SenderDomain("x.example", subdomains=False),)},
     rewriting=NO_REWRITING,
     keys=(),
 )  # fmt: skip
 
 
-def message(*lines: str, user: str = "") -> Message:
+def message(*lines: str, user: str = "") -> SubmittedMessage:
     fields = [line.encode("latin-1").partition(b":")[::2] for line in lines]
-    return Message(tuple(fields), user)
+    return SubmittedMessage(tuple(fields), user)
 
 
 def refused(verdict: Refusal | Acceptance) -> Refusal:
@@ -63,7 +63,7 @@ def test_several_of_ours_may_stand_in_from() -> None:
 
 
 def test_any_domain() -> None:
-    settings = replace(PLAIN, domains=(Domain("*", subdomains=False),))
+    settings = replace(PLAIN, domains=(SenderDomain("*", subdomains=False),))
     assert accepted(decide(message("From: a@y.example"), settings)).domains == ("y.example",)
 
 
@@ -207,7 +207,7 @@ def test_addresses_leave_as_others(line: str, left: str) -> None:
 def test_who_may_send_is_asked_of_the_address_that_leaves() -> None:
     refused(decide(message("From: a@web1"), PLAIN))
     refused(decide(message("From: a@web1.evil.example"), REWRITING))
-    settings = replace(REWRITING, users={"app": (Domain("below.example", subdomains=False),)})
+    settings = replace(REWRITING, users={"app": (SenderDomain("below.example", subdomains=False),)})
     refused(decide(message("From: a@web1", user="app"), settings))
 
 

@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 
 from postroad.runtime.handover import dumps
-from postroad.runtime.signing import FILE, Key, Settings
+from postroad.runtime.signing import FILE, DkimKey, Settings
 from postroad.signer import protocol
 from postroad.signer.judge import Judge
 from postroad.signer.keys import PrivateKey, SigningError
-from postroad.signer.protocol import Answer, Envelope, ProtocolError, Session, packet
+from postroad.signer.protocol import Answer, Envelope, MilterSession, ProtocolError, packet
 from tests.unit.test_signer_policy import PLAIN
 from tests.unit.test_signer_sign import generate, rsa  # noqa: F401 - a fixture
 
 ALL = struct.pack(">III", 6, 0x1FF, 0x1FFFFF)
 
 
-def told(session: Session, *packets: bytes, step: int | None = None) -> bytes:
+def told(session: MilterSession, *packets: bytes, step: int | None = None) -> bytes:
     data = b"".join(packets)
     out = b""
     for at in range(0, len(data), step or len(data)):
@@ -36,7 +36,7 @@ def test_a_message_in_whatever_pieces(step: int | None) -> None:
         seen.append(envelope)
         return (protocol.ACCEPT,)
 
-    session = Session(judge)
+    session = MilterSession(judge)
     answer = told(
         session,
         packet(b"O", ALL),
@@ -65,12 +65,12 @@ def test_an_abort_forgets() -> None:
         seen.append(envelope)
         return (protocol.ACCEPT,)
 
-    told(Session(judge), packet(b"L", b"From\0 a\0"), packet(b"A"), packet(b"L", b"To\0 b\0"), packet(b"E"))
+    told(MilterSession(judge), packet(b"L", b"From\0 a\0"), packet(b"A"), packet(b"L", b"To\0 b\0"), packet(b"E"))
     assert seen[0].headers == [(b"To", b" b")]
 
 
 def test_quit_ends() -> None:
-    assert Session(lambda _: (protocol.ACCEPT,)).feed(packet(b"Q")) is None
+    assert MilterSession(lambda _: (protocol.ACCEPT,)).feed(packet(b"Q")) is None
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_quit_ends() -> None:
 )
 def test_what_can_t_be_answered_ends_the_session(data: bytes) -> None:
     with pytest.raises(ProtocolError):
-        Session(lambda _: (protocol.ACCEPT,)).feed(data)
+        MilterSession(lambda _: (protocol.ACCEPT,)).feed(data)
 
 
 def test_a_percent_sign_is_sendmail_s_own() -> None:
@@ -113,7 +113,7 @@ def with_key(*domains: tuple[str, bool]) -> Settings:
     from dataclasses import replace  # noqa: PLC0415
 
     return replace(
-        PLAIN, keys=tuple(Key(domain, below, f"s{at}", f"{at}.pem") for at, (domain, below) in enumerate(domains))
+        PLAIN, keys=tuple(DkimKey(domain, below, f"s{at}", f"{at}.pem") for at, (domain, below) in enumerate(domains))
     )
 
 
@@ -166,7 +166,7 @@ def test_a_message_with_30_000_parentheses_costs_less_than_10_ms(name: bytes, rs
     packets = b"".join([*fields, packet(b"L", name + b"\0 " + value + b"\0"), packet(b"E", b"(" * 30_000)])
     times = []
     for _ in range(5):
-        session = Session(made)
+        session = MilterSession(made)
         told(session, packet(b"O", ALL))
         start = time.process_time()
         answer = told(session, packets)
@@ -177,7 +177,7 @@ def test_a_message_with_30_000_parentheses_costs_less_than_10_ms(name: bytes, rs
 
 def test_a_parameter_that_was_refused_spoils_the_message() -> None:
     """sendmail keeps the ORCPT of a recipient that was refused where the same recipient was taken before."""
-    session = Session(lambda _envelope: (protocol.ACCEPT,))
+    session = MilterSession(lambda _envelope: (protocol.ACCEPT,))
     told(session, packet(b"O", ALL))
     mail, end = packet(b"M", b"<a@x.example>\0"), packet(b"E")
     good, odd = (

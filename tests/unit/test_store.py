@@ -189,7 +189,7 @@ def test_what_is_too_old_and_too_much_goes(engine: Engine) -> None:
 
 def test_what_other_tables_hold_costs_no_event(engine: Engine) -> None:
     put(engine, story("q1", "accepted", "delivered"))
-    entries = [suppression.Entry(f"u{i}@x.example", "manual", 1.0, None, "x" * 200) for i in range(9000)]
+    entries = [suppression.SuppressedAddress(f"u{i}@x.example", "manual", 1.0, None, "x" * 200) for i in range(9000)]
     with database.writing(engine) as connection:
         suppression.add(connection, entries)
     assert writer.forget(engine, 1e10, 2**20) == 0
@@ -275,7 +275,7 @@ def test_an_address_is_on_the_list_once_and_as_last_said(engine: Engine) -> None
     addresses = [f"u{number}@x.example" for number in range(1200)]
     for reason, fresh in (("userunknown", 1200), ("manual", 0)):
         with database.writing(engine) as connection:
-            entries = [suppression.Entry(address, reason, 1.0, 2.0, None) for address in addresses]
+            entries = [suppression.SuppressedAddress(address, reason, 1.0, 2.0, None) for address in addresses]
             assert suppression.add(connection, entries) == fresh
     with database.writing(engine) as connection:
         assert suppression.remove(connection, ["U1@x.example", "nobody@x.example"]) == 1
@@ -285,7 +285,9 @@ def test_an_address_is_on_the_list_once_and_as_last_said(engine: Engine) -> None
 
 def test_the_recorder_and_a_command_may_write_at_once(engine: Engine) -> None:
     def add(reason: str) -> None:
-        entries = [suppression.Entry(f"u{number}@x.example", reason, 1.0, None, None) for number in range(50)]
+        entries = [
+            suppression.SuppressedAddress(f"u{number}@x.example", reason, 1.0, None, None) for number in range(50)
+        ]
         for _ in range(10):
             with database.writing(engine) as connection:
                 suppression.add(connection, entries)

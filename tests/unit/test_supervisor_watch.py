@@ -6,7 +6,7 @@ from postroad import system
 from postroad.runtime import attached
 from postroad.runtime.attached import Tables
 from postroad.supervisor import watch
-from postroad.supervisor.watch import Watch
+from postroad.supervisor.watch import FileWatch
 
 NEVER = float("inf")
 
@@ -19,7 +19,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_change_is_told_once(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text("a")
-    look = Watch({str(path): system.status(str(path))}, NEVER)
+    look = FileWatch({str(path): system.status(str(path))}, NEVER)
     assert look.reason() == ""
     path.write_text("other")
     assert look.reason() == f"{path} changed"
@@ -29,13 +29,13 @@ def test_a_change_is_told_once(tmp_path: Path) -> None:
 def test_a_change_between_reading_and_the_first_look_counts(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text("a")
-    look = Watch({str(path): "what it was"}, NEVER)
+    look = FileWatch({str(path): "what it was"}, NEVER)
     assert look.reason()
 
 
 def test_a_file_that_goes_and_comes(tmp_path: Path) -> None:
     path = tmp_path / "key"
-    look = Watch({str(path): system.status(str(path))}, NEVER)
+    look = FileWatch({str(path): system.status(str(path))}, NEVER)
     assert look.reason() == ""
     path.write_text("a")
     assert look.reason()
@@ -48,20 +48,20 @@ def test_a_link_counts_as_what_it_leads_to(tmp_path: Path) -> None:
         (tmp_path / name).write_text(name)
     link = tmp_path / "link"
     link.symlink_to("old")
-    look = Watch({str(link): system.status(str(link))}, NEVER)
+    look = FileWatch({str(link): system.status(str(link))}, NEVER)
     system.point(link, tmp_path / "new")
     assert look.reason()
 
 
 def test_what_is_due_is_told_once() -> None:
-    look = Watch({}, 1.0)
+    look = FileWatch({}, 1.0)
     assert look.reason() == "the validity of the certificate changed"
     assert look.reason() == ""
 
 
 def test_it_does_not_look_all_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "INTERVAL", 15.0)
-    look = Watch({str(tmp_path / "key"): "before"}, NEVER)
+    look = FileWatch({str(tmp_path / "key"): "before"}, NEVER)
     assert 14 < look.wait <= 15
     assert look.reason() == ""
 
@@ -73,7 +73,7 @@ OWN = "|-- 172.20.0.{last}\n   /32 host LOCAL\n"
 
 def test_another_network_or_address_is_told_and_a_packet_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     before = Tables(ROUTE, SIX.format(uses="01"), OWN.format(last=2))
-    look = Watch({}, NEVER, before.fingerprint)
+    look = FileWatch({}, NEVER, before.fingerprint)
     for now, told in (
         (Tables(ROUTE, SIX.format(uses="02"), OWN.format(last=2) * 2), ""),
         (

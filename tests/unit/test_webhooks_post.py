@@ -71,7 +71,7 @@ def receiver(port: int, path: str = "", **keys: Any) -> Receiver:
     return made
 
 
-def ask(made: Receiver) -> post.Answer:
+def ask(made: Receiver) -> post.ReceiverAnswer:
     return made.post("id", 0.0, EVENT)
 
 
@@ -94,7 +94,7 @@ def closed() -> Iterator[None]:
     ],
 )
 def test_an_answer_is_judged(server: int, path: str, status: int, error: str) -> None:
-    assert ask(receiver(server, path)) == post.Answer(status, error)
+    assert ask(receiver(server, path)) == post.ReceiverAnswer(status, error)
 
 
 def test_a_connection_is_kept_and_made_anew_where_it_was_closed(server: int) -> None:

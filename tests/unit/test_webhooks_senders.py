@@ -11,21 +11,21 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
 from postroad.webhooks import outbox, senders
-from postroad.webhooks.post import Answer
+from postroad.webhooks.post import ReceiverAnswer
 from postroad.webhooks.senders import Sender
 from tests.unit.handed import HOOK
 from tests.unit.test_webhooks_outbox import counters, put
 
-TAKEN, DOWN = Answer(204, ""), Answer(None, "no answer: Connection refused")
+TAKEN, DOWN = ReceiverAnswer(204, ""), ReceiverAnswer(None, "no answer: Connection refused")
 
 
 class Pretended:
-    def __init__(self, answer: Callable[[str], Answer]) -> None:
+    def __init__(self, answer: Callable[[str], ReceiverAnswer]) -> None:
         self.answer = answer
         self.asked: list[str] = []
         self.aborted = threading.Event()
 
-    def post(self, uid: str, _seconds: float, event: Mapping[str, Any]) -> Answer:
+    def post(self, uid: str, _seconds: float, event: Mapping[str, Any]) -> ReceiverAnswer:
         self.asked.append(uid)
         return self.answer(event["queue_id"])
 
@@ -42,7 +42,7 @@ class Case:
     def tell(self, level: str, message: str) -> None:
         self.told.append(f"{level} {message}")
 
-    def receive(self, answer: Callable[[str], Answer]) -> Pretended:
+    def receive(self, answer: Callable[[str], ReceiverAnswer]) -> Pretended:
         self.sender._receiver = made = Pretended(answer)  # type: ignore[assignment]
         return made
 
@@ -74,7 +74,7 @@ def test_one_that_is_down_is_tried_with_one_event_and_told_of_once(engine: Engin
 def test_an_event_that_is_never_taken_holds_up_no_other(engine: Engine) -> None:
     case = Case(engine)
     put(engine, *["delivered"] * 12)
-    case.receive(lambda queue_id: Answer(500, "answered 500") if queue_id == "q0" else TAKEN)
+    case.receive(lambda queue_id: ReceiverAnswer(500, "answered 500") if queue_id == "q0" else TAKEN)
     for _ in range(3):
         case.sender.round()
     assert counters(engine) == {"app,delivered": 11}
@@ -83,17 +83,17 @@ def test_an_event_that_is_never_taken_holds_up_no_other(engine: Engine) -> None:
 
 def test_a_pause_is_as_long_as_the_receiver_asks_for(engine: Engine) -> None:
     case = Case(engine)
-    case.receive(lambda _: Answer(503, "answered 503", 300.0))
+    case.receive(lambda _: ReceiverAnswer(503, "answered 503", 300.0))
     put(engine, "delivered")
     assert case.sender.round() == 300
-    case.receive(lambda _: Answer(503, "answered 503", 10.0**9))
+    case.receive(lambda _: ReceiverAnswer(503, "answered 503", 10.0**9))
     put(engine, "delivered")
     assert case.sender.round() == outbox.LONGEST_DELAY
 
 
 def test_who_is_gone_gets_nothing_again(engine: Engine) -> None:
     case = Case(engine)
-    case.receive(lambda _: Answer(410, "answered 410"))
+    case.receive(lambda _: ReceiverAnswer(410, "answered 410"))
     put(engine, "delivered")
     case.sender.round()
     assert len(outbox.dead(engine, "app", 10)) == 1

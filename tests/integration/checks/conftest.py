@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from postroad.checks.context import Context, Facts
+from postroad.checks.context import CheckFacts, Context
 from postroad.checks.model import Check, Finding
 from postroad.config.model import Config
 from postroad.dns.resolver import Resolver
@@ -42,7 +42,7 @@ def examine(zones: Internet) -> Examine:
         context = Context(
             Config.model_validate(values),
             Resolver(servers or [zones.dns.address], timeout=2.5, deadline=limit - 2),
-            lambda: Facts(tuple(addresses), dkim or {}, coming=coming or {}, past=past or {}),
+            lambda: CheckFacts(tuple(addresses), dkim or {}, coming=coming or {}, past=past or {}),
             deadline=time.monotonic() + limit,
         )
         return list(check.run(context))

@@ -1,7 +1,7 @@
 import pytest
 
 from postroad.checks import port25, starttls
-from postroad.checks.receivers import Stage, Visit
+from postroad.checks.receivers import AttemptStage, Visit
 from tests.integration.checks.conftest import SILENT, Examine, levels
 from tests.internet.internet import Internet
 
@@ -83,5 +83,5 @@ def test_nothing_to_ask(examine: Examine) -> None:
 
 
 def test_a_host_that_lets_nobody_in_is_reached() -> None:
-    visit = Visit("a.example", Stage.CONNECTED, "mx", "192.0.2.1", "554 no", refused=True)
+    visit = Visit("a.example", AttemptStage.CONNECTED, "mx", "192.0.2.1", "554 no", refused=True)
     assert levels(list(port25.judge([visit], on_aws=False))) == ["ok", "warning"]
