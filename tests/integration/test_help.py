@@ -11,7 +11,15 @@ from tests.integration.conftest import Relays
 from tests.internet.internet import Internet
 from tests.unit.test_cli_help import LEAVES, example
 
-CODES = {"send": {0, 1, 3}, "trace": {0, 1}, "doctor": {0, 1}, "dns": {0, 1}, "render": {0, 1}, "queue flush": {0, 3}}
+CODES = {
+    "send": {0, 1, 3},
+    "trace": {0, 1},
+    "doctor": {0, 1},
+    "dns": {0, 1},
+    "render": {0, 1},
+    "queue flush": {0, 3},
+    "queue abort": {0, 1},
+}
 CODES |= {name: {0, 1} for name in ("brake release", "suppress remove", "webhook replay", "webhook test")}
 """The exit codes that an example may have, where they depend on what there is: docs/trouble.md has their meaning."""
 MINIMAL = ("--env=POSTROAD_HOSTNAME=mail.a.example", "--env=POSTROAD_DOMAINS=a.example")

@@ -460,7 +460,7 @@ def test_files_that_can_t_be_written_are_told_of_in_one_line(image: str) -> None
 def test_a_key_that_is_not_there_yet_is_told_of(image: str) -> None:
     ended = once(image, "dkim", "list", POSTROAD_HOSTNAME=HOSTNAME, POSTROAD_DOMAINS="sender.example")
     assert ended.returncode == 2
-    assert "`postroad run` makes it" in ended.stderr
+    assert "the server makes it at its start; run this in the server's container" in ended.stderr
 
 
 def test_networks_that_overlap_are_taken(start_relay: Relays) -> None:

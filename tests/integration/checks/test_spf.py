@@ -84,7 +84,9 @@ def test_each_record(name: str, level: str, said: str, records: Internet, examin
     assert host.level == "ok"
     assert finding.level == level
     assert said in f"{finding.message} {finding.seen}"
-    if level == "error":
+    if name in {"eleven", "void"}:  # no record of ours keeps all of it and is right
+        assert (finding.record, finding.fix) == (None, "mend that by hand: what is meant is not plain")
+    elif level == "error":
         assert finding.record
         assert "ip4:203.0.113.10" in finding.record.value
 
