@@ -79,6 +79,20 @@ def test_a_message_is_told_from_its_acceptance_to_its_end(engine: Engine) -> Non
     assert len(json.loads(run("trace", "u@rcpt.example", "--json", "--limit", "1").out)["messages"]) == 1
 
 
+def test_a_refused_recipient_has_no_part_in_what_the_others_came_to(engine: Engine) -> None:
+    put(engine, "q1", "rejected", recipient="gone@rcpt.example", reply="550 5.1.1 gone")
+    put(engine, "q1", "accepted", "delivered")
+    gone, other = json.loads(run("trace", "q1", "--json").out)["messages"]
+    assert (gone["recipient"], gone["sender"], gone["status"]) == (
+        "gone@rcpt.example",
+        "app@sender.example",
+        "rejected",
+    )
+    assert [event["event"] for event in gone["events"]] == ["rejected"]
+    assert (other["recipient"], other["status"]) == ("u@rcpt.example", "delivered")
+    assert "rejected  q1" in run("trace", "gone@rcpt.example").out
+
+
 def test_what_is_not_known_is_exit_code_1() -> None:
     assert run("trace", "x@y.example") == (1, "nothing is known of x@y.example\n", "")
     code, out, _ = run("trace", "x@y.example", "--json")
