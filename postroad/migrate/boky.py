@@ -63,6 +63,12 @@ def _relay(move: Move, value: str) -> None:
     username = move.get("RELAYHOST_USERNAME")
     has_password = bool(move.get("RELAYHOST_PASSWORD", "RELAYHOST_PASSWORD_FILE"))
     file = move.get("RELAYHOST_PASSWORD_FILE")
+    if oauth:
+        move.note(
+            "delivery.smarthost.oauth",
+            "write it in place of password_file: token_url, client_id, client_secret_file and refresh_token_file, with"
+            " what the XOAUTH2_ variables hold.",
+        )
     postfix.relay(move, "RELAYHOST", value, username=username if has_password or oauth else None, password_file=file)
 
 
@@ -93,8 +99,6 @@ def _format(move: Move, value: str) -> None:
         move.set("LOG_FORMAT", log__format="text")
 
 
-OAUTH = "Not taken over: a user and a password are set, so get a password for apps, or a smarthost that takes one"
-
 IMAGE = Image(
     name="boky/postfix",
     repositories=("boky/postfix", "bokysan/postfix"),
@@ -121,7 +125,9 @@ IMAGE = Image(
         ),
         Variable("RELAYHOST_TLS_LEVEL", ("delivery.smarthost.tls",), "As `POSTFIX_smtp_tls_security_level`"),
         Variable("SASL_RELAYHOST", (), f"{postfix.NOTHING_TO_DO}: a smarthost has its own username"),
-        Variable("XOAUTH2_*", (), OAUTH),
+        Variable(
+            "XOAUTH2_*", ("delivery.smarthost.oauth",), "The same client id, secret and refresh token, written by hand"
+        ),
         Variable("SMTPD_SASL_USERS", ("clients.users",), "Each password in a file; 587 and 465, over TLS only", _users),
         Variable(
             "MASQUERADED_DOMAINS",

@@ -227,7 +227,8 @@ def test_what_has_no_counterpart_is_told_and_why() -> None:
     assert "POSTSRSD_SRS_DOMAIN: Postroad only sends, so it forwards nothing" in said
     assert "POSTMASTER_ADDRESS: Postroad sends no mail about itself" in said
     assert "domain.tld is a guess: list every domain that your apps send as" in said
-    assert "XOAUTH2_SECRET_FILE" in notes(migrate(list(BOKY)[-1]))
+    said = notes(migrate(list(BOKY)[-1]))
+    assert "delivery.smarthost.oauth: write it in place of password_file: token_url, client_id" in said
 
 
 def test_a_host_name_without_a_domain_is_not_kept() -> None:
