@@ -381,7 +381,7 @@ def test_the_limit_of_processes_is_said_in_the_log_and_in_its_health(start_relay
         wait_until(lambda: client.connect_ex((relay.address, 8025)) in {0, errno.EISCONN})
     assert degraded() == ""
     with ExitStack() as stack:
-        # not clients: of them no door lets in more than the limit bears
+        # not clients: of them no listener lets in more than the limit bears
         relay.shell("for each in $(seq 40); do sleep 20 & done >/dev/null 2>&1")
         # to 587: at 25 the front takes it, which costs no process
         for _ in range(5):  # the shell has left a place or two
