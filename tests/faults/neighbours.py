@@ -137,7 +137,7 @@ def neighbours(bench: Bench, row: Row, tell: Tell, short: bool) -> None:
             wait_until(lambda each=load: each.accepted, 30, "a message by each listener")  # type: ignore[misc]
         with Held(relay) as held, others(bench, "neighbour", "silent", "relay", "50", *PORTS, number=3):
             tell("450 silent connections")
-            time.sleep(30 if short else 120)
+            time.sleep(30 if short else 120)  # the load goes on for that long
             for load in loads:
                 load.stop()
         for load in loads:
@@ -159,7 +159,7 @@ def guessing(bench: Bench, row: Row, tell: Tell, short: bool) -> None:
                 Load(bench, ["relay"], rate=5, workers=2),
                 Load(bench, ["relay"], rate=2, workers=1, port=587, user=USER),
             ]
-            time.sleep(20 if short else 90)
+            time.sleep(20 if short else 90)  # the load goes on for that long
             for load in loads:
                 load.stop()
             sessions = [json.loads(line) for line in said(name)]

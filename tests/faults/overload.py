@@ -66,7 +66,7 @@ def slowloris(bench: Bench, row: Row, tell: Tell, short: bool) -> None:
     attacker = f"{bench.internet.network}-slow"
     bench.start(attacker, ["slowloris", "relay", "25", str(many)], "--init")
     try:
-        time.sleep(3)
+        time.sleep(3)  # they come, and hold what they get
         tell(f"{many} clients that say a letter a second")
         with Memory(relay) as memory:
             load = Load(bench, ["relay"], count=30 if short else 300)
@@ -146,7 +146,7 @@ def long_queue(bench: Bench, row: Row, tell: Tell, short: bool) -> None:
         tell("at rest")
         wait_until(lambda: _rests(relay), 300, "the end of the first queue run")
         before, at = relay.cpu(), time.monotonic()
-        time.sleep(5 if short else 20)
+        time.sleep(5 if short else 20)  # what is measured is a time at rest
         share = (relay.cpu() - before) / (time.monotonic() - at)
         listed = time.monotonic()
         waiting = len(relay.queue())
@@ -164,7 +164,7 @@ def long_queue(bench: Bench, row: Row, tell: Tell, short: bool) -> None:
 def _rests(relay: Relay) -> bool:
     """Whether it uses little of the processor for two seconds."""
     before = relay.cpu()
-    time.sleep(2)
+    time.sleep(2)  # what is measured is this time
     return relay.cpu() - before < 0.4
 
 
