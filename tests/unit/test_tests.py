@@ -30,7 +30,7 @@ def fixed_sleeps(source: str) -> Iterator[int]:
             fixed = id(node) not in polls and 0 < float(str(seconds)) < FOREVER and not at_random
             if fixed and "#" not in lines[node.lineno - 1]:
                 yield node.lineno
-        elif id(node) not in parts and (text := _text(node)):
+        elif isinstance(node, ast.expr) and id(node) not in parts and (text := _text(node)):
             # what runs in a container: a loop there waits as well
             for found in SLEEP.finditer(text):
                 line = text[: found.end()].rpartition("\n")[2] + text[found.end() :].partition("\n")[0]
