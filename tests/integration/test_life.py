@@ -306,8 +306,11 @@ def test_the_reload_command_answers_for_its_own_reload_and_not_for_one_under_way
     relay.shell(f"kill -HUP {supervisor}")
     wait_until(lambda: relay.shell("readlink /run/postroad/current")[1] != current)
     relay.shell("postroad reload > /tmp/said 2>&1 &")
-    asking = wait_until(lambda: relay.shell(COMMAND)[1].strip())
-    looks(relay, int(asking))
+
+    def asking() -> str:
+        return relay.shell(COMMAND)[1].strip()
+
+    looks(relay, int(wait_until(asking)))
     assert "reloaded" not in relay.shell("cat /tmp/said")[1]
     relay.shell(f"kill -CONT {sendmail}")
     wait_until(lambda: relay.shell("cat /tmp/said")[1].endswith("reloaded: nothing changed\n"), timeout=60)

@@ -33,7 +33,8 @@ def fixed_sleeps(source: str) -> Iterator[int]:
         elif isinstance(node, ast.expr) and id(node) not in parts and (text := _text(node)):
             # what runs in a container: a loop there waits as well
             for found in SLEEP.finditer(text):
-                line = text[: found.end()].rpartition("\n")[2] + text[found.end() :].partition("\n")[0]
+                said = lines[node.lineno - 1] if node.lineno == node.end_lineno else ""
+                line = said + text[: found.end()].rpartition("\n")[2] + text[found.end() :].partition("\n")[0]
                 if not re.search(r"\b(while|until)\b", text) and float(found[1]) < FOREVER and "#" not in line:
                     yield node.lineno
 
