@@ -3,13 +3,12 @@
 import json
 import secrets
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from docker.types import Mount
 
@@ -18,6 +17,7 @@ from tests.faults.bench import Bench, Relay, Sink, docker, wait_until
 from tests.faults.model import Check, Fault, Step, Trial
 from tests.faults.overload import delays, spread
 from tests.faults.processes import VICTIM
+from tests.faults.watching import Watcher
 
 Tell = Callable[[str], None]
 TIGHT = {"mem_limit": "128m", "memswap_limit": "128m", "pids_limit": 100}
@@ -42,7 +42,7 @@ def users() -> Iterator[dict[str, Any]]:
         }
 
 
-class Held:
+class Held(Watcher):
     """Watches what a relay holds, from ``with`` to its end: memory, processes, connections of clients."""
 
     SCRIPT = """
@@ -51,26 +51,16 @@ class Held:
     """
 
     def __init__(self, relay: Relay) -> None:
+        super().__init__()
         self.relay = relay
         self.memory = self.processes = 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(0.5):
-            words = self.relay.shell(self.SCRIPT)[1].split()
-            if len(words) == 2 and all(word.isdigit() for word in words):
-                self.memory = max(self.memory, int(words[0]))
-                # those that asked are not the relay's
-                self.processes = max(self.processes, int(words[1]) - 2)
+    def look(self) -> None:
+        words = self.relay.shell(self.SCRIPT)[1].split()
+        if len(words) == 2 and all(word.isdigit() for word in words):
+            self.memory = max(self.memory, int(words[0]))
+            # those that asked are not the relay's
+            self.processes = max(self.processes, int(words[1]) - 2)
 
     @property
     def text(self) -> str:

@@ -1,37 +1,26 @@
 """Too many clients, recipients, messages, and domains that are dead."""
 
-import threading
 import time
 from collections.abc import Callable
-from typing import Self
 
 from tests.faults.account import Load, Row, counted, settle
 from tests.faults.bench import QUEUE, TOOLS, Bench, Relay, docker, wait_until
 from tests.faults.model import Check
+from tests.faults.watching import Watcher
 
 Tell = Callable[[str], None]
 
 
-class Memory:
+class Memory(Watcher):
     """Watches a relay's memory, from ``with`` to its end."""
 
     def __init__(self, relay: Relay) -> None:
+        super().__init__()
         self.relay = relay
         self.most = 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(0.5):
-            self.most = max(self.most, self.relay.memory())
+    def look(self) -> None:
+        self.most = max(self.most, self.relay.memory())
 
     @property
     def text(self) -> str:
