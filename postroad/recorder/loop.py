@@ -26,7 +26,7 @@ from postroad.recorder.port import Port, enough_threads
 from postroad.runtime.log import tell
 from postroad.runtime.paths import EVENTS, FEED
 from postroad.runtime.recording import Settings
-from postroad.store import database
+from postroad.store import changes, database
 from postroad.webhooks import outbox
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ AT_ONCE = 0.5
 OWN = frozenset({"state", "started", "stopped", "notice"})
 TIDY = rest.LONGEST
 """Seconds between two looks at what is too old or too much."""
+SHARED_LOOK = 30.0
+"""Seconds between two looks at whether a rate has to be counted, where other relays may have changed its state."""
 
 
 class Recorder:
@@ -114,6 +116,7 @@ class Recorder:
             self._upgraded = True
             with enough_threads():
                 self._start_senders()
+                self._start_watch()
         self._port.serve()
         position = self._carry()
         self._patience.more()
@@ -122,10 +125,9 @@ class Recorder:
             writer.forget(self._engine, self._settings.keep, self._settings.max_size)
             self._unpublished |= suppression.forget(self._engine) > 0
             self._post(outbox.tidy(self._engine))
-            self._unpublished |= self._shared  # others may have changed the list
-        if self._unpublished:
+        if self._unpublished and not self._shared:  # or the watch does it, whoever has changed the list
             suppression.publish(self._engine)
-            self._unpublished = False
+        self._unpublished = False
         done = [path for path in segments(EVENTS) if path.name < position.segment]
         if done:
             with self._engine.connect() as connection:  # what the journal forgets is on the disk
@@ -169,6 +171,17 @@ class Recorder:
 
             self._senders = senders.start(self._engine, self._settings.webhooks, self._settings.hostname, tell)
 
+    def _start_watch(self) -> None:
+        if self._shared:
+            from postroad.store import watch  # noqa: PLC0415 - PostgreSQL's driver is in memory only where it is used
+
+            acts = {
+                changes.SUPPRESSIONS: lambda: suppression.publish(self._engine),
+                changes.BRAKES: self._rates.heed,
+                changes.OUTBOX: lambda: self._post({}),
+            }
+            watch.ChangeWatch(self._engine, acts, tell).start()
+
     def begin_anew(self) -> NoReturn:
         """Become a new recorder, with the settings in force, which listens on where this one does."""
         signal.setitimer(signal.ITIMER_REAL, 0)  # a timer outlives the program that set it
@@ -176,12 +189,12 @@ class Recorder:
 
     def _wait(self) -> None:
         """Wait until something happens, or it is time to look at rates; rest where nothing has happened for long."""
-        wait = min(self._rates.wait(TIDY), self._until_rest())
+        wait = min(self._rates.wait(SHARED_LOOK if self._shared else TIDY), self._until_rest())
         if not self._feed.wait(wait) and self._until_rest() <= 0:
             rest.become("postroad.recorder.rest", self._read, listener=self._port.retire())
 
     def _until_rest(self) -> float:
-        """Seconds until it may rest, if nothing happens; what is to be posted or looked at again keeps it awake."""
-        if self._senders or self._rates.wait(TIDY) < TIDY:
+        """Seconds until it may rest; not where it posts, counts again, or listens to other relays."""
+        if self._senders or self._shared or self._rates.wait(TIDY) < TIDY:
             return TIDY
         return max(self._rest_at, self._port.visited + rest.AWAKE) - time.monotonic()

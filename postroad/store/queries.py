@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Integer, and_, cast, func, or_, select
+from sqlalchemy import ColumnElement, Engine, Integer, and_, cast, false, func, or_, select
 
 from postroad.store.schema import EVENTS
 
@@ -74,7 +74,7 @@ def trace(engine: Engine, what: str, most: int) -> list[Story]:
     """
     address = what.lower()
     fits = or_(
-        EVENTS.c.queue_id == what,
+        EVENTS.c.queue_id == what if what.isascii() else false(),  # not every database can be asked for the rest
         EVENTS.c.message_id.in_([what[:100], f"<{what}>"[:100]]),
         EVENTS.c.sender == address,
         EVENTS.c.recipient == address,

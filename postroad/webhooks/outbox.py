@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, 
 
 from postroad.http import metrics
 from postroad.runtime.recording import Hook
-from postroad.store import database
+from postroad.store import changes, database
 from postroad.store.schema import EVENTS, OUTBOX
 from postroad.webhooks.envelope import wants
 
@@ -71,6 +71,7 @@ def put(
                 for i in wanted
             ],
         )
+        changes.note(connection, changes.OUTBOX)
         if (surplus := _count(connection, hook.name) - MOST) > 0:
             lost[hook.name] = _drop(connection, hook.name, surplus)
     return lost

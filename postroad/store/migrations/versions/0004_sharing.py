@@ -1,0 +1,23 @@
+"""What relays that share a database need: which one an event is of, what has changed, who does what."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+
+
+def upgrade() -> None:
+    """Add the column, make the tables."""
+    op.add_column("events", sa.Column("relay", sa.String(64)))
+    op.create_table(
+        "changes",
+        sa.Column("subject", sa.String(32), primary_key=True),
+        sa.Column("number", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
+        "leases",
+        sa.Column("name", sa.String(64), primary_key=True),
+        sa.Column("holder", sa.BigInteger, nullable=False),
+        sa.Column("renewals", sa.BigInteger, nullable=False),
+    )

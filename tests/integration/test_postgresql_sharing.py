@@ -1,0 +1,109 @@
+"""Several relays' recorders on one PostgreSQL database: what they tell each other, and what only one of them does."""
+
+import threading
+import time
+
+from sqlalchemy import Engine, text
+
+from postroad.feedback import brake, suppression
+from postroad.feedback.suppression import SuppressedAddress
+from postroad.runtime.recording import BounceRates
+from postroad.store import changes, database
+from postroad.store.watch import ChangeWatch
+from tests.integration.conftest import wait_until
+from tests.integration.test_postgresql import Store, engine, store
+from tests.internet.host import Postgres
+from tests.unit.test_store import put, story
+
+__all__ = ["engine", "store"]
+PROMISED = 2.0
+"""Seconds in which a relay knows what another has changed."""
+
+
+class Noted:
+    """A watch that notes when it acts on what."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.told: list[str] = []
+        self.acted: dict[str, int] = dict.fromkeys((changes.SUPPRESSIONS, changes.BRAKES, changes.OUTBOX), 0)
+        acts = {subject: lambda subject=subject: self._act(subject) for subject in self.acted}
+        self.watch = ChangeWatch(engine, acts, lambda _, text: self.told.append(text))
+        self.watch.start()
+
+    def _act(self, subject: str) -> None:
+        self.acted[subject] += 1
+
+    def wait(self, subject: str, number: int, timeout: float = PROMISED) -> None:
+        wait_until(lambda: self.acted[subject] >= number, timeout)
+
+
+def suppress(engine: Engine, recipient: str) -> None:
+    with database.writing(engine) as connection:
+        suppression.add(connection, [SuppressedAddress(recipient, "manual", 1.0, None, None)])
+
+
+def test_a_change_is_heard_when_it_is_committed_and_no_other(engine: Engine) -> None:
+    other = Noted(engine)
+    other.wait(changes.SUPPRESSIONS, 1, 10)
+    with engine.connect() as connection:
+        suppression.add(connection, [SuppressedAddress("a@b.example", "manual", 1.0, None, None)])
+        connection.rollback()
+    suppress(engine, "gone@rcpt.example")
+    other.wait(changes.SUPPRESSIONS, 2)
+    with database.writing(engine) as connection:
+        suppression.remove(connection, ["gone@rcpt.example"])
+    other.wait(changes.SUPPRESSIONS, 3)
+    assert other.acted == {"suppressions": 3, "brakes": 1, "outbox": 1}
+    assert other.told == []
+
+
+def test_a_brake_of_one_relay_is_heard_by_all(engine: Engine) -> None:
+    other = Noted(engine)
+    other.wait(changes.BRAKES, 1, 10)
+    put(engine, [event for i in range(20) for event in story(f"q{i}", "bounced", dsn="5.1.1", reply="550 5.1.1 no")])
+    rates = BounceRates(brake=0.1, warn=None, window=10.0**9, minimum=20)
+    with database.writing(engine) as connection:
+        (changed,) = brake.update_states(connection, rates, time.time())
+    other.wait(changes.BRAKES, 2)
+    with database.writing(engine) as connection:
+        assert brake.update_states(connection, rates, time.time()) == []  # decided once
+        assert brake.release(connection, [changed.sender_domain])
+    other.wait(changes.BRAKES, 3)
+
+
+def test_all_is_read_when_the_connection_was_lost(engine: Engine, postgres: Postgres) -> None:
+    other = Noted(engine)
+    other.wait(changes.SUPPRESSIONS, 1, 10)
+    with postgres._connect() as root:
+        root.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ 'changes|LISTEN' AND datname = %s",
+            [engine.url.database],
+        )
+    other.wait(changes.SUPPRESSIONS, 2, 10)
+    suppress(engine, "gone@rcpt.example")
+    other.wait(changes.SUPPRESSIONS, 3)
+
+
+def test_through_a_pooler_in_transaction_mode_the_numbers_are_looked_at(
+    engine: Engine, store: Store, postgres: Postgres
+) -> None:
+    port = postgres.start_pooler()
+    address = postgres.address.partition(":")[0]
+    pooled = database.connect_server(f"postgresql://{store.name}@{address}:{port}/{store.name}", store.password)
+    other = Noted(pooled)
+    other.wait(changes.SUPPRESSIONS, 1, 10)
+    suppress(engine, "gone@rcpt.example")
+    other.wait(changes.SUPPRESSIONS, 2)
+    suppress(pooled, "gone2@rcpt.example")
+    other.wait(changes.SUPPRESSIONS, 3)
+    (told,) = other.told
+    assert "passes on no notifications (a pooler in transaction mode passes none)" in told
+    put(pooled, [event for i in range(200) for event in story(f"q{i}", "accepted", "delivered")])
+    threads = [threading.Thread(target=put, args=(pooled, story(f"r{i}", "accepted"))) for i in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with pooled.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM events")).scalar() == 420
+    pooled.dispose()
