@@ -4,6 +4,7 @@ It runs beside the mail, which does not depend on it: while the store can't be w
 """
 
 import math
+import os
 import signal
 import time
 import traceback
@@ -38,6 +39,8 @@ SETTLED = 5.0
 """Seconds without an event after which the recorder may rest, if nothing but the server itself has made events."""
 AT_ONCE = 0.5
 """Seconds that requests have to end before the recorder begins anew."""
+LAST_POSTS = 2.0
+"""Seconds that posts to webhooks have to be answered before the recorder ends."""
 OWN = frozenset({"state", "started", "stopped", "notice"})
 TIDY = rest.LONGEST
 """Seconds between two looks at what is too old or too much."""
@@ -169,7 +172,9 @@ class Recorder:
         if self._settings.webhooks:
             from postroad.webhooks import senders  # noqa: PLC0415 - not in memory where nothing is posted
 
-            self._senders = senders.start(self._engine, self._settings.webhooks, self._settings.hostname, tell)
+            self._senders = senders.start(
+                self._engine, self._settings.webhooks, self._settings.hostname, tell, self._journal
+            )
 
     def _start_watch(self) -> None:
         if self._shared:
@@ -181,6 +186,14 @@ class Recorder:
                 changes.OUTBOX: lambda: self._post({}),
             }
             watch.ChangeWatch(self._engine, acts, tell).start()
+
+    def end(self) -> NoReturn:
+        """End the process. Posts under way get a moment, so as not to be made twice; a transaction is made again."""
+        if self._senders:
+            from postroad.webhooks import senders  # noqa: PLC0415
+
+            senders.end(self._senders, LAST_POSTS)
+        os._exit(0)
 
     def begin_anew(self) -> NoReturn:
         """Become a new recorder, with the settings in force, which listens on where this one does."""

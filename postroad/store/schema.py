@@ -133,4 +133,5 @@ OUTBOX = Table(
     Column("failed", Float),  # when the last attempt failed
     Column("error", Line),
     Index("outbox_due", "webhook", "due"),
+    Index("outbox_event", "event"),
 )

@@ -1,4 +1,4 @@
-"""What relays that share a database need: which one an event is of, what has changed, who does what."""
+"""What relays that share a database need: whose an event is, what has changed, who does what; posts in order."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -21,3 +21,4 @@ def upgrade() -> None:
         sa.Column("holder", sa.BigInteger, nullable=False),
         sa.Column("renewals", sa.BigInteger, nullable=False),
     )
+    op.create_index("outbox_event", "outbox", ["event"])
