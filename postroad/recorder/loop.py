@@ -6,6 +6,7 @@ It runs beside the mail, which does not depend on it: while the store can't be w
 import math
 import os
 import signal
+import socket
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,7 @@ from postroad.recorder.port import Port, enough_threads
 from postroad.runtime.log import tell
 from postroad.runtime.paths import EVENTS, FEED
 from postroad.runtime.recording import Settings
-from postroad.store import changes, database
+from postroad.store import changes, database, relays
 from postroad.webhooks import outbox
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ class Recorder:
                 self._recovered()
                 self.begin_anew()  # without Alembic in memory
             self._journal = database.journal(self._engine)
+            relays.register(self._engine, self._journal, socket.gethostname())
             self._upgraded = True
             with enough_threads():
                 self._start_senders()
@@ -125,9 +127,7 @@ class Recorder:
         self._patience.more()
         if time.monotonic() > self._tidied + TIDY:
             self._tidied = time.monotonic()
-            writer.forget(self._engine, self._settings.keep, self._settings.max_size)
-            self._unpublished |= suppression.forget(self._engine) > 0
-            self._post(outbox.tidy(self._engine))
+            self._tidy()
         if self._unpublished and not self._shared:  # or the watch does it, whoever has changed the list
             suppression.publish(self._engine)
         self._unpublished = False
@@ -142,6 +142,14 @@ class Recorder:
             line = own.bounce_rate(rate.state, rate.sender_domain, rate.bounced, rate.ended, window)
             tell("warning", line, patience=1)
         self._patience.end()
+
+    def _tidy(self) -> None:
+        """Remove what is too old or too much, unless another relay does or just did."""
+        with database.alone(self._engine, database.RETENTION) as ours:
+            if ours and changes.is_due(self._engine, changes.RETENTION, TIDY * 0.9):
+                writer.forget(self._engine, self._settings.keep, self._settings.max_size)
+                self._unpublished |= suppression.forget(self._engine) > 0
+                self._post(outbox.tidy(self._engine))
 
     def _carry(self) -> Position:
         """Write what is new in the journal; return the position after it."""

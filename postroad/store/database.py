@@ -40,6 +40,8 @@ ANY_TEXT = frozenset({"UTF8", "SQL_ASCII"})
 """Encodings of a database that hold any UTF-8: the second checks and converts nothing."""
 WRITERS = 0x706F7374
 """The advisory lock that writers hold, one after the other: relays that share a database, and the commands."""
+RETENTION = 0x706F7375
+"""The advisory lock of the relay that removes what is too old."""
 SAMPLE, OVERHEAD = 1000, 300
 """How many rows tell the size of all, and what one takes in its page and in the indexes, in octets."""
 
@@ -151,6 +153,16 @@ def writing(engine: Engine) -> Iterator[Connection]:
         if is_server(engine):
             connection.execute(select(func.pg_advisory_xact_lock(WRITERS)))
         yield connection
+
+
+@contextmanager
+def alone(engine: Engine, task: int) -> Iterator[bool]:
+    """Whether this relay may do a task that one does at a time: until the end, it has the task's advisory lock."""
+    if not is_server(engine):
+        yield True
+        return
+    with engine.begin() as connection:
+        yield bool(connection.execute(select(func.pg_try_advisory_xact_lock(task))).scalar())
 
 
 def journal(engine: Engine) -> int:

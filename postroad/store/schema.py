@@ -58,7 +58,7 @@ EVENTS = Table(
     Column("hard", Boolean),
     Column("provider", String(16)),  # who receives, where an attempt was made
     Column("data", Text, nullable=False),  # the event as it was published: JSON
-    Column("relay", String(64)),  # in a server's database: the name of the relay that it happened at
+    Column("relay", Integer),  # in a server's database: at which of the relays that share it
     Index("events_time", "time"),
     Index("events_queue_id", "queue_id"),
     Index("events_message_id", "message_id"),
@@ -102,6 +102,13 @@ POSITION = Table(
     Column("id", Integer, primary_key=True),  # the journal's: 1, or in a server's database a number of its own
     Column("segment", Text, nullable=False),  # the journal's, up to which all is in the store
     Column("offset", BigInteger, nullable=False),
+)
+
+RELAYS = Table(
+    "relays",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # its journal's, as in position
+    Column("name", String(64), nullable=False),  # the container's host name when it started last
 )
 
 CHANGES = Table(

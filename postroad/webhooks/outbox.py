@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, func, insert, select, true, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, func, insert, or_, select, true, update
 
 from postroad.http import metrics
 from postroad.runtime.recording import Hook
@@ -94,7 +94,8 @@ def due(engine: Engine, webhook: str, most: int) -> list[OutboxEvent]:
     """What is to be posted now, what has waited longest first; of a message only the oldest event that waits."""
     older, same = OUTBOX.alias(), EVENTS.alias()
     waits = exists().where(older.c.event == same.c.id, older.c.webhook == webhook, older.c.due.is_not(None))
-    behind = exists().where(same.c.queue_id == EVENTS.c.queue_id, same.c.id < EVENTS.c.id, waits)
+    message = and_(same.c.queue_id == EVENTS.c.queue_id, or_(same.c.relay.is_(None), same.c.relay == EVENTS.c.relay))
+    behind = exists().where(message, same.c.id < EVENTS.c.id, waits)
     with engine.connect() as connection:
         return _entries(
             connection,

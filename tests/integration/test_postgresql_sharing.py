@@ -2,18 +2,25 @@
 
 import threading
 import time
+from dataclasses import replace
+from typing import Any
 
 from sqlalchemy import Engine, text
 
 from postroad.feedback import brake, suppression
 from postroad.feedback.suppression import SuppressedAddress
+from postroad.journal.reader import Batch, Position
+from postroad.recorder import writer
 from postroad.runtime.recording import BounceRates
-from postroad.store import changes, database
+from postroad.store import changes, database, queries, relays
 from postroad.store.watch import ChangeWatch
+from postroad.webhooks import outbox
 from tests.integration.conftest import wait_until
 from tests.integration.test_postgresql import Store, engine, store
 from tests.internet.host import Postgres
-from tests.unit.test_store import put, story
+from tests.unit import test_store_leases
+from tests.unit.handed import HOOK
+from tests.unit.test_store import SETTINGS, put, story
 
 __all__ = ["engine", "store"]
 PROMISED = 2.0
@@ -107,3 +114,74 @@ def test_through_a_pooler_in_transaction_mode_the_numbers_are_looked_at(
     with pooled.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM events")).scalar() == 420
     pooled.dispose()
+
+
+def put_at(engine: Engine, relay: int, events: list[dict[str, Any]]) -> None:
+    writer.write(engine, Batch(tuple(events), Position("journal-1.jsonl", 1)), SETTINGS, relay)
+
+
+def test_the_same_queue_id_at_two_relays_is_two_messages(engine: Engine) -> None:
+    for number, name in ((2, "first"), (3, "old"), (3, "second")):
+        relays.register(engine, number, name)
+    put(engine, story("q0", "accepted"))  # by an older Postroad
+    with database.writing(engine) as connection:
+        connection.execute(text("UPDATE events SET relay = NULL"))
+    put_at(
+        engine,
+        2,
+        [*story("q0", "delivered"), *story("q1", "accepted", "delivered", message_id="<a@x>", sender="a@x.y")],
+    )
+    put_at(engine, 3, story("q1", "accepted", message_id="<b@x>", sender="b@x.y"))
+    put_at(
+        engine,
+        3,
+        [{"event": "bounced", "time": "2026-11-24T11:00:00Z", "queue_id": "q1", "recipient": "U@rcpt.example"}],
+    )
+    found = {
+        (each.relay, each.message_id, each.sender): (each.status, len(each.events))
+        for each in queries.trace(engine, "q1", 10)
+    }
+    assert found == {("first", "<a@x>", "a@x.y"): ("delivered", 2), ("second", "<b@x>", "b@x.y"): ("bounced", 2)}
+    (one,) = queries.trace(engine, "b@x.y", 10)
+    assert (one.relay, one.message_id) == ("second", "<b@x>")
+    (old,) = queries.trace(engine, "q0", 10)
+    assert (old.relay, old.status) == ("first", "delivered")
+    domains = {row["sender_domain"]: row for row in queries.counts(engine, 0, "sender-domain")}
+    assert {each["relay"]: (each["accepted"], each["delivered"]) for each in domains["x.y"]["relays"]} == {
+        "first": (1, 1),
+        "second": (1, 0),
+    }
+    assert (domains["x.y"]["accepted"], domains["x.y"]["bounce_rate"]) == (2, 0.5)
+    by_relay = queries.counts(engine, 0, "relay")
+    assert {row["relay"]: row["bounced"] for row in by_relay} == {"first": 0, "second": 1, None: 0}
+    assert queries.total(by_relay) == queries.total(domains.values())
+    assert queries.total(by_relay)["accepted"] == 3
+
+
+def test_events_of_a_message_keep_their_order_beside_another_relay_s(engine: Engine) -> None:
+    settings = replace(SETTINGS, webhooks=(HOOK,))
+    for relay in (2, 3):
+        events = story("q1", "delivered", "bounced", recipient=f"u{relay}@rcpt.example")
+        writer.write(engine, Batch(tuple(events), Position("journal-1.jsonl", 1)), settings, relay)
+    due = outbox.due(engine, HOOK.name, 10)
+    assert [(each.event["event"], each.event["recipient"]) for each in due] == [
+        ("delivered", "u2@rcpt.example"),
+        ("delivered", "u3@rcpt.example"),
+    ]
+
+
+def test_what_is_too_old_goes_by_one_relay_at_a_time_and_not_again_at_once(engine: Engine) -> None:
+    with database.alone(engine, database.RETENTION) as first, database.alone(engine, database.RETENTION) as second:
+        assert (first, second) == (True, False)
+        assert changes.is_due(engine, changes.RETENTION, 600)
+        assert not changes.is_due(engine, changes.RETENTION, 600)
+    with database.alone(engine, database.RETENTION) as again:
+        assert again
+        assert not changes.is_due(engine, changes.RETENTION, 600)
+        assert changes.is_due(engine, changes.RETENTION, 0)
+
+
+globals().update(
+    {name: each for name, each in vars(test_store_leases).items() if name.startswith("test_") and "sqlite" not in name}
+)
+clock = test_store_leases.clock

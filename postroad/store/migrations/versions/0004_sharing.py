@@ -9,7 +9,12 @@ down_revision = "0003"
 
 def upgrade() -> None:
     """Add the column, make the tables."""
-    op.add_column("events", sa.Column("relay", sa.String(64)))
+    op.add_column("events", sa.Column("relay", sa.Integer))
+    op.create_table(
+        "relays",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("name", sa.String(64), nullable=False),
+    )
     op.create_table(
         "changes",
         sa.Column("subject", sa.String(32), primary_key=True),
