@@ -1,4 +1,4 @@
-"""Where mail goes, and how safe the way there must be: smarthosts, routes, outbound TLS."""
+"""Where mail goes, and how safe the connection there must be: smarthosts, routes, outbound TLS."""
 
 import ipaddress
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Where mail goes, and how safe the way must be: for the rules in sendmail.mc, and for the uplink."""
+"""Where mail goes, and how safe the connection must be: for the rules in sendmail.mc, and for the uplink."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -50,7 +50,7 @@ def smarthosts(delivery: Delivery) -> list[NumberedSmarthost]:
 
 
 def _id(smarthost: Smarthost, host: str, taken: dict[str, str]) -> str:
-    """Six hexadecimal digits for a server: another one wherever it is spoken to in another way."""
+    """Six hexadecimal digits for a server: another one wherever it is reached with other settings."""
     text = f"{host} {smarthost.model_dump_json(exclude={'host', 'fallback'})}"
     salt = 0
     while True:
@@ -71,28 +71,28 @@ class RouteRules:
         mark: the route's; 0: the default, which has none.
         classes: sendmail classes and what goes into them.
         sides: left-hand sides that match ``recipient's host / mark $| sender's host / mark``.
-        way: the smarthost's number; 0: the recipients' MX hosts; for a shaped route its mailer's name.
+        target: the smarthost's number; 0: the recipients' MX hosts; for a shaped route its mailer's name.
     """
 
     mark: int
     classes: dict[str, tuple[str, ...]]
     sides: tuple[str, ...]
-    way: int | str
+    target: int | str
 
 
 @dataclass(frozen=True)
-class Shaped:
+class RouteGroup:
     """A route with limits of its own: a mailer, and a queue group whose mail only the shaper lets go.
 
     Attributes:
         index: its place in ``delivery.routes``.
         route: what is wanted.
-        way: its smarthost; None: the recipients' MX hosts.
+        smarthost: its smarthost; None: the recipients' MX hosts.
     """
 
     index: int
     route: Route
-    way: NumberedSmarthost | None
+    smarthost: NumberedSmarthost | None
 
     @property
     def mailer(self) -> str:
@@ -116,11 +116,11 @@ class Shaped:
         return refusals.waits(self.said, self.group)
 
 
-def shaped(delivery: Delivery) -> list[Shaped]:
+def shaped(delivery: Delivery) -> list[RouteGroup]:
     """The routes with limits of their own."""
-    known = {way.smarthost: way for way in smarthosts(delivery)}
+    known = {each.smarthost: each for each in smarthosts(delivery)}
     return [
-        Shaped(i, route, known[route.smarthost] if route.smarthost else None)
+        RouteGroup(i, route, known[route.smarthost] if route.smarthost else None)
         for i, route in enumerate(delivery.routes)
         if route.shaped
     ]
@@ -138,14 +138,14 @@ def splits(config: Config) -> bool:
 def routes(delivery: Delivery) -> list[RouteRules]:
     """The routes of a configuration and, last, its default."""
     mailers = {shape.index: shape.mailer for shape in shaped(delivery)}
-    numbers: dict[Smarthost | None, int] = {way.smarthost: way.number for way in smarthosts(delivery)}
+    numbers: dict[Smarthost | None, int] = {each.smarthost: each.number for each in smarthosts(delivery)}
     numbers[None] = 0
     result = []
     for i, route in enumerate(delivery.routes, 1):
         classes: dict[str, tuple[str, ...]] = {}
         to, by = _side(classes, "RouteTo", i, route.domains), _side(classes, "RouteBy", i, route.senders)
-        way = mailers.get(i - 1, numbers[route.smarthost])
-        result.append(RouteRules(i, classes, tuple(f"{a} $| {b}" for a in to for b in by), way))
+        target = mailers.get(i - 1, numbers[route.smarthost])
+        result.append(RouteRules(i, classes, tuple(f"{a} $| {b}" for a in to for b in by), target))
     return [*result, RouteRules(0, {}, ("$* $| $*",), numbers[delivery.smarthost])]
 
 
@@ -215,8 +215,8 @@ def credentials(config: Config) -> dict[Smarthost, Secrets]:
         InstallError: passwords, certificates or keys can't be read, or are none; a line each.
     """
 
-    def entry(way: NumberedSmarthost) -> tuple[Smarthost, Secrets]:
-        smarthost, key = way.smarthost, _key(config.delivery, way.smarthost)
+    def entry(numbered: NumberedSmarthost) -> tuple[Smarthost, Secrets]:
+        smarthost, key = numbered.smarthost, _key(config.delivery, numbered.smarthost)
         password, pem = "", b""
         if smarthost.password_file:
             password = named_files.password(f"At '{key}.password_file'", smarthost.password_file)
@@ -230,7 +230,7 @@ def credentials(config: Config) -> dict[Smarthost, Secrets]:
 
 def secret_files(delivery: Delivery) -> list[Path | None]:
     """The files that smarthosts name."""
-    named = [way.smarthost for way in smarthosts(delivery)]
+    named = [each.smarthost for each in smarthosts(delivery)]
     found = [path for each in named for path in (each.password_file, each.certificate_file, each.key_file)]
     return [*found, *(path for each in named if each.oauth for path in oauth.files(each.oauth))]
 
@@ -238,9 +238,9 @@ def secret_files(delivery: Delivery) -> list[Path | None]:
 def uplink_settings(config: Config, secrets: Mapping[Smarthost, Secrets]) -> uplink.Settings:
     """What the uplink is told; secret."""
     servers: dict[str, uplink.Server] = {}
-    for way in smarthosts(config.delivery):
-        smarthost, found = way.smarthost, secrets[way.smarthost]
-        for host, server_id in zip(smarthost.servers, way.ids, strict=True):
+    for numbered in smarthosts(config.delivery):
+        smarthost, found = numbered.smarthost, secrets[numbered.smarthost]
+        for host, server_id in zip(smarthost.servers, numbered.ids, strict=True):
             servers[server_id] = uplink.Server(
                 id=server_id,
                 key=_key(config.delivery, smarthost),
