@@ -15,8 +15,6 @@ import socket
 from collections.abc import Collection
 from typing import NamedTuple
 
-from postroad.runtime import refusals
-
 QUEUE_ID = r"[0-9A-Za-x]{8}\d{6,10}"
 _PREFIX = re.compile(rf"({QUEUE_ID}|NOQUEUE): (.*)", re.DOTALL)
 
@@ -49,7 +47,7 @@ SPLIT = re.compile(rf"split: (?:maxrcpts=\d+, rcpts=\d+, )?count=\d+, ids?=(?P<i
 
 TOO_BIG = re.compile(r"message size \((?P<size>\d{1,15})\) exceeds maximum \((?P<limit>\d+)\)")
 TOO_MANY = re.compile(r"Too many recipients")
-NO_MAILBOX = re.compile(rf"(?P<address><.*>)\.\.\. {refusals.NO_MAILBOX}: ", re.DOTALL)
+NO_MAILBOX = re.compile(r"(?P<address><.*>)\.\.\. no mailboxes here: ", re.DOTALL)
 USER_ERROR = re.compile(r".+?\.\.\. .+", re.DOTALL)
 LOST = re.compile(rf"(?P<status>lost input channel) from (?P<peer>{PEER}) to \S+ (?P<stage>after .*)")
 TIMEOUT = re.compile(rf"(?P<status>timeout waiting for input) from (?P<peer>{PEER}) (?P<stage>during .*)")

@@ -11,9 +11,6 @@ SUPPRESSED = "this address is suppressed"
 BRAKED = "is taken for now, too much of it bounces"
 """At MAIL, to a sender domain that is braked."""
 
-NO_MAILBOX = "no mailboxes here"
-"""At RCPT, to a recipient at this host: it only sends."""
-
 CLASSES = {SUPPRESSED: "suppressed", BRAKED: "braked"}
 """What the store calls a refusal with one of these texts."""
 

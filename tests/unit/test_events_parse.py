@@ -1,6 +1,7 @@
 """The parser's memory and its judgement; what lines look like is in test_events_recorded.py and test_events_lines.py."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -411,6 +412,9 @@ def test_a_refused_recipient_is_told_with_the_sender_that_a_later_line_names() -
     assert (first.sender, first.recipient, first.dsn) == ("app@x", "a@y", "5.1.1")
     assert (second.sender, second.recipient, second.dsn) == ("app@x", "b@x", "5.1.1")
     assert second.reply == f"550 5.1.1 {here}"
+    # the words are those of the rules, which are no other process's to import
+    rules = Path("tests/golden/minimal/expected/sendmail.mc").read_text()
+    assert rules.count('$#error $@ 5.1.1 $: "550 no mailboxes here: "') == 2
     assert parser.expire(1000) == []
 
 
