@@ -44,10 +44,10 @@ TIDY = rest.LONGEST
 
 
 class Recorder:
-    """Reads when the feed says that something happened, and now and then."""
+    """Reads the journal when the feed signals an event, and at intervals."""
 
     def __init__(self, settings: Settings) -> None:
-        """Keep events as these say; nothing is opened yet."""
+        """Prepare a recorder with these settings; opens nothing yet."""
         self._settings = settings
         self._engine = database.opened(settings)
         self._shared = database.is_server(self._engine)
@@ -71,7 +71,7 @@ class Recorder:
             self.step()
 
     def step(self) -> None:
-        """Carry what is new, then wait for more; after a fault, wait longer each time."""
+        """Write new events to the store, then wait; after a fault, wait longer each time."""
         try:
             self._record()
         except Exception as error:  # noqa: BLE001 - a bug must not make it begin anew for ever, without HTTP
@@ -139,7 +139,7 @@ class Recorder:
         self._patience.end()
 
     def _carry(self) -> Position:
-        """Write what is new in the journal; return the position after it."""
+        """Write new events of the journal to the store; return the position after them."""
         with self._engine.connect() as connection:
             position = writer.position(connection, self._journal)
         for batch in reader.read(EVENTS, position, BATCH):
@@ -157,7 +157,7 @@ class Recorder:
         return position
 
     def _post(self, lost: Mapping[str, int]) -> None:
-        """Let the webhooks' threads look at what is new; say what there was no room for."""
+        """Wake the webhooks' threads, and log events for which there was no room."""
         for name, number in lost.items():
             tell("err", f"{number} events that waited for webhook {name} are lost: there was no room for them")
         for sender in self._senders:
@@ -170,18 +170,18 @@ class Recorder:
             self._senders = senders.start(self._engine, self._settings.webhooks, self._settings.hostname, tell)
 
     def begin_anew(self) -> NoReturn:
-        """Become a new recorder, with the settings in force, which listens on where this one does."""
+        """Replace this process by a new recorder, with the settings in force and the same listening socket."""
         signal.setitimer(signal.ITIMER_REAL, 0)  # a timer outlives the program that set it
         rest.become("postroad.recorder", listener=self._port.retire(AT_ONCE))
 
     def _wait(self) -> None:
-        """Wait until something happens, or it is time to look at rates; rest where nothing has happened for long."""
+        """Wait for an event or the next check of bounce rates; rest if nothing has happened for long."""
         wait = min(self._rates.wait(TIDY), self._until_rest())
         if not self._feed.wait(wait) and self._until_rest() <= 0:
             rest.become("postroad.recorder.rest", self._read, listener=self._port.retire())
 
     def _until_rest(self) -> float:
-        """Seconds until it may rest, if nothing happens; what is to be posted or looked at again keeps it awake."""
+        """Seconds until it may rest if nothing happens; pending posts and checks keep it awake."""
         if self._senders or self._rates.wait(TIDY) < TIDY:
             return TIDY
         return max(self._rest_at, self._port.visited + rest.AWAKE) - time.monotonic()
