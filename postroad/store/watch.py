@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import Engine, func, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from postroad.errors import PostroadError
 from postroad.store import database
@@ -105,6 +105,19 @@ def connected(engine: Engine) -> Iterator[Listener]:
 
 Act = Callable[[], object]
 Tell = Callable[[str, str], object]
+
+
+def hears(engine: Engine) -> bool:
+    """Whether notifications arrive on a connection to this database.
+
+    Raises:
+        SQLAlchemyError: it can't be asked.
+    """
+    try:
+        with connected(engine) as listener:
+            return listener.hears
+    except psycopg.Error as error:
+        raise OperationalError("LISTEN", {}, error) from error
 
 
 class ChangeWatch:
