@@ -134,6 +134,7 @@ class ChangeWatch:
 
     def _run(self) -> None:
         while True:
+            pause = AGAIN
             try:
                 with connected(self._engine) as listener:
                     self.follow(listener)
@@ -143,7 +144,8 @@ class ChangeWatch:
                 self._complain("err", f"the lists of this relay can't be brought up to date: {error}")
             except Exception:  # noqa: BLE001 - a bug in here must not end the watch
                 traceback.print_exc()
-            time.sleep(AGAIN)
+                pause = QUIET
+            time.sleep(pause)
 
     def follow(self, listener: Listener) -> None:
         """Act on all lists, then on those that change, until the connection is lost.
