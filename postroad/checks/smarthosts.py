@@ -28,9 +28,9 @@ def probes(config: Config, recipient: str | None = None, within: float | None = 
     sender = config.rewrite.sender or f"postmaster@{domain}"
     aside = RUN / f"smarthosts-{os.getpid()}"
     try:
-        for smarthost, found in secrets.items():
+        for server, found in secrets.items():
             if found.certificate:
-                system.write(aside / outbound.certificate_name(smarthost), found.certificate)
+                system.write(aside / outbound.certificate_name(server), found.certificate)
         access = accesses(str(config.delivery.tls.ca_file or ""))
 
         async def all_of_them() -> list[Probe]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, PlainSerializer, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
 from postroad.config.names import DomainPattern, ServerName
 from postroad.config.providers import PRESETS, ProviderName, host_of, regions_of
@@ -91,8 +91,8 @@ class OAuth(Section):
         return self
 
 
-class Smarthost(Section):
-    """A server that takes our mail and delivers it."""
+class SmarthostServer(Section):
+    """A server that takes our mail and delivers it, and how it is spoken to."""
 
     provider: ProviderName | None = Field(
         None,
@@ -114,15 +114,9 @@ class Smarthost(Section):
         examples=["smtp.example.net"],
     )
     port: WholeNumber = Field(587, ge=1, le=65535, description="The server's port.", examples=[465])
-    fallback: ServerName | None = Field(
-        None,
-        description="A second server, on the same port and with the same credentials, for when the first can't be"
-        " reached, has no valid certificate or refuses the credentials.",
-        examples=["smtp2.example.net"],
-    )
     tls: TlsMode | None = Field(
         None,
-        description="`implicit`: TLS from the first octet, and a valid certificate for `host` (or `fallback`)."
+        description="`implicit`: TLS from the first octet, and a valid certificate for `host`."
         " `verify`: STARTTLS, and such a certificate. `require`: STARTTLS with any certificate. `none`: no TLS."
         " `null`: `implicit` on port 465, else `verify`.",
         examples=["implicit"],
@@ -180,18 +174,12 @@ class Smarthost(Section):
                 refuse(f"{one} and {other} together, or neither", at=(missing,), found="one alone")
         if self.security == "none" and self.certificate_file is not None:
             refuse("no certificate_file where there is no TLS", at=("certificate_file",), found="tls: none")
-        if not self.verified:
-            if self.username is not None:
-                refuse(
-                    "verify or implicit where there is a username: the password would go to anybody",
-                    at=("tls",),
-                    found=self.security,
-                )
-            return self
-        for key in ("host", "fallback"):
-            name = getattr(self, key)
-            if name is not None and is_address(name):
-                refuse("a name, as certificates are for names", at=(key,), found=name)
+        if self.username is not None and not self.verified:
+            refuse(
+                "verify or implicit where there is a username: the password would go to anybody",
+                at=("tls",),
+                found=self.security,
+            )
         return self
 
     @property
@@ -204,10 +192,50 @@ class Smarthost(Section):
         """Whether the server's certificate is verified, its name included."""
         return self.security in {"implicit", "verify"}
 
+
+def _fallback(value: object) -> object:
+    return {"host": value} if isinstance(value, str) else value
+
+
+class Smarthost(SmarthostServer):
+    """A server that takes our mail and delivers it, and one for when that does not."""
+
+    fallback: (
+        Annotated[
+            SmarthostServer, BeforeValidator(_fallback, json_schema_input_type=ServerName | SmarthostServer | None)
+        ]
+        | None
+    ) = Field(
+        None,
+        description="A second server, for when the first can't be reached, has no valid certificate or refuses the"
+        " credentials. A name, or `host` alone: on the same port and with the same credentials. With any other of"
+        " the smarthost's keys: a server of its own, which takes nothing from the first.",
+        examples=["smtp2.example.net"],
+    )
+
     @property
-    def servers(self) -> tuple[str, ...]:
+    def has_own_fallback(self) -> bool:
+        """Whether the fallback has a port and credentials of its own."""
+        return self.fallback is not None and self.fallback.model_fields_set != {"host"}
+
+    @property
+    def servers(self) -> tuple[SmarthostServer, ...]:
         """The servers, in the order in which they are tried."""
-        return (self.host,) if self.fallback is None else (self.host, self.fallback)
+        first = SmarthostServer.model_construct(
+            self.model_fields_set - {"fallback"}, **{name: getattr(self, name) for name in SmarthostServer.model_fields}
+        )
+        if self.fallback is None:
+            return (first,)
+        if self.has_own_fallback:
+            return first, self.fallback
+        return first, first.model_copy(update={"host": self.fallback.host})
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        for key, server in zip((("host",), ("fallback",)), self.servers, strict=False):
+            if server.verified and is_address(server.host):
+                refuse("a name, as certificates are for names", at=key, found=server.host)
+        return self
 
 
 def is_address(host: str) -> bool:

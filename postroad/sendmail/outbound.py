@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from postroad.config.delivery import OutboundTls, Route, Smarthost
+from postroad.config.delivery import OutboundTls, Route, Smarthost, SmarthostServer
 from postroad.config.model import Config, Delivery
 from postroad.config.values import format_duration
 from postroad.events.relays import inner_name
@@ -36,7 +36,7 @@ class NumberedSmarthost:
     def destination(self) -> str:
         """Its servers as sendmail's ``$h``: names of ours, tried in order."""
         names = zip(self.smarthost.servers, self.ids, strict=True)
-        return ":".join(inner_name(host, server) for host, server in names)
+        return ":".join(inner_name(server.host, server_id) for server, server_id in names)
 
 
 def smarthosts(delivery: Delivery) -> list[NumberedSmarthost]:
@@ -44,14 +44,14 @@ def smarthosts(delivery: Delivery) -> list[NumberedSmarthost]:
     named = [delivery.smarthost, *(route.smarthost for route in delivery.routes)]
     taken: dict[str, str] = {}
     return [
-        NumberedSmarthost(i, smarthost, tuple(_id(smarthost, host, taken) for host in smarthost.servers))
+        NumberedSmarthost(i, smarthost, tuple(_id(server, taken) for server in smarthost.servers))
         for i, smarthost in enumerate(dict.fromkeys(filter(None, named)), 1)
     ]
 
 
-def _id(smarthost: Smarthost, host: str, taken: dict[str, str]) -> str:
+def _id(server: SmarthostServer, taken: dict[str, str]) -> str:
     """Six hexadecimal digits for a server: another one wherever it is spoken to in another way."""
-    text = f"{host} {smarthost.model_dump_json(exclude={'host', 'fallback'})}"
+    text = f"{server.host} {server.model_dump_json(exclude={'host'})}"
     salt = 0
     while True:
         found = hashlib.sha256(f"{salt} {text}".encode()).hexdigest()[:6]
@@ -208,48 +208,59 @@ class Secrets:
     oauth: uplink.OAuth | None
 
 
-def credentials(config: Config) -> dict[Smarthost, Secrets]:
-    """What the smarthosts are told; secret.
+def credentials(config: Config) -> dict[SmarthostServer, Secrets]:
+    """What the servers of smarthosts are told; secret.
 
     Raises:
         InstallError: passwords, certificates or keys can't be read, or are none; a line each.
     """
 
-    def entry(way: NumberedSmarthost) -> tuple[Smarthost, Secrets]:
-        smarthost, key = way.smarthost, _key(config.delivery, way.smarthost)
+    def entry(named: tuple[SmarthostServer, str]) -> tuple[SmarthostServer, Secrets]:
+        server, key = named
         password, pem = "", b""
-        if smarthost.password_file:
-            password = named_files.password(f"At '{key}.password_file'", smarthost.password_file)
-        if smarthost.certificate_file and smarthost.key_file:
-            pem = certificate.for_client(key, smarthost.certificate_file, smarthost.key_file)
-        tokens = oauth.read(f"{key}.oauth", smarthost.username or "", smarthost.oauth) if smarthost.oauth else None
-        return smarthost, Secrets(password, pem, tokens)
+        if server.password_file:
+            password = named_files.password(f"At '{key}.password_file'", server.password_file)
+        if server.certificate_file and server.key_file:
+            pem = certificate.for_client(key, server.certificate_file, server.key_file)
+        tokens = oauth.read(f"{key}.oauth", server.username or "", server.oauth) if server.oauth else None
+        return server, Secrets(password, pem, tokens)
 
-    return dict(named_files.all_of(entry, smarthosts(config.delivery)))
+    return dict(named_files.all_of(entry, _servers(config.delivery).items()))
+
+
+def _servers(delivery: Delivery) -> dict[SmarthostServer, str]:
+    """The servers of all smarthosts, each with the key at which it stands first."""
+    found: dict[SmarthostServer, str] = {}
+    for way in smarthosts(delivery):
+        key = _key(delivery, way.smarthost)
+        for place, server in enumerate(way.smarthost.servers):
+            found.setdefault(server, f"{key}.fallback" if place and way.smarthost.has_own_fallback else key)
+    return found
 
 
 def secret_files(delivery: Delivery) -> list[Path | None]:
     """The files that smarthosts name."""
-    named = [way.smarthost for way in smarthosts(delivery)]
+    named = _servers(delivery)
     found = [path for each in named for path in (each.password_file, each.certificate_file, each.key_file)]
     return [*found, *(path for each in named if each.oauth for path in oauth.files(each.oauth))]
 
 
-def uplink_settings(config: Config, secrets: Mapping[Smarthost, Secrets]) -> uplink.Settings:
+def uplink_settings(config: Config, secrets: Mapping[SmarthostServer, Secrets]) -> uplink.Settings:
     """What the uplink is told; secret."""
+    keys = _servers(config.delivery)
     servers: dict[str, uplink.Server] = {}
     for way in smarthosts(config.delivery):
-        smarthost, found = way.smarthost, secrets[way.smarthost]
-        for host, server_id in zip(smarthost.servers, way.ids, strict=True):
+        for wanted, server_id in zip(way.smarthost.servers, way.ids, strict=True):
+            found = secrets[wanted]
             servers[server_id] = uplink.Server(
                 id=server_id,
-                key=_key(config.delivery, smarthost),
-                host=host,
-                port=smarthost.port,
-                tls=smarthost.security,
-                username=smarthost.username or "",
+                key=keys[wanted],
+                host=wanted.host,
+                port=wanted.port,
+                tls=wanted.security,
+                username=wanted.username or "",
                 password=found.password,
-                certificate=certificate_name(smarthost) if found.certificate else "",
+                certificate=certificate_name(wanted) if found.certificate else "",
                 oauth=found.oauth,
             )
     return uplink.Settings(
@@ -259,9 +270,9 @@ def uplink_settings(config: Config, secrets: Mapping[Smarthost, Secrets]) -> upl
     )
 
 
-def certificate_name(smarthost: Smarthost) -> str:
-    """Where a generation has a smarthost's client certificate, below its folder."""
-    named = f"{smarthost.certificate_file} {smarthost.key_file}"
+def certificate_name(server: SmarthostServer) -> str:
+    """Where a generation has a client certificate, below its folder."""
+    named = f"{server.certificate_file} {server.key_file}"
     return f"uplink/{hashlib.sha256(named.encode()).hexdigest()[:16]}.pem"
 
 
