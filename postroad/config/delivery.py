@@ -8,12 +8,14 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
 from postroad.config.names import DomainPattern, ServerName
+from postroad.config.networks import IPAddress
 from postroad.config.providers import PRESETS, ProviderName, host_of, regions_of
 from postroad.config.section import FrozenMap, Section
 from postroad.config.values import AbsolutePath, Day, RateValue, WholeNumber, format_rate, refuse
 
 MOST_SHAPED = 14
-"""Routes with limits: sendmail knows 25 mailers, each such route is one, and eleven are taken."""
+"""Routes with limits, or to MX hosts with an address of their own: sendmail knows 25 mailers, each such route is one,
+and eleven are taken."""
 
 IMPLICIT_PORT = 465
 """The port on which servers expect TLS from the first octet (RFC 8314, 3.3)."""
@@ -29,6 +31,60 @@ def _https(value: str) -> str:
 
 
 HttpsUrl = Annotated[str, AfterValidator(_https)]
+
+
+def _one_of_each(addresses: tuple[IPAddress, ...]) -> tuple[IPAddress, ...]:
+    if len({address.version for address in addresses}) < len(addresses):
+        refuse("at most one IPv4 and one IPv6 address; other mail's are set in delivery.routes[].bind")
+    return addresses
+
+
+Bind = Annotated[tuple[IPAddress, ...], AfterValidator(_one_of_each)]
+"""The addresses that connections come from."""
+
+
+def _proxy_url(value: str) -> str:
+    accepted = "a URL such as socks5://proxy.example.net:1080 or http://proxy.example.net:3128, without a password"
+    parts = urlsplit(value)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if parts.scheme not in {"socks5", "http"} or not parts.hostname or port is None or not port:
+        refuse(accepted)
+    if "@" in parts.netloc or parts.path.strip("/") or parts.query or parts.fragment:
+        refuse(accepted)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+class Proxy(Section):
+    """A proxy through which smarthosts, and their token servers, are reached."""
+
+    url: Annotated[str, AfterValidator(_proxy_url)] = Field(
+        description="`socks5://HOST:PORT`, or `http://HOST:PORT` for one that takes CONNECT. It looks the servers'"
+        " names up.",
+        examples=["socks5://proxy.example.net:1080"],
+    )
+    username: str | None = Field(
+        None, min_length=1, max_length=255, description="User at the proxy. `null`: none.", examples=["app"]
+    )
+    password_file: AbsolutePath | None = Field(
+        None, description="File that holds the password at the proxy.", examples=["/run/secrets/proxy"]
+    )
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.username is None) != (self.password_file is None):
+            missing = "username" if self.username is None else "password_file"
+            refuse("username and password_file together, or neither", at=(missing,), found="one alone")
+        return self
+
+
+def _proxy(value: object) -> object:
+    return {"url": value} if isinstance(value, str) else value
+
+
+ProxyEntry = Annotated[Proxy, BeforeValidator(_proxy, json_schema_input_type=str | Proxy)]
 
 
 class OAuth(Section):
@@ -277,6 +333,12 @@ class Route(Section):
         description="The server that this mail goes to. `null`: the recipients' MX hosts.", examples=[None]
     )
 
+    bind: Bind = Field(
+        (),
+        description="The addresses of this host from which this mail leaves, in place of `delivery.bind`: with a"
+        " smarthost likewise, without one a single IPv4 address. Empty: those of `delivery.bind`.",
+        examples=[["203.0.113.11"]],
+    )
     concurrency: WholeNumber | None = Field(
         None,
         ge=1,
@@ -302,6 +364,11 @@ class Route(Section):
         return bool(self.concurrency or self.rate or self.warm_up)
 
     @property
+    def binds_mx(self) -> bool:
+        """Whether its mail goes to MX hosts from an address of its own."""
+        return bool(self.bind) and self.smarthost is None
+
+    @property
     def shape(self) -> str:
         """What it is told, in a few words."""
         limits = (
@@ -315,6 +382,12 @@ class Route(Section):
     def _some(self) -> Self:
         if not self.domains and not self.senders:
             refuse("domains or senders; for all mail set delivery.smarthost", at=("domains",), found="neither")
+        if self.binds_mx and [address.version for address in self.bind] != [4]:
+            refuse(
+                "one IPv4 address where there is no smarthost: sendmail can't choose an IPv6 one for some mail only",
+                at=("bind",),
+                found=", ".join(map(str, self.bind)),
+            )
         return self
 
 
