@@ -19,7 +19,8 @@ WITHIN = 50.0
 LOGINS = 4
 """At once, an account; Exchange Online takes three connections."""
 
-CONNECTION, TLS, CREDENTIALS, SERVER, OBJECTION = "connection", "tls", "credentials", "server", "objection"
+CONNECTION, TLS, CREDENTIALS, QUOTA, SERVER = "connection", "tls", "credentials", "quota", "server"
+OBJECTION = "objection"
 """What failed; an objection is ours, and a whole sentence."""
 
 
@@ -166,7 +167,7 @@ def _failure(error: BaseException, kind: str, doing: str, within: float) -> Open
     elif isinstance(error, ReplyError):
         reason = f"did not get through the TLS handshake: {error}" if kind == TLS else f"does not speak SMTP: {error}"
     elif isinstance(error, RefusalError):
-        kind, reason = CREDENTIALS if error.lasting else SERVER, error.reason
+        kind, reason = QUOTA if error.quota else CREDENTIALS if error.lasting else SERVER, error.reason
     elif isinstance(error, TokenError):
         kind, reason = CREDENTIALS if error.lasting else SERVER, f"can't be logged in to: {error}"
     elif isinstance(error, MechanismError):
