@@ -1,5 +1,6 @@
 """Where connections come from: addresses of one's own for some mail, proxies, a client's certificate."""
 
+import ipaddress
 import re
 import subprocess
 from collections.abc import Callable
@@ -65,7 +66,7 @@ def start(start_relay: Relays, safe: Path) -> Callable[..., PostroadContainer]:
 
 def client_of(message: ReceivedMessage) -> str:
     """The address that a message came from, as the server saw it."""
-    found = re.search(r"\[([0-9.]+)\]", str(message.message["Received"]))
+    found = re.search(r"\[(?:IPv6:)?([0-9a-f.:]+)\]", str(message.message["Received"]))
     assert found is not None
     return found[1]
 
@@ -103,6 +104,23 @@ def test_each_route_has_its_own_address(start: Any, upstream: Mx, internet: Inte
             assert client_of(message) == address, name
             assert message.verdict("dkim") == "pass"
         assert client_of(internet.wait_for_message(send(relay, letter()))) == first
+
+
+def test_ipv4_goes_first_where_it_is_preferred(image: str) -> None:
+    """To MX hosts and to a smarthost; a host with IPv6 alone is reached all the same."""
+    with Internet(ipv6=True) as dual:
+        relays = Relays(image, dual)
+        dual.add_smarthost(SMTP)
+        dual.add_mx("six.example")
+        dual.publish_host("mx.six.example", dual.hosts[-1].addresses[1])
+        route = {"domains": ["c.source.example"], "smarthost": {"host": SMTP, "port": 25, "tls": "none"}}
+        with relays.stack:
+            for prefer, version in (("ipv4", 4), ("auto", 6)):
+                relay = relays(delivery={"prefer": prefer, "queue": {"retry": "1s"}, "routes": [route]})
+                wanted = {"rcpt.example": version, "c.source.example": version, "six.example": 6}
+                for domain, expected in wanted.items():
+                    message = dual.wait_for_message(send(relay, letter(To=f"user@{domain}")))
+                    assert ipaddress.ip_address(client_of(message)).version == expected, (prefer, domain)
 
 
 PROXIES: dict[str, dict[str, Any]] = {
