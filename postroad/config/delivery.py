@@ -152,7 +152,8 @@ class SmarthostServer(Section):
 
     provider: ProviderName | None = Field(
         None,
-        description="A well-known provider, which stands for `host`, and for a `username` that all its customers have."
+        description="A well-known provider, which stands for `host` and `port`, and for a `username` that all its"
+        " customers have."
         " `null`: none.",
         examples=["ses"],
     )
@@ -214,7 +215,9 @@ class SmarthostServer(Section):
         if host is None:
             refuse(f"{regions_of(name)} with provider: {name}", at=("region",), found=str(region or "none"))
         username = PRESETS[name].username
-        filled = {"username": username} if username and values.get("password_file") else {}
+        filled: dict[str, object] = {"username": username} if username and values.get("password_file") else {}
+        if PRESETS[name].port != cls.model_fields["port"].default:
+            filled["port"] = PRESETS[name].port
         return {"host": host, **filled, **{key: value for key, value in values.items() if key != "host"}}
 
     @model_validator(mode="after")
