@@ -53,10 +53,14 @@ def smarthosts(delivery: Delivery) -> list[NumberedSmarthost]:
 
 
 def _ways(delivery: Delivery) -> list[tuple[Smarthost, tuple[IPAddress, ...]]]:
-    """The smarthosts, each with the addresses that it is reached from."""
+    """The smarthosts, each with the addresses that it is reached from: those with the same servers are one."""
     named = [(delivery.smarthost, delivery.bind)]
     named += [(route.smarthost, route.bind or delivery.bind) for route in delivery.routes]
-    return list(dict.fromkeys((smarthost, bind) for smarthost, bind in named if smarthost))
+    found: dict[object, tuple[Smarthost, tuple[IPAddress, ...]]] = {}
+    for smarthost, bind in named:
+        if smarthost:
+            found.setdefault((smarthost.servers, bind), (smarthost, bind))
+    return list(found.values())
 
 
 def _id(server: SmarthostServer, bind: tuple[IPAddress, ...], delivery: Delivery, taken: dict[str, str]) -> str:
@@ -131,9 +135,9 @@ class Shaped:
 
 def shaped(delivery: Delivery) -> list[Shaped]:
     """The routes with limits of their own."""
-    known = {(way.smarthost, way.bind): way for way in smarthosts(delivery)}
+    known = {(way.smarthost.servers, way.bind): way for way in smarthosts(delivery)}
     return [
-        Shaped(i, route, known[route.smarthost, route.bind or delivery.bind] if route.smarthost else None)
+        Shaped(i, route, known[route.smarthost.servers, route.bind or delivery.bind] if route.smarthost else None)
         for i, route in enumerate(delivery.routes)
         if route.shaped
     ]
@@ -186,15 +190,15 @@ def splits(config: Config) -> bool:
 def routes(delivery: Delivery) -> list[RouteRules]:
     """The routes of a configuration and, last, its default."""
     mailers = {f"route{i}" for i, route in enumerate(delivery.routes, 1) if route.shaped or route.binds_mx}
-    numbers = {(way.smarthost, way.bind): way.number for way in smarthosts(delivery)}
+    numbers = {(way.smarthost.servers, way.bind): way.number for way in smarthosts(delivery)}
     result = []
     for i, route in enumerate(delivery.routes, 1):
         classes: dict[str, tuple[str, ...]] = {}
         to, by = _side(classes, "RouteTo", i, route.domains), _side(classes, "RouteBy", i, route.senders)
-        number = numbers[route.smarthost, route.bind or delivery.bind] if route.smarthost else 0
+        number = numbers[route.smarthost.servers, route.bind or delivery.bind] if route.smarthost else 0
         way = f"route{i}" if f"route{i}" in mailers else number
         result.append(RouteRules(i, classes, tuple(f"{a} $| {b}" for a in to for b in by), way))
-    last = numbers[delivery.smarthost, delivery.bind] if delivery.smarthost else 0
+    last = numbers[delivery.smarthost.servers, delivery.bind] if delivery.smarthost else 0
     return [*result, RouteRules(0, {}, ("$* $| $*",), last)]
 
 
@@ -356,7 +360,6 @@ def certificate_name(server: SmarthostServer) -> str:
 
 def _key(delivery: Delivery, smarthost: Smarthost) -> str:
     """The key at which a smarthost stands first."""
-    if delivery.smarthost == smarthost:
-        return "delivery.smarthost"
-    index = next(i for i, route in enumerate(delivery.routes) if route.smarthost == smarthost)
-    return f"delivery.routes[{index}].smarthost"
+    named = {"delivery.smarthost": delivery.smarthost}
+    named |= {f"delivery.routes[{i}].smarthost": route.smarthost for i, route in enumerate(delivery.routes)}
+    return next(key for key, found in named.items() if found and found.servers == smarthost.servers)

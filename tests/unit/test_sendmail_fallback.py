@@ -72,6 +72,21 @@ def test_the_same_server_twice_is_one_account(secrets: Path) -> None:
     assert [server.key for server in servers(found)] == ["delivery.smarthost", "delivery.smarthost.fallback"]
 
 
+def test_the_two_forms_of_a_fallback_are_two_smarthosts(secrets: Path) -> None:
+    first = {"host": "a.example.net", "username": "app", "password_file": f"{secrets}/one"}
+    own = {"host": "b.example.net", "port": 587}
+    route = {"domains": ["example.org"], "smarthost": {**first, "fallback": own}}
+    values = {"hostname": "mail.example.com", "domains": ["example.com"], "delivery": {"routes": [route]}}
+    values["delivery"]["smarthost"] = {**first, "fallback": "b.example.net"}  # type: ignore[index]
+    found = servers(Config.model_validate(values))
+    assert [(server.host, server.username) for server in found] == [
+        ("a.example.net", "app"),
+        ("b.example.net", "app"),
+        ("b.example.net", ""),
+    ]
+    assert found[-1].key == "delivery.routes[0].smarthost.fallback"
+
+
 @pytest.mark.parametrize(
     ("fallback", "said"),
     [
