@@ -246,6 +246,15 @@ def test_what_has_no_counterpart_is_told_and_why() -> None:
     }
     assert "the-secret" not in said
     assert "the-token" not in said
+    said = migrate(
+        "-e ALLOWED_SENDER_DOMAINS=example.com -e RELAYHOST=[smtp.example.net]:587 -e RELAYHOST_USERNAME=app"
+        " -e XOAUTH2_CLIENT_ID=the-id -e XOAUTH2_INITIAL_REFRESH_TOKEN=the-token"
+    )
+    assert "token_url is a guess" in notes(said)
+    assert "client_secret_file" not in said
+    # without a user nobody logs in
+    without = "-e ALLOWED_SENDER_DOMAINS=example.com -e RELAYHOST=[smtp.example.net]:587 -e XOAUTH2_CLIENT_ID=the-id"
+    assert "username" not in yaml.safe_load(migrate(without))["delivery"]["smarthost"]
 
 
 def test_a_host_name_without_a_domain_is_not_kept() -> None:
