@@ -27,6 +27,11 @@ def _set_defaults(made: dict[str, Any], section: type[Section]) -> None:
     for name, entry in made["properties"].items():
         if name not in required and "$ref" not in entry:
             entry["default"] = defaults[name]
+        for choice in entry.get("anyOf", ()):
+            # pydantic's words, which no validator knows, where a number may be null
+            for ours, standard in (("ge", "minimum"), ("le", "maximum")):
+                if ours in choice:
+                    choice[standard] = choice.pop(ours)
 
 
 def resolve(root: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:

@@ -91,6 +91,12 @@ def stanzas(texts: Iterable[str]) -> Iterator[dict[str, str]]:
                 yield fields
 
 
+def _library(url: PackageURL, **more: Any) -> Component:
+    """A package as a component, which goes by its URL."""
+    text = url.to_string()
+    return Component(type=ComponentType.LIBRARY, name=url.name, version=url.version, purl=url, bom_ref=text, **more)
+
+
 def debian_packages(image: Image) -> Iterator[Component]:
     """Describe what dpkg's lists say is in the image."""
     release = dict(re.findall(r'^(\w+)="?(.*?)"?$', "\n".join(image.matching("*/os-release")), re.MULTILINE))
@@ -108,12 +114,8 @@ def debian_packages(image: Image) -> Iterator[Component]:
             "deb", release["ID"], name, version,
             {"arch": package["Architecture"], "distro": distribution, "upstream": upstream if upstream != name else ""},
         )  # fmt: skip
-        yield Component(
-            type=ComponentType.LIBRARY,
-            name=name,
-            version=version,
-            purl=url,
-            bom_ref=url.to_string(),
+        yield _library(
+            url,
             properties=[Property(name="debian:source", value=f"{source[1]} {source[2] or version}")],
         )
 
@@ -133,12 +135,8 @@ def python_packages(image: Image, lock: Mapping[str, Any]) -> Iterator[Component
         said = metadata["License-Expression"] or metadata["License"] or ""
         # older packages put a licence's whole text there
         licence = LicenseFactory().make_from_string(said) if said and "\n" not in said and len(said) < 80 else None
-        yield Component(
-            type=ComponentType.LIBRARY,
-            name=name,
-            version=version,
-            purl=url,
-            bom_ref=url.to_string(),
+        yield _library(
+            url,
             licenses=[licence] if licence else [],
             external_references=[
                 ExternalReference(

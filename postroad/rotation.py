@@ -50,7 +50,7 @@ def step(config: Config, each: Series) -> None:
         tell("warning", f"dkim: {name} may be revoked: remove the record, its key is removed here", 1.0)
     if stands.next:
         _take_over(config, each, stands)
-    elif config.dkim.rotate and now >= rotation.turn(each, stands, config.dkim.rotate.total_seconds()):
+    elif config.dkim.rotate and now >= rotation.next_key_due(each, stands, config.dkim.rotate.total_seconds()):
         made = keys.make_next(config, STATE, each, now)
         name, value = each.name(made.next), keys.series_record(each, made.next)
         tell(

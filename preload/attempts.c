@@ -17,7 +17,7 @@
  * The signal SIGRTMIN ends what is under way in a process: the connection is shut down, and read() and write() fail with
  * ECONNABORTED, so that the message is deferred.
  *
- * Deliveries in processes of their own, of what came in by a door of sendmail's own, are counted there as well: no more than
+ * Deliveries in processes of their own, of what came in by a listener of sendmail's own, are counted there as well: no more than
  * POSTROAD_MOST_DELIVERIES at once (processes.c, fork()).
  *
  * What is encrypted passes here, too: OpenSSL's sockets use read() and write(). As everywhere in this library: no locks and no

@@ -1,11 +1,11 @@
 /*
  * Who guesses passwords: each answer of SASL's passes through here, so the count holds at the moment of the answer, at every
- * door and in sessions that are open already.
+ * listener and in sessions that are open already.
  *
  *   sasl_server_start(), sasl_server_step()  tell the supervisor of each attempt, which answers whether this client has to
  *                  wait: then even the right password is a wrong one. Where the supervisor does not answer, nobody gets in.
  *
- *   client_may_come_in()  asks before a process is made for a client of a door of sendmail's own: a crowd would take all memory.
+ *   client_may_come_in()  asks before a process is made for a client of a listener of sendmail's own: a crowd would take all memory.
  *
  * A session ends at its third wrong password: sendmail answers, and then reads the end of what its client says. Where the
  * client's next words are there already, which the kernel still hands over, the next attempt ends it.

@@ -12,7 +12,7 @@
  * Only the user that runs this gets in: the socket's mode says so, and SO_PEERCRED is looked at, for folders in which
  * others may write. The header is all that is believed, so nobody on the network can claim an address here.
  *
- * Read in sendmail 8.18.1: getrequests() and opendaemonsocket() in daemon.c (one accept() for all doors, a child for each
+ * Read in sendmail 8.18.1: getrequests() and opendaemonsocket() in daemon.c (one accept() for all listeners, a child for each
  * client, ECONNABORTED is ignored), getauthinfo() for getpeername(), queueup() in queue.c for fsync(). As everywhere in this
  * library: no locks and no malloc(), and errno is left as it was found.
  */

@@ -80,7 +80,7 @@ bool is_child(void);
 bool serves_client(void);
 
 /*
- * Whether the client that was just accepted gets a process (auth.c): the supervisor counts those at sendmail's own doors. false:
+ * Whether the client that was just accepted gets a process (auth.c): the supervisor counts those at sendmail's own listeners. false:
  * there are too many, and it has been told.
  */
 bool client_may_come_in(void);

@@ -55,18 +55,18 @@ def look_after_start(config: Config) -> None:
 def look_regularly(config: Config, pause: float) -> None:
     """Tell what has changed since the last look; ``pause`` seconds later what fails is looked at again, to be sure."""
     before = looks.read(DOCTOR)
-    found, blind = look(config, CHECKS)
+    found, blind = run_checks(config, CHECKS)
     after, changes = history.compare(before, found, time.time(), blind=blind)
     if doubtful := {change.finding.id for change in changes if change.failed_for is None}:
         time.sleep(pause)
-        again, blind = look(config, [check for check in CHECKS if check.ID in doubtful])
+        again, blind = run_checks(config, [check for check in CHECKS if check.ID in doubtful])
         after, changes = history.compare(before, {**found, **again}, time.time(), blind=blind)
     for change in changes:
         tell("notice" if change.failed_for is not None else "err", own.doctor(change.fields()), PATIENCE)
     looks.write(DOCTOR, after)  # last: what is told twice is better than what is never told
 
 
-def look(config: Config, checks: Sequence[Check]) -> tuple[Mapping[str, list[Finding]], bool]:
+def run_checks(config: Config, checks: Sequence[Check]) -> tuple[Mapping[str, list[Finding]], bool]:
     """What these checks find, by their ids; and whether the public address, which others need, is not known."""
     context = begin(config, short=True)
     found = {check.ID: findings for check, findings in examine(checks, context)}

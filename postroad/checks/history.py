@@ -13,7 +13,7 @@ from postroad.runtime.looks import Look, Standing
 
 
 @dataclass(frozen=True)
-class Change:
+class FindingChange:
     """A finding that was not an error before, or a check that fails no longer.
 
     Attributes:
@@ -47,7 +47,7 @@ def key(finding: Finding) -> str:
 
 def compare(
     before: Look, found: Mapping[str, Sequence[Finding]], now: float, *, blind: bool = False
-) -> tuple[Look, list[Change]]:
+) -> tuple[Look, list[FindingChange]]:
     """What a look found beside the one before: what to remember, and what has changed.
 
     Args:
@@ -57,7 +57,7 @@ def compare(
         blind: the public address is not known, so checks without findings do not tell that all is well.
     """
     checks: dict[str, Standing] = {}
-    changes: list[Change] = []
+    changes: list[FindingChange] = []
     for name, findings in found.items():
         old = before.checks.get(name, Standing())
         if not findings:
@@ -70,9 +70,9 @@ def compare(
         kept = [each for each in old.errors if each not in errors] if {*unknown} - {*old.unknown} else []
         new = [each for text, each in errors.items() if text not in old.errors]
         failing = (*errors, *kept)
-        changes += map(Change, new)
+        changes += map(FindingChange, new)
         if old.errors and not failing:
-            changes.append(Change(_well(name, findings), max(0, round(now - old.since))))
+            changes.append(FindingChange(_well(name, findings), max(0, round(now - old.since))))
         checks[name] = Standing(
             failing,
             sum(each.level is Level.WARNING for each in findings),

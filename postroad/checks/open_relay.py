@@ -51,7 +51,7 @@ _REFUSED = re.compile(r"\$# ?(error|discard)\b")
 
 
 @dataclass(frozen=True)
-class Attempt:
+class RelayAttempt:
     """One try at relaying, and what was said to it."""
 
     client: str
@@ -77,7 +77,7 @@ def run(context: Context) -> Iterator[Finding]:
     who, to = senders(config), recipients(config)
     strangers = outsiders(config, around)
     accepted, problem = ask_rules(strangers, who, to, timeout=context.left - FOR_PORTS)
-    live: list[Attempt] = []
+    live: list[RelayAttempt] = []
     untried: list[str] = []
     if not context.short:
         live, untried = try_ports(config, (who[0], ""), to, timeout=context.left)
@@ -166,7 +166,7 @@ def recipients(config: Config) -> list[str]:
 
 def ask_rules(
     clients: Sequence[networks.Address], who: Sequence[str], to: Sequence[str], *, timeout: float
-) -> tuple[list[Attempt], str]:
+) -> tuple[list[RelayAttempt], str]:
     """What the rules in force accept from these clients, and why they could not be asked (else empty).
 
     The last question is a control: the session of ``postroad send``, which must be accepted.
@@ -190,7 +190,7 @@ def ask_rules(
         return [], f"sendmail -bt answered {len(answers)} of {2 * len(asked)} questions (exit {code}): {err.strip()}"
     replies = [answer for _, answer in answers]
     found = [
-        Attempt(*question, f"the rules say {rcpt}")
+        RelayAttempt(*question, f"the rules say {rcpt}")
         for question, mail, rcpt in zip(asked, replies[::2], replies[1::2], strict=True)
         if not _REFUSED.match(mail) and not _REFUSED.match(rcpt)
     ]
@@ -218,12 +218,12 @@ def script(asked: Iterable[tuple[str, str, str]]) -> str:
 
 def try_ports(
     config: Config, who: Sequence[str], to: Sequence[str], *, timeout: float
-) -> tuple[list[Attempt], list[str]]:
+) -> tuple[list[RelayAttempt], list[str]]:
     """Talk to each port that listens as a stranger: the attempts, and why a port of ours could not be tried."""
     known = {port for port in config.listeners.model_dump().values() if isinstance(port, int)}
     if any(ipaddress.ip_address(STRANGER) in net for net in _explicit(config)):
         return [], [f"{STRANGER} is in clients.networks, so nobody in here is a stranger"]
-    attempts: list[Attempt] = []
+    attempts: list[RelayAttempt] = []
     untried: list[str] = []
     for address, port in reachable(listening.tcp()):
         limit = max(min(timeout, 5.0 if port in known else 2.0), 0.5)
@@ -241,13 +241,13 @@ def _explicit(config: Config) -> list[networks.Network]:
 
 def _session(
     address: str, port: int, who: Sequence[str], to: Sequence[str], limit: float, *, tls: bool
-) -> list[Attempt]:
+) -> list[RelayAttempt]:
     # what is not what it should be, or is not known, may be the other: SMTP in the clear, or within TLS
     try:
         smtp = _connect(address, port, limit, tls=tls)
     except (OSError, smtplib.SMTPException):
         smtp = _connect(address, port, limit, tls=not tls)
-    attempts: list[Attempt] = []
+    attempts: list[RelayAttempt] = []
     with smtp:
         try:
             _attempt(smtp, port, who, to, attempts)
@@ -257,17 +257,19 @@ def _session(
     return attempts
 
 
-def _attempt(smtp: smtplib.SMTP, port: int, who: Sequence[str], to: Sequence[str], attempts: list[Attempt]) -> None:
+def _attempt(
+    smtp: smtplib.SMTP, port: int, who: Sequence[str], to: Sequence[str], attempts: list[RelayAttempt]
+) -> None:
     """Try, and add what came of it to ``attempts``; the message itself is never sent."""
     smtp.ehlo("stranger.postroad-test.example")
     for sender in who:
         code, text = smtp.docmd(f"MAIL FROM:<{sender}>")
         if code >= 400:
-            attempts.append(Attempt(f"{STRANGER} to port {port}", sender, "", _reply(code, text)))
+            attempts.append(RelayAttempt(f"{STRANGER} to port {port}", sender, "", _reply(code, text)))
             continue
         for recipient in to[:5]:
             code, text = smtp.docmd(f"RCPT TO:<{recipient}>")
-            attempts.append(Attempt(f"{STRANGER} to port {port}", sender, recipient, _reply(code, text)))
+            attempts.append(RelayAttempt(f"{STRANGER} to port {port}", sender, recipient, _reply(code, text)))
             if code < 400:
                 break
         smtp.rset()

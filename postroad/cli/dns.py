@@ -14,7 +14,7 @@ from postroad.cli.plain import echo
 from postroad.config.load import load
 from postroad.config.model import Config
 from postroad.dns import egress, formats, smarthosts
-from postroad.dns.providers import ways
+from postroad.dns.providers import reverse_name_steps
 from postroad.dns.records import RecordFacts
 from postroad.dns.resolver import Resolver, servers
 from postroad.dns.survey import Planned, RecordState, survey
@@ -132,5 +132,5 @@ def _table(planned: Sequence[Planned], config: Config) -> None:
     for record in asked:
         address = str(dns.reversename.to_address(dns.name.from_text(record.name)))
         echo(f"\nThe PTR record of {address} is set by whoever gave you the address:")
-        for provider, text in ways(address, config.hostname):
+        for provider, text in reverse_name_steps(address, config.hostname):
             echo(f"  {provider:<8} {text}")

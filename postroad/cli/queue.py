@@ -59,11 +59,11 @@ def list_(as_json: bool, domain: str | None, sender: str | None, is_active: bool
         active.show(as_json=as_json)
         return
     delivery = load().delivery
-    retry, turns = delivery.queue.retry, outbound.waiting_reasons(delivery)
+    retry, reasons = delivery.queue.retry, outbound.waiting_reasons(delivery)
     now = time.time()
     found = chosen(domain=domain, sender=sender)
     if as_json:
-        _print_json(as_dict(message, retry, now, turns) for message in found)
+        _print_json(as_dict(message, retry, now, reasons) for message in found)
         return
     console = terminal.console()
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -71,7 +71,7 @@ def list_(as_json: bool, domain: str | None, sender: str | None, is_active: bool
         table.add_column(name, overflow="fold", no_wrap=name in {"id", "age", "tries", "next try"})
     with terminal.console(stderr=True).status("Reading the queue"):
         for message in itertools.islice(found, ROWS):
-            table.add_row(*row(message, retry, now, turns))
+            table.add_row(*row(message, retry, now, reasons))
         more = sum(1 for _ in found)
     if table.row_count:
         console.print(table)
@@ -97,19 +97,19 @@ def _print_json(messages: Iterable[dict[str, Any]]) -> None:
     click.echo("\n]}")
 
 
-def why(message: QueuedMessage, turns: Mapping[str, str]) -> str:
-    """Why it waits; ``turns`` has the reasons of those that no delivery was tried for, by their queue directories."""
-    return message.reason or ("" if message.attempts else turns.get(message.path.parent.name, ""))
+def why(message: QueuedMessage, reasons: Mapping[str, str]) -> str:
+    """Why it waits; ``reasons`` has, by queue directory, why a message waits that was never tried."""
+    return message.reason or ("" if message.attempts else reasons.get(message.path.parent.name, ""))
 
 
-def next_try(message: QueuedMessage, retry: timedelta, now: float, turns: Mapping[str, str]) -> float | None:
+def next_try(message: QueuedMessage, retry: timedelta, now: float, reasons: Mapping[str, str]) -> float | None:
     """About when it is tried again, in seconds since the epoch; None: never, or when a route's limits allow it."""
-    if not message.attempts and message.path.parent.name in turns:
+    if not message.attempts and message.path.parent.name in reasons:
         return None
     return message.next_try(retry.total_seconds(), now)
 
 
-def as_dict(message: QueuedMessage, retry: timedelta, now: float, turns: Mapping[str, str]) -> dict[str, Any]:
+def as_dict(message: QueuedMessage, retry: timedelta, now: float, reasons: Mapping[str, str]) -> dict[str, Any]:
     """A message for programs."""
     return {
         "queue_id": message.queue_id,
@@ -118,23 +118,23 @@ def as_dict(message: QueuedMessage, retry: timedelta, now: float, turns: Mapping
         "arrived": _iso(message.arrived),
         "age": age(message, now),
         "size": message.size,
-        "reason": why(message, turns) or None,
+        "reason": why(message, reasons) or None,
         "attempts": message.attempts,
         "last_try": _iso(message.last_try),
-        "next_try": _iso(next_try(message, retry, now, turns)),
+        "next_try": _iso(next_try(message, retry, now, reasons)),
         "priority": message.priority,
         "active": message.active,
         "note": message.note or None,
     }
 
 
-def row(message: QueuedMessage, retry: timedelta, now: float, turns: Mapping[str, str]) -> Iterator[str]:
+def row(message: QueuedMessage, retry: timedelta, now: float, reasons: Mapping[str, str]) -> Iterator[str]:
     """A message for people."""
     seconds = age(message, now)
     sender = "?" if message.sender is None else message.sender or "<>"
     shown = ", ".join(message.recipients[:3])
     others = f" and {len(message.recipients) - 3} more" if len(message.recipients) > 3 else ""
-    then = next_try(message, retry, now, turns)
+    then = next_try(message, retry, now, reasons)
     following = (
         ("later" if message.runs else "never") if then is None else "due" if then <= now else f"in {_short(then - now)}"
     )
@@ -145,7 +145,7 @@ def row(message: QueuedMessage, retry: timedelta, now: float, turns: Mapping[str
     yield str(message.attempts)
     yield "now" if message.active else following
     note = f"[red]{plain(message.note)}[/] " if message.note else ""
-    yield note + plain(why(message, turns))
+    yield note + plain(why(message, reasons))
 
 
 def age(message: QueuedMessage, now: float) -> int | None:
@@ -218,9 +218,9 @@ def flush(everything: bool, domain: str | None, queue_id: str | None) -> int:
         return EMPTY
     narrowed = [f"-qI{queue_id}"] if queue_id else [f"-qR@{domain.lower().lstrip('@')}"] if domain else ["-q"]
     run = QueueRun(process, narrowed) if wanted - shaped else None
-    wish = FlushRequest(shaped) if shaped else None
+    request = FlushRequest(shaped) if shaped else None
     with console.status("") as status:
-        while (run and not run.ended()) or (wish and not wish.ended()):
+        while (run and not run.ended()) or (request and not request.ended()):
             done = len(wanted - queue.waiting(QUEUE))
             status.update(f"Delivering: {done} of {len(wanted)} have left the queue")
             time.sleep(0.2)
@@ -238,9 +238,9 @@ def flush(everything: bool, domain: str | None, queue_id: str | None) -> int:
 
 def tell_why(console: Console, left: set[str]) -> None:
     """The reasons for which some messages still wait."""
-    turns = outbound.waiting_reasons(load().delivery)
+    reasons = outbound.waiting_reasons(load().delivery)
     for message in chosen(ids=set(sorted(left)[:10])):
-        reason = message.note or why(message, turns) or "being delivered"
+        reason = message.note or why(message, reasons) or "being delivered"
         console.print(f"  {_described(message, plain)}: {plain(reason)}")
     if len(left) > 10:
         console.print(f"  and {len(left) - 10} more: `postroad queue list`")
@@ -425,7 +425,7 @@ def drain(timeout: timedelta, undo: bool) -> int:
 def _drained(process: plan.Process, deadline: float, tell: Callable[[str], None]) -> set[str]:
     """Run over the queue again and again until it is empty, or the time is over; return the ids that are left."""
     run: QueueRun | None = None
-    wish: FlushRequest | None = None
+    request: FlushRequest | None = None
     due, pause, quiet = 0.0, FIRST_PAUSE, None
     shaped = any(each.name == "shaper" for each in plan.load(CURRENT / plan.FILE).processes)
     while True:
@@ -438,11 +438,11 @@ def _drained(process: plan.Process, deadline: float, tell: Callable[[str], None]
             return left
         if now >= deadline:
             return left
-        if run and run.ended() and not (wish and not wish.ended()):
-            run, wish, due, pause = None, None, now + pause, min(2 * pause, LONGEST_PAUSE)
+        if run and run.ended() and not (request and not request.ended()):
+            run, request, due, pause = None, None, now + pause, min(2 * pause, LONGEST_PAUSE)
         if left and run is None and now >= due:
             run = QueueRun(process, ["-q"])
-            wish = FlushRequest(None) if shaped else None
+            request = FlushRequest(None) if shaped else None
         tell(f"Delivering: {_count(len(left))} left, {int(deadline - now)} s to go")
         # a look at a large queue takes a second: not all the time
         time.sleep(max(0.2, time.monotonic() - now))

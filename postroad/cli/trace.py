@@ -41,7 +41,8 @@ def command(what: str, limit: int, as_json: bool) -> int:
             f"[{colour}]{story.status}{reason}[/]  {plain(story.queue_id or '-')}  {plain(story.message_id or '')}"
         )
         sender = "?" if story.sender is None else story.sender or "<>"  # the null sender of bounces
-        console.print(f"  {plain(sender)} → {plain(story.recipient or '?')}")
+        at = f"  at {plain(story.relay)}" if story.relay else ""
+        console.print(f"  {plain(sender)} → {plain(story.recipient or '?')}{at}")
         for event in story.events:
             console.print(plain(f"  {event.get('time', '')}  {event['event']:<9} {_told(event)}"))
     for gap in missing:

@@ -1,4 +1,4 @@
-"""Where mail goes, and how safe the way there must be: smarthosts, routes, outbound TLS."""
+"""Where mail goes, and how safe the connection there must be: smarthosts, routes, outbound TLS."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -88,7 +88,7 @@ ProxyEntry = Annotated[Proxy, BeforeValidator(_proxy, json_schema_input_type=str
 
 
 class OAuth(Section):
-    """Access tokens in place of a password (XOAUTH2, OAUTHBEARER); they renew themselves.
+    """Access tokens in place of a password (XOAUTH2, OAUTHBEARER). They renew themselves.
 
     With `refresh_token_file` or `device_url` a person has agreed once; with `service_account_file` (Google) or the
     client's secret alone (Microsoft 365) nobody needs to.
@@ -96,20 +96,26 @@ class OAuth(Section):
 
     token_url: HttpsUrl | None = Field(
         None,
-        description="Where tokens are asked for. `null`: where the service account's file says.",
+        description="The provider's URL that gives out tokens. `null`: the one in the service account's file.",
         examples=["https://login.microsoftonline.com/TENANT/oauth2/v2.0/token"],
     )
     device_url: HttpsUrl | None = Field(
         None,
-        description="Where `postroad smarthost login` asks for a code that a person enters.",
+        description="The provider's URL where `postroad smarthost login` gets a code, which a person then enters in a "
+        "browser.",
         examples=["https://login.microsoftonline.com/TENANT/oauth2/v2.0/devicecode"],
     )
-    client_id: str | None = Field(None, min_length=1, description="The application's id.", examples=["postroad"])
+    client_id: str | None = Field(
+        None, min_length=1, description="The application's id, from the provider's console.", examples=["postroad"]
+    )
     client_secret_file: AbsolutePath | None = Field(
         None, description="File that holds the application's secret.", examples=["/run/secrets/client_secret"]
     )
     scope: str | None = Field(
-        None, min_length=1, description="What for, as the provider calls it.", examples=["https://mail.google.com/"]
+        None,
+        min_length=1,
+        description="What the token allows, in the provider's words. `null`: Gmail's for a service account, else none.",
+        examples=["https://mail.google.com/"],
     )
     refresh_token_file: AbsolutePath | None = Field(
         None,
@@ -152,9 +158,8 @@ class SmarthostServer(Section):
 
     provider: ProviderName | None = Field(
         None,
-        description="A well-known provider, which stands for `host` and `port`, and for a `username` that all its"
-        " customers have."
-        " `null`: none.",
+        description="A well-known provider. Its server and port need not be named then, nor a `username` that all its "
+        "customers share. `null`: none.",
         examples=["ses"],
     )
     region: str | None = Field(
@@ -190,7 +195,15 @@ class SmarthostServer(Section):
         None, description="File that holds the password.", examples=["/run/secrets/smarthost"]
     )
     oauth: OAuth | None = Field(
-        None, description="Access tokens in place of the password. `null`: none.", examples=[None]
+        None,
+        description="Access tokens in place of the password. `null`: none.",
+        examples=[
+            {
+                "token_url": "https://login.microsoftonline.com/TENANT/oauth2/v2.0/token",
+                "client_id": "postroad",
+                "client_secret_file": "/run/secrets/client_secret",
+            }
+        ],
     )
     certificate_file: AbsolutePath | None = Field(
         None,
@@ -324,16 +337,18 @@ class Route(Section):
 
     domains: tuple[DomainPattern, ...] = Field(
         (),
-        description="The recipients' domains. `.example.com` stands for all names below it. Empty: all.",
+        description="Domains of recipients whose mail takes this route. `.example.com` stands for all names below it. "
+        "Empty: all.",
         examples=[["example.net", ".example.org"]],
     )
     senders: tuple[DomainPattern, ...] = Field(
         (),
-        description="The domains of envelope senders, written likewise. Empty: all, and bounces, which have no sender.",
+        description="Domains of envelope senders whose mail takes this route, written likewise. Empty: all, and "
+        "bounces, which have no sender.",
         examples=[["news.example.com"]],
     )
     smarthost: Smarthost | None = Field(
-        description="The server that this mail goes to. `null`: the recipients' MX hosts.", examples=[None]
+        description="The server that mail of this route goes to. `null`: the recipients' MX hosts.", examples=[None]
     )
 
     bind: Bind = Field(
@@ -351,7 +366,7 @@ class Route(Section):
     )
     rate: RateValue | None = Field(
         None,
-        description="Most delivery attempts within a minute, hour or day. Further messages wait. `null`: no limit.",
+        description="Most delivery attempts within any minute, hour or day. Further messages wait. `null`: no limit.",
         examples=["100/minute"],
     )
     warm_up: WarmUp | None = Field(

@@ -165,8 +165,8 @@ def _plain(example: Any) -> str:
 
 
 def _missing(key: ConfigKey) -> str:
-    way = f", or set {key.variable}" if key.variable else ""
-    return f"missing; write {key.path[-1]}: {_plain((key.field.examples or ['...'])[0])} in the file{way}"
+    variable = f", or set {key.variable}" if key.variable else ""
+    return f"missing; write {key.path[-1]}: {_plain((key.field.examples or ['...'])[0])} in the file{variable}"
 
 
 def _unknown(path: Sequence[Part], known: Mapping[str, ConfigKey]) -> str:

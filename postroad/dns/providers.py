@@ -5,7 +5,7 @@ from postroad.dns.instance import Instance
 AWS_FORM = "https://console.aws.amazon.com/support/contacts?#/rdns-limits"
 
 
-def ways(address: str, hostname: str, instance: Instance | None = None) -> list[tuple[str, str]]:
+def reverse_name_steps(address: str, hostname: str, instance: Instance | None = None) -> list[tuple[str, str]]:
     """(provider, what to do) for one address; a command where there is one."""
     region = f"--region {instance.region} " if instance and instance.region else ""
     allocation = (

@@ -139,7 +139,7 @@ class Front:
             client.greet(greeting)
 
     def _refusal(self, addr: str, now: int, lately: int) -> str:
-        """Why the client can't come in, in the words of sendmail's own doors; empty: it can."""
+        """Why the client can't come in, in the words of sendmail's own listeners; empty: it can."""
         most, most_lately = self.settings.connections_per_client, self.settings.connections_per_minute
         shown = addresses.as_sendmail(addr)
         if not accepting():
@@ -209,7 +209,7 @@ class Front:
         self._runs.add(queue_id, domains, self.loop.now)
 
     def _hear_what_is_put_off(self) -> None:
-        """Messages that came in by a door of sendmail's own, when too many were being delivered."""
+        """Messages that came in by a listener of sendmail's own, when too many were being delivered."""
         PUT_OFF.unlink(missing_ok=True)
         told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         told.bind(str(PUT_OFF))

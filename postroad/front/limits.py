@@ -1,4 +1,4 @@
-"""How many connections a client has and had lately: what sendmail counts at its own doors, here for the front's."""
+"""How many connections a client has and had lately: what sendmail counts at its own listeners, here for the front's."""
 
 from collections import OrderedDict, deque
 

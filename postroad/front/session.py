@@ -9,7 +9,7 @@ from typing import Protocol
 from postroad.front.lines import Answers, Reply
 from postroad.front.loop import Loop, Stream
 from postroad.runtime.front import TELLING
-from postroad.runtime.paths import door
+from postroad.runtime.paths import inner_door
 
 TELL_SAVED = 1  # preload/doors.c
 READY = 220
@@ -70,7 +70,7 @@ def connect(number: int) -> socket.socket:
     """
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        made.connect(str(door(number)))
+        made.connect(str(inner_door(number)))
     except OSError:
         made.close()
         raise

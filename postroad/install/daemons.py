@@ -11,7 +11,7 @@ from postroad.config.values import format_duration, parse_duration
 from postroad.install import environment, summary
 from postroad.install.material import Material
 from postroad.runtime import front, plan
-from postroad.runtime.paths import CURRENT, FRONT, MTA_STS, QUEUE, SENDMAIL, SIGNER, STATE, UPLINK, door
+from postroad.runtime.paths import CURRENT, FRONT, MTA_STS, QUEUE, SENDMAIL, SIGNER, STATE, UPLINK, inner_door
 from postroad.secrets import rotation
 from postroad.sendmail import networks, outbound
 
@@ -65,7 +65,7 @@ def _processes(config: Config, material: Material, around: networks.Surroundings
 
 
 def _ours(name: plan.Daemon, module: str, **fields: Any) -> plan.Process:
-    """A Python process of ours; without ``socket``, ``ports`` or ``doors`` it counts as ready when it was started."""
+    """A Python process of ours; ready once started unless ``socket``, ``ports`` or ``unix_listeners`` are given."""
     usual: dict[str, Any] = {"env": environment.of_python(), "socket": "", "ports": (), "reload": "SIGHUP"}
     return plan.Process(name=name, argv=(sys.executable, "-m", module), **usual | fields)
 
@@ -95,7 +95,7 @@ def _sendmail(config: Config) -> plan.Process:
         socket="",
         ports=tuple(port for name, port in config.listeners if port and name != "smtp"),
         reload="SIGHUP",
-        doors=tuple(map(str, map(door, front.DOORS))) if config.listeners.smtp else (),
+        unix_listeners=tuple(map(str, map(inner_door, front.INNER_DOORS))) if config.listeners.smtp else (),
     )
 
 
@@ -104,6 +104,6 @@ def _front(port: int, around: networks.Surroundings) -> plan.Process:
         "front",
         "postroad.front",
         ports=(port,),
-        doors=(str(FRONT),),
+        unix_listeners=(str(FRONT),),
         listens=("inet6" if around.has_ipv6 else "inet", port),
     )

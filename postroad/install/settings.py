@@ -48,11 +48,11 @@ def of_shaper(config: Config) -> shaping.Settings:
     )
 
 
-def _route(shape: outbound.Shaped, config: Config) -> shaping.ShapedRoute:
+def _route(shape: outbound.RouteGroup, config: Config) -> shaping.ShapedRoute:
     warm_up = shape.route.warm_up
     return shaping.ShapedRoute(
         group=shape.group,
-        one_way=shape.way is not None or config.recipients.redirect_to is not None,
+        one_way=shape.smarthost is not None or config.recipients.redirect_to is not None,
         concurrency=shape.route.concurrency,
         rate=shape.route.rate,
         since=(warm_up.since - date(1970, 1, 1)).days if warm_up else 0,

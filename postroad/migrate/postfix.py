@@ -117,8 +117,8 @@ def networks(move: Move, text: str, by: str = f"{PREFIX}mynetworks") -> None:
 def transport(move: Move, text: str, by: str) -> None:
     """Set routes from the lines of a transport table, as ``man 5 transport`` has them."""
     for line in filter(None, map(str.strip, text.splitlines())):
-        pattern, _, way = line.partition(" ")
-        mailer, _, server = way.strip().partition(":")
+        pattern, _, transport = line.partition(" ")
+        mailer, _, server = transport.strip().partition(":")
         hop = next_hop(server) if server else None
         if line.startswith("#") or (pattern == "*" and not server and mailer in {"smtp", "relay"}):
             continue

@@ -35,7 +35,7 @@ class Bounds:
         runs: runs of the queue for what went there.
         clients: connections of clients at the front.
         direct: sessions at the listeners that sendmail itself has (587 and 465), all together.
-        background: deliveries in processes of their own, of what came in by sendmail's own doors, before more of it
+        background: deliveries in processes of their own, of what came in by sendmail's own listeners, before more of it
             goes into the queue.
     """
 

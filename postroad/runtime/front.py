@@ -12,10 +12,10 @@ NOW, BACKGROUND, QUEUE = 1, 2, 3
 itself, in a process of its own, or when a run of the queue takes it."""
 
 AGAIN, SPLIT = 4, 5
-"""As ``QUEUE``, for transactions that began at another door, and are counted there; behind ``SPLIT`` a message becomes
-one for each recipient, so that runs deliver them side by side."""
+"""As ``QUEUE``, for transactions that began at another inner door and are counted there; behind ``SPLIT`` a message
+becomes one for each recipient, so that runs deliver them side by side."""
 
-DOORS = (NOW, BACKGROUND, QUEUE, AGAIN, SPLIT)
+INNER_DOORS = (NOW, BACKGROUND, QUEUE, AGAIN, SPLIT)
 TELLING = frozenset((NOW, QUEUE, AGAIN, SPLIT))
 """Those behind which the front is told that a message is on the disk."""
 
@@ -26,7 +26,7 @@ class Settings:
 
     Attributes:
         hostname: who it says it is.
-        inet6: whether the doors are of the family inet6, and IPv4 addresses mapped.
+        inet6: whether the inner doors are of the family inet6, and IPv4 addresses mapped.
         early: whether a message may be answered when it is on the disk and before it is delivered: not where sendmail
             may split it, since the rest of it would not be on the disk yet.
         transparent: whether each client is sendmail's from its first octet: where the configuration has rules or

@@ -43,7 +43,7 @@ RATES = RUN / "rates"
 """Where sendmail asks how many messages a client has sent, and the preloaded library who guesses passwords."""
 
 RELEASED = RUN / "released"
-"""The messages of shaped routes whose turn it is, and their queue groups, for sendmail's rules: a line each."""
+"""The messages that the shaper has released, and their queue groups, for sendmail's rules: a line each."""
 
 SHAPER = RUN / "shaper"
 """Where the shaper is told to try messages at once."""
@@ -85,6 +85,6 @@ ATTEMPTS = RUN / "attempts"
 """The attempts at delivery that are under way, as preload/attempts.c keeps them."""
 
 
-def door(number: int) -> Path:
+def inner_door(number: int) -> Path:
     """The socket of an inner door of sendmail's daemon, as preload/doors.c makes it."""
     return RUN / f"door-{number}"

@@ -30,7 +30,7 @@ class Process:
         socket: it is ready when this UNIX socket accepts a connection; empty where ``ports`` tells.
         ports: it is ready when it listens on all of these TCP ports; empty where ``socket`` tells.
         reload: the signal's name that makes it read its configuration again.
-        doors: likewise, when it listens at all of these UNIX sockets as well; nobody connects there to find out.
+        unix_listeners: likewise, when it listens on all of these unix sockets too; nobody connects there to find out.
         listens: family (``inet``, or ``inet6``, which takes IPv4 as well) and TCP port of a listening socket that the
             supervisor opens, keeps over restarts, and hands to it as its standard input; empty: none.
         essential: mail needs it: without it the server is degraded, and ends if it can't be kept running.
@@ -43,7 +43,7 @@ class Process:
     ports: tuple[int, ...]
     reload: str
     essential: bool = True
-    doors: tuple[str, ...] = ()
+    unix_listeners: tuple[str, ...] = ()
     listens: tuple[str, int] | tuple[()] = ()
 
 

@@ -203,7 +203,7 @@ def ended(each: Series, rotation: Rotation, now: float, keep: float) -> list[Pas
     return [old for old in rotation.past if now >= old.retired + keep and each.key(old.selector).exists()]
 
 
-def turn(each: Series, rotation: Rotation, interval: float) -> float:
+def next_key_due(each: Series, rotation: Rotation, interval: float) -> float:
     """When the key that signs is due to be followed by another, in seconds since the epoch.
 
     Args:
@@ -232,7 +232,7 @@ def due(config: Config, state: Path, now: float) -> float:
         if rotation.next:
             times.append(now)
         elif config.dkim.rotate:
-            times.append(turn(each, rotation, config.dkim.rotate.total_seconds()))
+            times.append(next_key_due(each, rotation, config.dkim.rotate.total_seconds()))
         times += [old.retired + overlap(config) for old in rotation.past if each.key(old.selector).exists()]
     return min(times)
 

@@ -1,4 +1,4 @@
-"""The doors as sendmail's options."""
+"""The listeners as sendmail's options."""
 
 import errno
 import socket
@@ -17,20 +17,20 @@ def daemon_options(config: Config, around: networks.Surroundings) -> list[str]:
         ("submissions", listeners.submissions, "as"),
     )
     inner = _inner(config, around) if listeners.smtp else []
-    return [*inner, *(_door(name, port, flags, around) for name, port, flags in ports if port)]
+    return [*inner, *(_options(name, port, flags, around) for name, port, flags in ports if port)]
 
 
 def _inner(config: Config, around: networks.Surroundings) -> list[str]:
-    """The doors behind ``listeners.smtp``, at which the front alone knocks (preload/doors.c).
+    """The inner doors behind ``listeners.smtp``, which the front alone connects to (preload/doors.c).
 
-    All have the one name: rules and events know the door that the client came in by.
+    All have the one name: for rules and events it is the listener that the client connected to.
     """
     queued = dict.fromkeys((QUEUE, AGAIN, SPLIT), ", DeliveryMode=queueonly")
-    ways = {NOW: ", DeliveryMode=interactive", BACKGROUND: "", **queued}
+    modes = {NOW: ", DeliveryMode=interactive", BACKGROUND: "", **queued}
     address = "IPv6:::ffff:240.0.0.1" if around.has_ipv6 else "240.0.0.1"
     return [
-        _door("smtp", number, _open_to_networks(config), around) + f", Addr={address}{mode}"
-        for number, mode in ways.items()
+        _options("smtp", number, _open_to_networks(config), around) + f", Addr={address}{mode}"
+        for number, mode in modes.items()
     ]
 
 
@@ -80,6 +80,6 @@ def _open_to_networks(config: Config) -> str:
     return "" if config.clients.users and config.tls.on_smtp else "A"
 
 
-def _door(name: str, port: int, flags: str, around: networks.Surroundings) -> str:
+def _options(name: str, port: int, flags: str, around: networks.Surroundings) -> str:
     family = "inet6" if around.has_ipv6 else "inet"
     return f"Name={m4.word(name)}, Family={family}, Port={m4.word(port)}, Listen=1024, M=E{flags}"

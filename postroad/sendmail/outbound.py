@@ -1,4 +1,4 @@
-"""Where mail goes, and how safe the way must be: for the rules in sendmail.mc, and for the uplink."""
+"""Where mail goes, and how safe the connection must be: for the rules in sendmail.mc, and for the uplink."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -48,11 +48,11 @@ def smarthosts(delivery: Delivery) -> list[NumberedSmarthost]:
     taken: dict[str, str] = {}
     return [
         NumberedSmarthost(i, smarthost, tuple(_id(server, bind, delivery, taken) for server in smarthost.servers), bind)
-        for i, (smarthost, bind) in enumerate(_ways(delivery), 1)
+        for i, (smarthost, bind) in enumerate(_distinct(delivery), 1)
     ]
 
 
-def _ways(delivery: Delivery) -> list[tuple[Smarthost, tuple[IPAddress, ...]]]:
+def _distinct(delivery: Delivery) -> list[tuple[Smarthost, tuple[IPAddress, ...]]]:
     """The smarthosts, each with the addresses that it is reached from: those with the same servers are one."""
     named = [(delivery.smarthost, delivery.bind)]
     named += [(route.smarthost, route.bind or delivery.bind) for route in delivery.routes]
@@ -64,10 +64,10 @@ def _ways(delivery: Delivery) -> list[tuple[Smarthost, tuple[IPAddress, ...]]]:
 
 
 def _id(server: SmarthostServer, bind: tuple[IPAddress, ...], delivery: Delivery, taken: dict[str, str]) -> str:
-    """Six hexadecimal digits for a server: another one wherever it is spoken to in another way."""
-    way = [*map(str, bind), *([delivery.prefer] if delivery.prefer != "auto" else [])]
-    way += [delivery.proxy.model_dump_json()] if delivery.proxy else []
-    text = " ".join([server.host, server.model_dump_json(exclude={"host"}), *way])
+    """Six hexadecimal digits for a server: another one wherever it is reached with other settings."""
+    reached = [*map(str, bind), *([delivery.prefer] if delivery.prefer != "auto" else [])]
+    reached += [delivery.proxy.model_dump_json()] if delivery.proxy else []
+    text = " ".join([server.host, server.model_dump_json(exclude={"host"}), *reached])
     salt = 0
     while True:
         found = hashlib.sha256(f"{salt} {text}".encode()).hexdigest()[:6]
@@ -87,29 +87,29 @@ class RouteRules:
         mark: the route's; 0: the default, which has none.
         classes: sendmail classes and what goes into them.
         sides: left-hand sides that match ``recipient's host / mark $| sender's host / mark``.
-        way: the smarthost's number; 0: the recipients' MX hosts; for a route with limits or an address of its own
+        target: the smarthost's number; 0: the recipients' MX hosts; for a route with limits or an address of its own
             its mailer's name.
     """
 
     mark: int
     classes: dict[str, tuple[str, ...]]
     sides: tuple[str, ...]
-    way: int | str
+    target: int | str
 
 
 @dataclass(frozen=True)
-class Shaped:
+class RouteGroup:
     """A route with limits of its own: a mailer, and a queue group whose mail only the shaper lets go.
 
     Attributes:
         index: its place in ``delivery.routes``.
         route: what is wanted.
-        way: its smarthost; None: the recipients' MX hosts.
+        smarthost: its smarthost; None: the recipients' MX hosts.
     """
 
     index: int
     route: Route
-    way: NumberedSmarthost | None
+    smarthost: NumberedSmarthost | None
 
     @property
     def mailer(self) -> str:
@@ -133,11 +133,11 @@ class Shaped:
         return refusals.waits(self.said, self.group)
 
 
-def shaped(delivery: Delivery) -> list[Shaped]:
+def shaped(delivery: Delivery) -> list[RouteGroup]:
     """The routes with limits of their own."""
-    known = {(way.smarthost.servers, way.bind): way for way in smarthosts(delivery)}
+    known = {(each.smarthost.servers, each.bind): each for each in smarthosts(delivery)}
     return [
-        Shaped(i, route, known[route.smarthost.servers, route.bind or delivery.bind] if route.smarthost else None)
+        RouteGroup(i, route, known[route.smarthost.servers, route.bind or delivery.bind] if route.smarthost else None)
         for i, route in enumerate(delivery.routes)
         if route.shaped
     ]
@@ -190,14 +190,14 @@ def splits(config: Config) -> bool:
 def routes(delivery: Delivery) -> list[RouteRules]:
     """The routes of a configuration and, last, its default."""
     mailers = {f"route{i}" for i, route in enumerate(delivery.routes, 1) if route.shaped or route.binds_mx}
-    numbers = {(way.smarthost.servers, way.bind): way.number for way in smarthosts(delivery)}
+    numbers = {(each.smarthost.servers, each.bind): each.number for each in smarthosts(delivery)}
     result = []
     for i, route in enumerate(delivery.routes, 1):
         classes: dict[str, tuple[str, ...]] = {}
         to, by = _side(classes, "RouteTo", i, route.domains), _side(classes, "RouteBy", i, route.senders)
         number = numbers[route.smarthost.servers, route.bind or delivery.bind] if route.smarthost else 0
-        way = f"route{i}" if f"route{i}" in mailers else number
-        result.append(RouteRules(i, classes, tuple(f"{a} $| {b}" for a in to for b in by), way))
+        target = f"route{i}" if f"route{i}" in mailers else number
+        result.append(RouteRules(i, classes, tuple(f"{a} $| {b}" for a in to for b in by), target))
     last = numbers[delivery.smarthost.servers, delivery.bind] if delivery.smarthost else 0
     return [*result, RouteRules(0, {}, ("$* $| $*",), last)]
 
@@ -309,10 +309,10 @@ def _proxy_url(delivery: Delivery) -> str:
 def _servers(delivery: Delivery) -> dict[SmarthostServer, str]:
     """The servers of all smarthosts, each with the key at which it stands first."""
     found: dict[SmarthostServer, str] = {}
-    for way in smarthosts(delivery):
-        key = _key(delivery, way.smarthost)
-        for place, server in enumerate(way.smarthost.servers):
-            found.setdefault(server, f"{key}.fallback" if place and way.smarthost.has_own_fallback else key)
+    for each in smarthosts(delivery):
+        key = _key(delivery, each.smarthost)
+        for place, server in enumerate(each.smarthost.servers):
+            found.setdefault(server, f"{key}.fallback" if place and each.smarthost.has_own_fallback else key)
     return found
 
 
@@ -328,8 +328,8 @@ def uplink_settings(config: Config, secrets: Mapping[SmarthostServer, Secrets]) 
     """What the uplink is told; secret."""
     keys = _servers(config.delivery)
     servers: dict[str, uplink.Server] = {}
-    for way in smarthosts(config.delivery):
-        for wanted, server_id in zip(way.smarthost.servers, way.ids, strict=True):
+    for numbered in smarthosts(config.delivery):
+        for wanted, server_id in zip(numbered.smarthost.servers, numbered.ids, strict=True):
             found = secrets[wanted]
             servers[server_id] = uplink.Server(
                 id=server_id,
@@ -341,7 +341,7 @@ def uplink_settings(config: Config, secrets: Mapping[SmarthostServer, Secrets]) 
                 password=found.password,
                 certificate=certificate_name(wanted) if found.certificate else "",
                 oauth=found.oauth,
-                bind=tuple(map(str, way.bind)),
+                bind=tuple(map(str, numbered.bind)),
                 prefer=config.delivery.prefer,
                 proxy=found.proxy,
             )

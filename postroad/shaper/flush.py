@@ -16,7 +16,7 @@ from postroad.shaper.route import LimitedRoute
 
 
 @dataclass
-class FlushRequest:
+class PendingFlush:
     """A command that waits.
 
     Attributes:
@@ -41,8 +41,8 @@ class FlushRequests:
 
     def __init__(self, path: Path, selector: selectors.BaseSelector) -> None:
         self._path, self._selector = path, selector
-        self._requests: dict[socket.socket, FlushRequest] = {}
-        self._ready: list[FlushRequest] = []
+        self._requests: dict[socket.socket, PendingFlush] = {}
+        self._ready: list[PendingFlush] = []
 
     def listen(self) -> None:
         """Begin to hear requests (``runtime/flushing.py``) on a socket that only this user can open.
@@ -61,10 +61,10 @@ class FlushRequests:
         with contextlib.suppress(BlockingIOError):
             connection, _ = listener.accept()
             connection.setblocking(False)
-            request = self._requests[connection] = FlushRequest(connection)
+            request = self._requests[connection] = PendingFlush(connection)
             self._selector.register(connection, selectors.EVENT_READ, lambda: self._hear(request))
 
-    def _hear(self, request: FlushRequest) -> None:
+    def _hear(self, request: PendingFlush) -> None:
         try:
             data = request.connection.recv(65536)
         except OSError:
@@ -115,6 +115,6 @@ class FlushRequests:
             if not any(map(request.wants, soon)):
                 self._close(request)
 
-    def _close(self, request: FlushRequest) -> None:
+    def _close(self, request: PendingFlush) -> None:
         del self._requests[request.connection]
         request.connection.close()

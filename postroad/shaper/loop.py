@@ -67,14 +67,14 @@ class Shaper:
         self.orphans = [path for path in folders if path.is_dir() and path.name not in self.routes]
         self._misfiled, self._look_for_misfiled = Misfiled(root), 0.0
 
-    def look(self) -> None:
+    def read_queues(self) -> None:
         """Take note of what has come, wherever it is."""
         if time.monotonic() < self._looked + LOOK / 2:
             return
         self._looked = time.monotonic()
         for route in self.routes.values():
             with self._reading(route.waiting.folder):
-                route.waiting.look()
+                route.waiting.refresh()
         for folder in self.orphans:
             with self._reading(folder):
                 for path in queue.control_files(folder):
@@ -127,7 +127,7 @@ class Shaper:
 
     def step(self, wait: float = LOOK) -> None:
         """Look, start, and wait for what comes next, at most so many seconds."""
-        self.look()
+        self.read_queues()
         self.requests.make_due(self.routes.values(), self.runs.messages)
         self.start()
         self.requests.answer(self.routes.values(), self.runs.messages)

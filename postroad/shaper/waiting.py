@@ -35,7 +35,7 @@ class RouteQueue:
     _seen: int = 0
     _looked: float = 0.0
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Take note of what has come and gone, if the directory has changed since the last look."""
         status = self.folder.stat()
         # what happens within the same tick of the file system's clock as a look leaves no trace: so look once more

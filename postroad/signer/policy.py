@@ -81,7 +81,7 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Change:
+class HeaderChange:
     """A field that leaves otherwise: the ``index``-th of that name, from 1; without a value it goes."""
 
     name: bytes
@@ -101,7 +101,7 @@ class Acceptance:
     """
 
     headers: tuple[tuple[bytes, bytes], ...]
-    changes: tuple[Change, ...] = ()
+    changes: tuple[HeaderChange, ...] = ()
     added: tuple[tuple[bytes, bytes], ...] = ()
     domains: tuple[str, ...] = ()
 
@@ -130,7 +130,7 @@ def decide(message: SubmittedMessage, settings: Settings) -> Refusal | Acceptanc
 def _decide(message: SubmittedMessage, settings: Settings) -> Acceptance:
     _check_counts(Counter(name.lower() for name, _ in message.headers))
     headers: list[tuple[bytes, bytes]] = []
-    changes: list[Change] = []
+    changes: list[HeaderChange] = []
     sender = _From(b"", ())
     seen: Counter[bytes] = Counter()
     for name, value in message.headers:
@@ -144,7 +144,7 @@ def _decide(message: SubmittedMessage, settings: Settings) -> Acceptance:
         elif lower not in _HIDDEN:
             new = _leaving(lower, value, settings)
         if new != value:
-            changes.append(Change(name, seen[lower], new))
+            changes.append(HeaderChange(name, seen[lower], new))
         if new is not None:
             headers.append((name, new))
     added = ((b"X-Original-From", b" " + sender.original.encode("latin-1")),) if sender.original else ()

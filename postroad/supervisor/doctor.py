@@ -15,7 +15,7 @@ FIRST = 60.0
 SOURCE = Path(__file__).parents[2]
 
 
-class Doctor:
+class DoctorProcess:
     """The doctor's process, and when it is due next."""
 
     def __init__(self, record: Path) -> None:
@@ -50,7 +50,7 @@ class Doctor:
         """Look later: this is no time to."""
         self._due = time.monotonic() + min(FIRST, self._every) if self._every else math.inf
 
-    def look(self, what: str, output: Callable[[], AbstractContextManager[int]]) -> None:
+    def start(self, what: str, output: Callable[[], AbstractContextManager[int]]) -> None:
         """Start a look, unless one is under way: ``start`` or ``regular`` (postroad/checks/__main__.py).
 
         Raises:

@@ -1,7 +1,7 @@
 """Clients that guess passwords have to wait, for longer each time. Standard library only.
 
-The preloaded library asks at each attempt (``preload/auth.c``), so a count holds at once, at every door and in sessions
-that are open already. sendmail itself slows a session down from its third AUTH on.
+The preloaded library asks at each attempt (``preload/auth.c``), so a count holds at once, at every listener and in
+sessions that are open already. sendmail itself slows a session down from its third AUTH on.
 """
 
 import ipaddress

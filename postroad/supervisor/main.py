@@ -21,7 +21,7 @@ from postroad.events import model as events
 from postroad.runtime import acceptance, plan
 from postroad.runtime.paths import CURRENT, DOCTOR, FEED, HEALTH, LOG_SOCKET, QUEUE, RATES, RUN
 from postroad.supervisor import alone, processes
-from postroad.supervisor.doctor import Doctor
+from postroad.supervisor.doctor import DoctorProcess
 from postroad.supervisor.health import HealthFile, MemoryLimit, ProcessLimit
 from postroad.supervisor.log import LogThread
 from postroad.supervisor.outgoing import QueueWatch
@@ -89,7 +89,7 @@ class Supervisor:
         self.plan: plan.Plan | None = None
         self.reload_asked = False
         self.reloads = Reloads()
-        self.doctor = Doctor(DOCTOR)
+        self.doctor = DoctorProcess(DOCTOR)
         self.rotation = 0
         """The process that does what is due for the DKIM keys; 0 if none runs."""
         self.keys = Errand(float("inf"))
@@ -182,7 +182,7 @@ class Supervisor:
     def _examine(self, what: str) -> None:
         """Let the doctor look; what it finds it tells the log itself."""
         try:
-            self.doctor.look(what, lambda: self._output("doctor"))
+            self.doctor.start(what, lambda: self._output("doctor"))
         except (CommandError, OSError) as error:
             self._say("error", str(error))
 

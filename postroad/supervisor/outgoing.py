@@ -138,10 +138,10 @@ class QueueWatch:
     def _loop(self) -> None:
         while True:
             with suppress(OSError):  # the volume is gone: others notice
-                self.look(time.time(), time.monotonic())
+                self.measure(time.time(), time.monotonic())
             time.sleep(min(max(self.retry / 2, 5.0), 60.0))
 
-    def look(self, now: float, clock: float) -> None:
+    def measure(self, now: float, clock: float) -> None:
         """Look once, at this time, by the clock on the wall and by the monotonic one."""
         if not abs(now - clock - self._offset) < LEAST:
             self._since = clock  # the files' times say nothing until they have been written anew

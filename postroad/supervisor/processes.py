@@ -71,9 +71,9 @@ class Child:
         # a reload of the signer's leaves its socket; sendmail starts itself anew and is ready when it listens again
         process = self.process
         ports = (listening(self.pid, port) for port in process.ports)
-        doors = (listening_at(self.pid, door) for door in process.doors)
+        sockets = (listening_at(self.pid, path) for path in process.unix_listeners)
         # one that inherits its socket has the same one afterwards
-        self.stale = frozenset() if process.listens else frozenset().union(*ports, *doors)
+        self.stale = frozenset() if process.listens else frozenset().union(*ports, *sockets)
         self.signal(signal.Signals[self.process.reload])
 
     def signal(self, number: signal.Signals) -> None:
@@ -102,7 +102,7 @@ class Child:
             return False
         if self.process.socket:
             return accepts(self.process.socket)
-        if not all(listening_at(self.pid, door) - self.stale for door in self.process.doors):
+        if not all(listening_at(self.pid, path) - self.stale for path in self.process.unix_listeners):
             return False
         return all(listening(self.pid, port) - self.stale for port in self.process.ports)
 

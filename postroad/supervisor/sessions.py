@@ -53,7 +53,7 @@ def plain(address: str) -> str:
 
 
 @dataclass
-class Session:
+class ClientSession:
     """One of them."""
 
     pid: int
@@ -87,7 +87,7 @@ class Sessions:
         self._clock, self._born, self._end, self._tell = clock, born, end, tell
         self._coming: deque[tuple[str, float]] = deque()
         self._told = -math.inf
-        self._sessions: dict[int, Session] = {}
+        self._sessions: dict[int, ClientSession] = {}
         self._known: OrderedDict[str, None] = OrderedDict()
 
     def knock(self, address: str) -> str:
@@ -123,7 +123,7 @@ class Sessions:
             return "OK CLIENT"
         if not self._has_room(address, len(self._sessions)):
             return "OK ALL"
-        self._sessions[pid] = Session(pid, address, self._clock(), self._born(pid))
+        self._sessions[pid] = ClientSession(pid, address, self._clock(), self._born(pid))
         return "OK IN"
 
     def _look(self) -> None:
@@ -151,7 +151,7 @@ class Sessions:
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
 
-    def _make_room(self, among: list[Session]) -> bool:
+    def _make_room(self, among: list[ClientSession]) -> bool:
         """End the session that has been there for longest without a login."""
         late = [each for each in among if not each.logged_in and self._clock() - each.since > GRACE]
         if not late:

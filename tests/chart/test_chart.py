@@ -323,7 +323,7 @@ def test_there_is_time_for_the_drain_and_the_stop(grace: object, seconds: int) -
     spec, container = next(containers(objects({**values, "drain": {"acceptSeconds": 7, "deliverSeconds": 100}})))
     assert spec["terminationGracePeriodSeconds"] == 7 + 100 + seconds + 15
     command = container["lifecycle"]["preStop"]["exec"]["command"]
-    assert command == ["sh", "-c", "sleep 7; exec postroad queue drain --timeout 100s"]
+    assert command == ["sh", "-c", "sleep 7; exec postroad queue drain --timeout 100s"]  # what the chart says
 
 
 def test_a_low_port_brings_the_sysctl_for_it() -> None:

@@ -3,13 +3,12 @@
 import json
 import secrets
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from docker.types import Mount
 
@@ -18,6 +17,7 @@ from tests.faults.bench import Bench, Relay, Sink, docker, wait_until
 from tests.faults.model import Check, Fault, Step, Trial
 from tests.faults.overload import delays, spread
 from tests.faults.processes import VICTIM
+from tests.faults.watching import Watcher
 
 Tell = Callable[[str], None]
 TIGHT = {"mem_limit": "128m", "memswap_limit": "128m", "pids_limit": 100}
@@ -42,7 +42,7 @@ def users() -> Iterator[dict[str, Any]]:
         }
 
 
-class Held:
+class Held(Watcher):
     """Watches what a relay holds, from ``with`` to its end: memory, processes, connections of clients."""
 
     SCRIPT = """
@@ -51,26 +51,16 @@ class Held:
     """
 
     def __init__(self, relay: Relay) -> None:
+        super().__init__()
         self.relay = relay
         self.memory = self.processes = 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(0.5):
-            words = self.relay.shell(self.SCRIPT)[1].split()
-            if len(words) == 2 and all(word.isdigit() for word in words):
-                self.memory = max(self.memory, int(words[0]))
-                # those that asked are not the relay's
-                self.processes = max(self.processes, int(words[1]) - 2)
+    def look(self) -> None:
+        words = self.relay.shell(self.SCRIPT)[1].split()
+        if len(words) == 2 and all(word.isdigit() for word in words):
+            self.memory = max(self.memory, int(words[0]))
+            # those that asked are not the relay's
+            self.processes = max(self.processes, int(words[1]) - 2)
 
     @property
     def text(self) -> str:
@@ -137,7 +127,7 @@ def neighbours(bench: Bench, row: Row, tell: Tell, short: bool) -> None:
             wait_until(lambda each=load: each.accepted, 30, "a message by each listener")  # type: ignore[misc]
         with Held(relay) as held, others(bench, "neighbour", "silent", "relay", "50", *PORTS, number=3):
             tell("450 silent connections")
-            time.sleep(30 if short else 120)
+            time.sleep(30 if short else 120)  # the load goes on for that long
             for load in loads:
                 load.stop()
         for load in loads:
@@ -159,7 +149,7 @@ def guessing(bench: Bench, row: Row, tell: Tell, short: bool) -> None:
                 Load(bench, ["relay"], rate=5, workers=2),
                 Load(bench, ["relay"], rate=2, workers=1, port=587, user=USER),
             ]
-            time.sleep(20 if short else 90)
+            time.sleep(20 if short else 90)  # the load goes on for that long
             for load in loads:
                 load.stop()
             sessions = [json.loads(line) for line in said(name)]

@@ -1,37 +1,26 @@
 """Too many clients, recipients, messages, and domains that are dead."""
 
-import threading
 import time
 from collections.abc import Callable
-from typing import Self
 
 from tests.faults.account import Load, Row, counted, settle
 from tests.faults.bench import QUEUE, TOOLS, Bench, Relay, docker, wait_until
 from tests.faults.model import Check
+from tests.faults.watching import Watcher
 
 Tell = Callable[[str], None]
 
 
-class Memory:
+class Memory(Watcher):
     """Watches a relay's memory, from ``with`` to its end."""
 
     def __init__(self, relay: Relay) -> None:
+        super().__init__()
         self.relay = relay
         self.most = 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(0.5):
-            self.most = max(self.most, self.relay.memory())
+    def look(self) -> None:
+        self.most = max(self.most, self.relay.memory())
 
     @property
     def text(self) -> str:
@@ -66,7 +55,7 @@ def slowloris(bench: Bench, row: Row, tell: Tell, short: bool) -> None:
     attacker = f"{bench.internet.network}-slow"
     bench.start(attacker, ["slowloris", "relay", "25", str(many)], "--init")
     try:
-        time.sleep(3)
+        time.sleep(3)  # they come, and hold what they get
         tell(f"{many} clients that say a letter a second")
         with Memory(relay) as memory:
             load = Load(bench, ["relay"], count=30 if short else 300)
@@ -146,7 +135,7 @@ def long_queue(bench: Bench, row: Row, tell: Tell, short: bool) -> None:
         tell("at rest")
         wait_until(lambda: _rests(relay), 300, "the end of the first queue run")
         before, at = relay.cpu(), time.monotonic()
-        time.sleep(5 if short else 20)
+        time.sleep(5 if short else 20)  # what is measured is a time at rest
         share = (relay.cpu() - before) / (time.monotonic() - at)
         listed = time.monotonic()
         waiting = len(relay.queue())
@@ -164,7 +153,7 @@ def long_queue(bench: Bench, row: Row, tell: Tell, short: bool) -> None:
 def _rests(relay: Relay) -> bool:
     """Whether it uses little of the processor for two seconds."""
     before = relay.cpu()
-    time.sleep(2)
+    time.sleep(2)  # what is measured is this time
     return relay.cpu() - before < 0.4
 
 

@@ -15,7 +15,7 @@ for second in 1 2 3 4 5 6 7 8 9 10; do
         if tr '\\0' ' ' < $process/cmdline | grep -Eq "$1"; then found="$found $pid"; fi
     done 2>/dev/null
     for pid in $found; do [ $pid = 1 ] || kill -9 $pid && echo $pid && exit 0; done
-    sleep 0.1
+    sleep 0.1  # and looks again
 done
 exit 1
 """

@@ -11,14 +11,13 @@ import random
 import re
 import statistics
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -28,6 +27,7 @@ from tests.faults.account import Load, Row, settle
 from tests.faults.bench import Bench, Relay, Sink, build_images, docker, wait_until
 from tests.faults.neighbours import PORTS, USER, others, users
 from tests.faults.processes import DELIVERS, VICTIM
+from tests.faults.watching import Watcher
 
 BEGIN, END = "<!-- soak: begin -->", "<!-- soak: end -->"
 SAMPLE = """
@@ -178,29 +178,19 @@ class Disturbances:
             self.bench.internet.dns.unpause()
 
 
-class Sampler:
+class Sampler(Watcher):
     """Samples what the relay holds, from ``with`` to its end."""
 
     def __init__(self, relay: Relay, every: float) -> None:
-        self.relay, self.every = relay, every
+        super().__init__(every)
+        self.relay = relay
         self.samples: list[tuple[float, ...]] = []
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-
-    def __enter__(self) -> Self:
         self._began = time.monotonic()
-        self._thread.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(self.every):
-            said = docker("exec", self.relay.name, "python3", "-c", SAMPLE, check=False)
-            if re.fullmatch(r"(\d+ ){4}\d+\n", said):
-                self.samples.append((time.monotonic() - self._began, *map(float, said.split())))
+    def look(self) -> None:
+        said = docker("exec", self.relay.name, "python3", "-c", SAMPLE, check=False)
+        if re.fullmatch(r"(\d+ ){4}\d+\n", said):
+            self.samples.append((time.monotonic() - self._began, *map(float, said.split())))
 
 
 @contextmanager

@@ -199,6 +199,16 @@ def end_sessions(relay: PostroadContainer) -> None:
     signal_daemon(relay, "front", "HUP")
 
 
+def secrets_folder(factory: pytest.TempPathFactory, internet: Internet, **files: str) -> Path:
+    """A folder for ``/secrets``: the test authority (``ca.pem``), and files with a line each."""
+    folder = factory.mktemp("secrets")
+    folder.chmod(0o755)
+    (folder / "ca.pem").write_bytes(internet.ca_certificate())
+    for name, text in files.items():
+        (folder / name).write_text(f"{text}\n")
+    return folder
+
+
 _Value = TypeVar("_Value")
 
 

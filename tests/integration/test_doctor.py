@@ -145,7 +145,7 @@ def test_waiting_until_a_record_is_there(ready: PostroadContainer, zones: Intern
     results: list[tuple[int, list[dict[str, Any]]]] = []
     waiter = threading.Thread(target=lambda: results.append(doctor(ready, "--only dkim --wait --timeout 60")))
     waiter.start()
-    time.sleep(3)  # it has looked once and found nothing
+    assert doctor(ready, "--only dkim")[0] == 1, "one that began later has found nothing"
     assert not results
     publish(zones, record)
     waiter.join(timeout=60)

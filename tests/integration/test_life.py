@@ -224,13 +224,27 @@ def test_reload_puts_a_change_in_force_and_names_it(start_relay: Relays, tmp_pat
     assert [code for code, _ in refused.values()] == [452]
 
 
+COMMAND = "for each in /proc/[0-9]*; do tr '\\0' ' ' <$each/cmdline | grep -q ' reload $' && echo ${each#/proc/}; done"
+"""Prints the process id of ``postroad reload``."""
+
+
+def looks(relay: PostroadContainer, pid: int, times: int = 30) -> None:
+    """Wait until a process has slept and woken up so often: it has looked at what it waits for."""
+
+    def woken() -> int:
+        return int(relay.shell(f"sed -n 's/^voluntary_ctxt_switches:\\s*//p' /proc/{pid}/status")[1])
+
+    enough = woken() + times
+    wait_until(lambda: woken() >= enough, timeout=60)
+
+
 def test_a_reload_is_through_when_sendmail_listens_anew(start_relay: Relays) -> None:
     relay = start_relay(publish=False)
     sendmail = pids(relay)[-2]
     relay.shell(f"kill -STOP {sendmail}")
     relay.get_wrapped_container().kill(signal.SIGHUP)
     wait_until(lambda: relay.shell("readlink /run/postroad/current")[1].strip() == "gen-2")
-    time.sleep(2)  # its sockets still listen, by the old configuration
+    looks(relay, 1)  # sendmail's sockets still listen, by the old configuration
     assert "reloaded" not in notices(relay)
     relay.shell(f"kill -CONT {sendmail}")
     wait_until(lambda: "reloaded" in notices(relay))
@@ -292,7 +306,11 @@ def test_the_reload_command_answers_for_its_own_reload_and_not_for_one_under_way
     relay.shell(f"kill -HUP {supervisor}")
     wait_until(lambda: relay.shell("readlink /run/postroad/current")[1] != current)
     relay.shell("postroad reload > /tmp/said 2>&1 &")
-    time.sleep(3)  # it has asked; nothing outside of it tells
+
+    def asking() -> str:
+        return relay.shell(COMMAND)[1].strip()
+
+    looks(relay, int(wait_until(asking)))
     assert "reloaded" not in relay.shell("cat /tmp/said")[1]
     relay.shell(f"kill -CONT {sendmail}")
     wait_until(lambda: relay.shell("cat /tmp/said")[1].endswith("reloaded: nothing changed\n"), timeout=60)
@@ -381,7 +399,7 @@ def test_the_limit_of_processes_is_said_in_the_log_and_in_its_health(start_relay
         wait_until(lambda: client.connect_ex((relay.address, 8025)) in {0, errno.EISCONN})
     assert degraded() == ""
     with ExitStack() as stack:
-        # not clients: of them no door lets in more than the limit bears
+        # not clients: of them no listener lets in more than the limit bears
         relay.shell("for each in $(seq 40); do sleep 20 & done >/dev/null 2>&1")
         # to 587: at 25 the front takes it, which costs no process
         for _ in range(5):  # the shell has left a place or two

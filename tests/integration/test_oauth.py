@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from postroad.testing import PostroadContainer
-from tests.integration.conftest import Relays, deferred, end_sessions, letter, send, wait_until
+from tests.integration.conftest import Relays, deferred, end_sessions, letter, secrets_folder, send, wait_until
 from tests.internet.host import Mx
 from tests.internet.internet import Internet
 
@@ -23,12 +23,7 @@ def upstream(internet: Internet) -> Mx:
 
 @pytest.fixture(scope="module")
 def safe(internet: Internet, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("secrets")
-    folder.chmod(0o755)
-    (folder / "ca.pem").write_bytes(internet.ca_certificate())
-    (folder / "secret").write_text("s3cret-of-the-client\n")
-    (folder / "refresh").write_text("first\n")
-    return folder
+    return secrets_folder(tmp_path_factory, internet, secret="s3cret-of-the-client", refresh="first")
 
 
 @pytest.fixture

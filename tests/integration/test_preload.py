@@ -511,7 +511,7 @@ def told(read): return os.read(read, 100).decode()
 listener = socket.create_server(("127.0.0.1", 0))
 client = socket.create_connection(listener.getsockname())
 client_of_server = libc.accept(listener.fileno(), None, None) if ACCEPTED else -1
-(answer, say), (go, let_go) = os.pipe(), os.pipe()
+(answer, say), (go, let_go), (ready, tell) = os.pipe(), os.pipe(), os.pipe()
 server = fork()
 if server == 0:
     first = fork()
@@ -520,14 +520,16 @@ if server == 0:
         if second == 0:
             os.read(go, 1)
             os.write(say, f"{os.getpid()} ".encode())
-            time.sleep(0.2)
+            os.write(tell, b"x")
+            os.read(go, 1)
         os._exit(0)
     begun = time.monotonic()
     waited = libc.wait(None)  # as sendmail waits for the first
     os.write(say, f"{first} {waited} {time.monotonic() - begun < 5} ".encode())
     os.write(let_go, b"x")
-    time.sleep(0.1)
+    os.read(ready, 1)
     os.write(say, f"{libc.waitpid(-1, None, os.WNOHANG)} ".encode())  # as its handler of SIGCHLD asks
+    os.write(let_go, b"x")
     try: os.write(say, str(libc.waitpid(-1, None, 0)).encode())
     finally: os._exit(0)
 libc.waitpid(server, None, 0)

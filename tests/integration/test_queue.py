@@ -132,11 +132,30 @@ def test_delete(relay: PostroadContainer) -> None:
     assert relay.shell("ls /var/spool/mqueue") == (0, "")
 
 
+ANSWERS = """
+import os, pty, sys
+pid, terminal = pty.fork()
+if not pid:
+    os.execvp(sys.argv[2], sys.argv[2:])
+answer, said = sys.argv[1].encode() + b"\\n", b""
+while True:
+    try:
+        data = os.read(terminal, 1000)
+    except OSError:  # it has ended
+        break
+    said += data
+    if b"[y/N]" in said and answer:
+        os.write(terminal, answer)
+        answer = b""
+print(said.decode())
+"""
+"""Answers a command that asks on a terminal, once it has asked."""
+
+
 @pytest.mark.parametrize(("answer", "left"), [("n", 1), ("y", 0)])
 def test_delete_asks(answer: str, left: int, relay: PostroadContainer) -> None:
     waits(relay, "tempfail@rcpt.example")
-    terminal = "import pty, sys; pty.spawn(sys.argv[1:])"
-    _, text = relay.shell(f"(sleep 2; echo {answer}; sleep 2) | python3 -c '{terminal}' postroad queue delete --all")
+    _, text = relay.shell(f"python3 -c '{ANSWERS}' {answer} postroad queue delete --all")
     assert "Delete 1 message for good?" in text
     assert len(listed(relay)) == left
 

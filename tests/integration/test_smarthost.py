@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from postroad.testing import ENDS, PostroadContainer
-from tests.integration.conftest import Relays, deferred, end_sessions, letter, send
+from tests.integration.conftest import Relays, deferred, end_sessions, letter, secrets_folder, send
 from tests.internet.host import Mx, Watch
 from tests.internet.internet import Internet
 
@@ -32,12 +32,7 @@ def watch(internet: Internet) -> Watch:
 @pytest.fixture(scope="module")
 def safe(internet: Internet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the test authority and the passwords ``app`` and ``other``."""
-    folder = tmp_path_factory.mktemp("secrets")
-    folder.chmod(0o755)
-    (folder / "ca.pem").write_bytes(internet.ca_certificate())
-    (folder / "app").write_text(PASSWORD + "\n")
-    (folder / "other").write_text("other\n")
-    return folder
+    return secrets_folder(tmp_path_factory, internet, app=PASSWORD, other="other")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,17 @@ from typing import Any
 import pytest
 
 from postroad.testing import PostroadContainer
-from tests.integration.conftest import Relays, deferred, end_sessions, letter, send, signal_daemon, story, wait_until
+from tests.integration.conftest import (
+    Relays,
+    deferred,
+    end_sessions,
+    letter,
+    secrets_folder,
+    send,
+    signal_daemon,
+    story,
+    wait_until,
+)
 from tests.internet.host import Mx, Watch
 from tests.internet.internet import Internet
 
@@ -36,11 +46,7 @@ def watch(internet: Internet) -> Watch:
 
 @pytest.fixture(scope="module")
 def safe(internet: Internet, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("secrets")
-    folder.chmod(0o755)
-    (folder / "ca.pem").write_bytes(internet.ca_certificate())
-    (folder / "app").write_text("right\n")
-    return folder
+    return secrets_folder(tmp_path_factory, internet, app="right")
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ class Imds(BaseHTTPRequestHandler):
     delay: float = 0
 
     def do_PUT(self) -> None:
-        time.sleep(self.delay)
+        time.sleep(self.delay)  # a service that is slow
         right = self.path == "/latest/api/token" and self.headers["X-aws-ec2-metadata-token-ttl-seconds"] == "60"
         self.reply(200 if right else 400, "token-1")
 

@@ -73,13 +73,33 @@ def test_after_the_deadline_nothing_is_asked() -> None:
     assert Resolver(["127.0.0.1"]).look_up([]) == []
 
 
-def test_a_dead_dns_is_not_asked_for_ever() -> None:
+class Clock:
+    """Time that passes when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = time.monotonic()
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def passes(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("postroad.dns.resolver.time", made)
+    return made
+
+
+def test_a_dead_dns_is_not_asked_for_ever(clock: Clock) -> None:
     resolver = Resolver(["192.0.2.53"], timeout=0.05)
     asked = []
 
     def ask(server: str, name: str, rtype: str, **_: object) -> Answer:
         asked.append(name)
-        time.sleep(0.03)
+        clock.passes(0.03)
         return Answer(name, rtype, Status.TIMEOUT)
 
     with mock.patch("postroad.dns.resolver.ask", ask):
@@ -89,12 +109,12 @@ def test_a_dead_dns_is_not_asked_for_ever() -> None:
     assert "no resolver has answered anything" in resolver.query("n9.example", "A").detail
 
 
-def test_one_that_answers_is_asked_on() -> None:
+def test_one_that_answers_is_asked_on(clock: Clock) -> None:
     resolver = Resolver(["192.0.2.53"], timeout=0.05)
     silent = {f"n{number}.example" for number in range(10)}
 
     def ask(server: str, name: str, rtype: str, **_: object) -> Answer:
-        time.sleep(0.03)
+        clock.passes(0.03)
         return Answer(name, rtype, Status.TIMEOUT if name in silent else Status.NXDOMAIN)
 
     with mock.patch("postroad.dns.resolver.ask", ask):

@@ -88,7 +88,9 @@ def test_every_daemon_that_there_may_be_has_a_name_and_no_other(tmp_path: Path) 
 def test_how_each_is_known_to_serve(tmp_path: Path) -> None:
     found = by_name(made(tmp_path, EVERY, BOTH))
     assert found["sendmail"].ports == (587, 465)
-    assert [Path(each).name for each in found["sendmail"].doors] == [f"door-{number}" for number in front.DOORS]
+    assert [Path(each).name for each in found["sendmail"].unix_listeners] == [
+        f"door-{number}" for number in front.INNER_DOORS
+    ]
     assert found["sendmail"].argv[0] == SENDMAIL
     assert (found["front"].ports, found["front"].listens) == ((25,), ("inet6", 25))
     assert Path(found["signer"].socket).name == "signer"
@@ -100,7 +102,7 @@ def test_how_each_is_known_to_serve(tmp_path: Path) -> None:
 
 def test_without_port_25_there_are_no_inner_doors(tmp_path: Path) -> None:
     found = by_name(made(tmp_path, "listeners: {smtp: null, submission: 587, submissions: 465}\n"))
-    assert (found["sendmail"].doors, found["sendmail"].ports) == ((), (587, 465))
+    assert (found["sendmail"].unix_listeners, found["sendmail"].ports) == ((), (587, 465))
     assert found["sendmail"].argv[-2:] == ("-bD", "-q5m"), "no front sees to what waits"
     assert by_name(made(tmp_path))["sendmail"].argv[-2:] == ("-O", "Timeout.hoststatus=1s"), "no runs of its own"
 

@@ -40,7 +40,7 @@ WHOLE = (
     ),
     supervision.plan(
         supervision.process("sendmail", ports=(25, 587), essential=False),
-        supervision.process("front", listens=("inet6", 25), doors=("/run/front",)),
+        supervision.process("front", listens=("inet6", 25), unix_listeners=("/run/front",)),
     ),
 )  # fmt: skip
 

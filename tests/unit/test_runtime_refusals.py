@@ -18,7 +18,7 @@ ROUTES = [
 @pytest.mark.parametrize("index", range(3))
 @pytest.mark.parametrize("noted", ["{}", "Deferred: 451 {}", "Deferred: 451 4.7.0 {}"])
 def test_the_group_of_a_route_is_read_as_it_was_written(index: int, noted: str) -> None:
-    shape = outbound.Shaped(index, ROUTES[index], None)
+    shape = outbound.RouteGroup(index, ROUTES[index], None)
     assert refusals.group_of(noted.format(shape.waits)) == shape.group
     assert shape.said in shape.waits
 

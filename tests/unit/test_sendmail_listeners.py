@@ -1,4 +1,4 @@
-"""The doors as sendmail's options."""
+"""The listeners as sendmail's options."""
 
 import errno
 import socket
@@ -21,18 +21,18 @@ def config(**keys: Any) -> Config:
 
 def test_behind_smtp_there_are_inner_doors_only() -> None:
     inner = daemon_options(config(listeners={"submission": None, "submissions": None}), NOWHERE)
-    assert [door.partition("Port=")[2][:2] for door in inner] == ["1,", "2,", "3,", "4,", "5,"]
-    assert all("Name=smtp, Family=inet," in door and "Addr=240.0.0.1" in door for door in inner)
-    assert [door.partition("DeliveryMode=")[2] for door in inner] == ["interactive", "", *["queueonly"] * 3]
+    assert [options.partition("Port=")[2][:2] for options in inner] == ["1,", "2,", "3,", "4,", "5,"]
+    assert all("Name=smtp, Family=inet," in options and "Addr=240.0.0.1" in options for options in inner)
+    assert [options.partition("DeliveryMode=")[2] for options in inner] == ["interactive", "", *["queueonly"] * 3]
 
 
 def test_with_ipv6_the_inner_doors_are_of_the_family_that_the_others_are() -> None:
-    assert all("Family=inet6," in door for door in daemon_options(config(), IPV6))
-    assert all("Addr=IPv6:::ffff:240.0.0.1" in door for door in daemon_options(config(), IPV6)[:5])
+    assert all("Family=inet6," in options for options in daemon_options(config(), IPV6))
+    assert all("Addr=IPv6:::ffff:240.0.0.1" in options for options in daemon_options(config(), IPV6)[:5])
 
 
 def test_a_door_that_is_null_is_none() -> None:
-    assert not any("Name=smtp" in door for door in daemon_options(config(listeners={"smtp": None}), NOWHERE))
+    assert not any("Name=smtp" in options for options in daemon_options(config(listeners={"smtp": None}), NOWHERE))
 
 
 def test_a_port_that_is_not_ours_to_open_is_named_with_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +71,7 @@ def test_auth_is_possible_on_smtp_where_starttls_is(tls: dict[str, str], offered
     given = config(clients=USERS, tls=tls)
     assert given.tls.on_smtp is offered
     inner = daemon_options(given, NOWHERE)[:3]
-    assert all("Name=smtp," in door and f", M={'E' if offered else 'EA'}, Addr=" in door for door in inner)
+    assert all("Name=smtp," in options and f", M={'E' if offered else 'EA'}, Addr=" in options for options in inner)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_a_route_has_its_own_address_at_the_same_smarthost() -> None:
         (("192.0.2.10",), "ipv4"),
         (("192.0.2.11", "2001:db8::11"), "ipv4"),
     ]
-    assert [rules.way for rules in outbound.routes(wanted.delivery)] == [2, 1, 1]
+    assert [rules.target for rules in outbound.routes(wanted.delivery)] == [2, 1, 1]
     assert not outbound.bound(wanted.delivery)
 
 
@@ -65,7 +65,7 @@ def test_routes_to_mx_hosts_with_an_address_have_a_mailer_each() -> None:
         {"domains": ["c.example"], "smarthost": None, "rate": "1/minute", "bind": ["192.0.2.12"]},
     ]
     delivery = config(routes=routes).delivery
-    assert [rules.way for rules in outbound.routes(delivery)] == ["route1", "route2", "route3", 0]
+    assert [rules.target for rules in outbound.routes(delivery)] == ["route1", "route2", "route3", 0]
     assert [(each.mailer, each.address, each.shaped) for each in outbound.bound(delivery)] == [
         ("route1", "192.0.2.11", False),
         ("route3", "192.0.2.12", True),

@@ -54,7 +54,7 @@ def test_first_come_first_served_and_retries_when_they_are_due(tmp_path: Path) -
     write(tmp_path, 4, attempts=1, last=NOW - 310)
     write(tmp_path, 5, attempts=1, last=NOW - 290)
     mine = waiting(tmp_path)
-    mine.look()
+    mine.refresh()
     assert ids(list(mine.due(NOW, fresh=True))) == [2, 3, 4, 1]
     assert list(mine.due(NOW, fresh=True)) == []
     assert ids(list(mine.due(NOW + 11, fresh=False))) == [5]
@@ -64,14 +64,14 @@ def test_without_fresh_ones_only_retries(tmp_path: Path) -> None:
     write(tmp_path, 1)
     write(tmp_path, 2, attempts=1, last=NOW - 310)
     mine = waiting(tmp_path)
-    mine.look()
+    mine.refresh()
     assert ids(list(mine.due(NOW, fresh=False))) == [2]
 
 
 def test_what_is_put_back_is_due_once(tmp_path: Path) -> None:
     write(tmp_path, 1)
     mine = waiting(tmp_path)
-    mine.look()
+    mine.refresh()
     for _ in range(3):
         (entry,) = mine.due(time.time(), fresh=True)
         mine.put(entry)
@@ -82,10 +82,10 @@ def test_what_is_put_back_is_due_once(tmp_path: Path) -> None:
 def test_what_goes_is_forgotten_and_what_comes_is_seen(tmp_path: Path) -> None:
     first = write(tmp_path, 1)
     mine = waiting(tmp_path)
-    mine.look()
+    mine.refresh()
     first.unlink()
     write(tmp_path, 2)
-    mine.look()
+    mine.refresh()
     assert ids(list(mine.due(time.time(), fresh=True))) == [2]
 
 
@@ -93,12 +93,12 @@ def test_a_directory_that_has_not_changed_is_not_read(tmp_path: Path) -> None:
     write(tmp_path, 1)
     os.utime(tmp_path, (NOW - 60, NOW - 60))
     mine = waiting(tmp_path)
-    mine.look()
+    mine.refresh()
     mine.entries.clear()
-    mine.look()
+    mine.refresh()
     assert not mine.entries
     os.utime(tmp_path, (NOW, NOW))
-    mine.look()
+    mine.refresh()
     assert mine.entries
 
 
@@ -106,7 +106,7 @@ def test_senders_are_told_once_for_each_limit_if_it_is_due(tmp_path: Path) -> No
     path, now = write(tmp_path, 1), NOW  # 100 seconds old
     os.utime(path, (now, now))
     mine = waiting(tmp_path, limits=(90, 150))
-    mine.look()
+    mine.refresh()
     assert ids(list(mine.to_tell(now))) == [1]
     write(tmp_path, 1, attempts=1, last=now)
     mine.add(path)

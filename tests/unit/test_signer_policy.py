@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from postroad.runtime.signing import Rewriting, SenderDomain, Settings
-from postroad.signer.policy import Acceptance, Change, Refusal, SubmittedMessage, decide
+from postroad.signer.policy import Acceptance, HeaderChange, Refusal, SubmittedMessage, decide
 
 NO_REWRITING = Rewriting(add_domain="", masquerade_domains=(), masquerade_as="", addresses={}, sender="")
 PLAIN = Settings(
@@ -171,7 +171,11 @@ def test_bcc_goes() -> None:
     verdict = accepted(
         decide(message("Bcc: b@y.example", "From: a@x.example", "Resent-Bcc: c", "RESENT-BCC: d"), PLAIN)
     )
-    assert verdict.changes == (Change(b"Bcc", 1, None), Change(b"Resent-Bcc", 1, None), Change(b"RESENT-BCC", 2, None))
+    assert verdict.changes == (
+        HeaderChange(b"Bcc", 1, None),
+        HeaderChange(b"Resent-Bcc", 1, None),
+        HeaderChange(b"RESENT-BCC", 2, None),
+    )
     assert verdict.headers == message("From: a@x.example").headers
 
 
@@ -218,7 +222,7 @@ def test_one_sender_keeps_the_name() -> None:
         (' "Doe, J"\n <a@x.example>', ' "Doe, J"\n <noreply@below.example>'),
     ):
         verdict = accepted(decide(message(f"From:{value}"), settings))
-        assert verdict.changes == (Change(b"From", 1, left.encode()),)
+        assert verdict.changes == (HeaderChange(b"From", 1, left.encode()),)
         assert verdict.added == ((b"X-Original-From", b" a@x.example"),)
         assert verdict.domains == ("below.example",)
     refused(decide(message("From: a@y.example"), settings))

@@ -115,10 +115,10 @@ def test_what_it_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
         return 7
 
     monkeypatch.setattr(system, "spawn", spawn)
-    made = doctor.Doctor(tmp_path / "none")
-    made.look("start", lambda: nullcontext(3))
+    made = doctor.DoctorProcess(tmp_path / "none")
+    made.start("start", lambda: nullcontext(3))
     made.follow(50)
-    made.look("regular", lambda: nullcontext(3))  # one is under way
+    made.start("regular", lambda: nullcontext(3))  # one is under way
     made.pid = 0
-    made.look("regular", lambda: nullcontext(3))
+    made.start("regular", lambda: nullcontext(3))
     assert seen == [["-m", "postroad.checks", "start"], ["-m", "postroad.checks", "regular"]]

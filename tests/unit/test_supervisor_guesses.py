@@ -1,4 +1,4 @@
-"""Who has to wait, when and for how long; that the doors act on it is shown in ``tests/integration/test_doors.py``."""
+"""Who has to wait, when and for how long; that the listeners act on it is shown in ``tests/integration/test_doors.py``."""
 
 import pytest
 

@@ -122,16 +122,16 @@ def test_two_retry_intervals_count_from_the_start_and_from_when_the_clock_was_se
     watch = QueueWatch(tmp_path)
     watch.retry = RETRY
     control_file(tmp_path, "qf6AO58bxT000041", 0)
-    watch.look(100_000, 5)
+    watch.measure(100_000, 5)
     assert watch.reason == ""  # it has just begun
-    watch.look(100_000 + 2 * RETRY, 5 + 2 * RETRY)
+    watch.measure(100_000 + 2 * RETRY, 5 + 2 * RETRY)
     assert watch.reason == NOT_TRIED
-    watch.look(200_000, 6 + 2 * RETRY)
+    watch.measure(200_000, 6 + 2 * RETRY)
     assert watch.reason == ""
-    watch.look(200_000 + 2 * RETRY, 6 + 4 * RETRY)
+    watch.measure(200_000 + 2 * RETRY, 6 + 4 * RETRY)
     assert watch.reason == NOT_TRIED
     control_file(tmp_path, "qf6AO58bxT000041", 200_000 + RETRY)
-    watch.look(200_001 + 2 * RETRY, 7 + 4 * RETRY)
+    watch.measure(200_001 + 2 * RETRY, 7 + 4 * RETRY)
     assert watch.reason == ""
 
 
@@ -139,6 +139,6 @@ def test_a_retry_of_seconds_is_no_reason_to_hurry(tmp_path: Path) -> None:
     watch = QueueWatch(tmp_path)
     watch.retry = 1
     control_file(tmp_path, "qf6AO58bxT000041", 0)
-    watch.look(100_000, 5)
-    watch.look(100_002 + LEAST / 2, 7 + LEAST / 2)
+    watch.measure(100_000, 5)
+    watch.measure(100_002 + LEAST / 2, 7 + LEAST / 2)
     assert watch.reason == ""

@@ -526,7 +526,7 @@ def test_few_guesses_are_made_before_the_first_is_known_to_be_wrong(certificate:
         await peer.answer(EHLO)
         if await peer.hear():
             guesses.append(peer)
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)  # a server that is slow: the others could guess meanwhile
         await peer.say("535 5.7.8 no")
 
     async def all_of_it() -> list[str]:

@@ -23,6 +23,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     ports: list[int] = []  # noqa: RUF012 - of the clients, one a connection
     release = threading.Event()
+    drips = threading.Semaphore(0)
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -37,6 +38,7 @@ class Handler(BaseHTTPRequestHandler):
         if path == "drip":
             while not self.release.wait(0.05):
                 self.wfile.write(b"x")
+                self.drips.release()
         self.wfile.write(b"x" * size or b"<b>\x1b[31m")
         if path in {"hangup", "cut"}:
             self.close_connection = True
@@ -141,9 +143,8 @@ def test_one_that_drips_is_ended(server: int) -> None:
     made = receiver(server, "drip")
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(ask, made)
-        while not Handler.ports:
-            time.sleep(0.01)
-        time.sleep(0.2)
+        assert Handler.drips.acquire(timeout=10)
+        assert Handler.drips.acquire(timeout=10), "it goes on as long as something comes"
         assert not future.done()
         made.abort()
         try:
