@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from postroad.testing import PostroadContainer
-from tests.integration.conftest import Relays, deferred, letter, send
+from tests.integration.conftest import Relays, deferred, letter, secrets_folder, send
 from tests.internet.host import Mx, Proxy
 from tests.internet.internet import IMAGE, TREE, Internet
 from tests.internet.received import ReceivedMessage
@@ -41,12 +41,7 @@ def proxy(internet: Internet) -> Proxy:
 
 @pytest.fixture(scope="module")
 def safe(internet: Internet, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("secrets")
-    folder.chmod(0o755)
-    (folder / "ca.pem").write_bytes(internet.ca_certificate())
-    (folder / "app").write_text("right\n")
-    (folder / "proxy").write_text("s3cret\n")
-    (folder / "wrong").write_text("wrong\n")
+    folder = secrets_folder(tmp_path_factory, internet, app="right", proxy="s3cret", wrong="wrong")
     certificate, key = internet.client_certificate("relay.sender.example")
     (folder / "client.pem").write_bytes(certificate)
     (folder / "client.key").write_bytes(key)
