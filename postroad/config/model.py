@@ -390,7 +390,12 @@ class Delivery(Section):
         for i, route in enumerate(self.routes):
             first = seen.setdefault((frozenset(route.domains), frozenset(route.senders)), i)
             if route.shaped and first != i:
-                refuse(f"other mail than that of routes[{first}], which is first", at=("routes", i), found="the same")
+                refuse(
+                    f"other domains or senders than routes[{first}], which takes this mail first, so the limits here"
+                    " would never apply",
+                    at=("routes", i),
+                    found="the same domains and senders",
+                )
         return self
 
 

@@ -6,12 +6,14 @@ configurations and snippets, which other tests hold: ``LANGUAGES`` says which.
 
 import json
 import re
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
@@ -122,6 +124,7 @@ def of_queue(tmp_path: Path) -> dict[str, Any]:
     text = queue_files_text()
     put(tmp_path, text)
     (message,) = queue_files.messages(tmp_path)
+    assert message.arrived is not None
     return {
         "draining": False,
         "messages": [queue_command.as_dict(message, timedelta(minutes=5), message.arrived + 20, {})],
@@ -145,15 +148,15 @@ def queue_files_text() -> str:
 def of_attempts(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     attempt = Attempt(41, ID, "mx.example.net", "192.0.2.25", 25, 1795515680.0, 5120, "DATA status")
     monkeypatch.setattr(active, "under_way", lambda: [attempt])
-    monkeypatch.setattr(active.time, "time", lambda: 1795515692.0)
+    monkeypatch.setattr(time, "time", lambda: 1795515692.0)
     said: list[str] = []
-    monkeypatch.setattr(active.click, "echo", said.append)
+    monkeypatch.setattr(click, "echo", said.append)
     active.show(as_json=True)
     return dict(json.loads(said[0]))
 
 
 def of_webhook() -> dict[str, Any]:
-    event = {"event": "bounced", "time": "2026-11-24T05:03:53.381Z", "queue_id": "6AO53rYh003503"}
+    event: dict[str, Any] = {"event": "bounced", "time": "2026-11-24T05:03:53.381Z", "queue_id": "6AO53rYh003503"}
     event |= {"recipient": "nouser@rcpt.example", "class": "userunknown", "hard": True}
     return dict(json.loads(envelope.body("mail.example.com", "0f0e8a1c-5d7b-4f6e-9a53-0d1c2b3a4f5e", 0.0, event)))
 
