@@ -5,8 +5,8 @@
  *   getpwuid(), getpwnam(), getgrnam()  answer for a user that /etc/passwd does not have, such as OpenShift gives a
  *                  container: it is the one user that the image's files mean, smmta;
  *   gethostbyname2()  knows the server's own name: sendmail asks the DNS for it at each start, and would wait; a host that
- *                  has IPv6 addresses only is no unknown host; where IPv4 is preferred (POSTROAD_PREFER), a host that has
- *                  an IPv4 address has no IPv6 one: sendmail tries that first;
+ *                  has IPv6 addresses only is no unknown host; where IPv4 is preferred (POSTROAD_PREFER), a host that has an
+ *                  IPv4 address has no IPv6 one: sendmail tries that first;
  *   gethostbyaddr()  knows no names: sendmail would ask the DNS who each client is before it answers.
  */
 
