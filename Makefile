@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup engine compiler image lint format test test-unit sanitize coverage mutants faults soak oracle fidelity demo bench down generate site pictures audit sbom reproducible clean
+.PHONY: help setup engine compiler image lint format test test-unit sanitize coverage nightly mutants faults soak oracle fidelity demo bench down generate site pictures audit sbom reproducible clean
 
 # An image's build trusts what this host trusts: a proxy that inspects TLS signs PyPI with a certificate of its own.
 CA_BUNDLE ?= $(firstword $(wildcard $(SSL_CERT_FILE) $(REQUESTS_CA_BUNDLE) /etc/ssl/certs/ca-certificates.crt) /dev/null)
@@ -88,6 +88,12 @@ coverage: $(VENV) ## Run the tests of `make test-unit` and hold the branches tha
 	@mkdir -p dist
 	@$(BIN)/coverage json -q -o dist/coverage.json
 	@$(BIN)/python -m dev.coverage_floors dist/coverage.json
+
+# What it finds is pinned: an @example beside the property, or a row of the table that the test has.
+nightly: $(VENV) ## Run the tests that make their own cases with another seed, and a thousand cases each; SEED=x repeats a run
+	@seed=$(or $(SEED),$$RANDOM$$RANDOM); echo "nightly: SEED=$$seed repeats this run"; \
+	    POSTROAD_SEED=$$seed $(BIN)/pytest -q --hypothesis-profile=many --hypothesis-seed=$$seed \
+	    -m '(hypothesis or seeded) and not docker and not compiler' --timeout 1800 $(ARGS)
 
 mutants: $(VENV) ## Change the rooms without I/O in small ways, and count the changes that the fast tests notice; takes hours
 	$(BIN)/mutmut run $(ARGS)

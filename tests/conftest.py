@@ -18,5 +18,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 # a test's time says something about the machine, and nothing about the code
 settings.register_profile("postroad", deadline=None, derandomize=True)  # a run is like the one before
-settings.register_profile("many", deadline=None, max_examples=1000)  # for `make faults`
+# for `make faults` and `make nightly`
+settings.register_profile("many", deadline=None, max_examples=1000, derandomize=False, print_blob=True)
 settings.load_profile("postroad")

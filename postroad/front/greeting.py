@@ -33,7 +33,7 @@ class Greeting:
         """There is nothing to give up."""
 
     def ask(self) -> None:
-        """Ask sendmail, until it says so."""
+        """Ask sendmail, again and again until it greets."""
         self._parts = None
         self._again()
 

@@ -15,7 +15,7 @@ READ = 1 << 16
 
 
 class Loop:
-    """Waits for descriptors and for times, and calls whoever wants to know."""
+    """An event loop: calls back on readiness of descriptors and at times."""
 
     def __init__(self) -> None:
         """Begin with nothing to wait for."""
@@ -39,7 +39,7 @@ class Loop:
         self._epoll.modify(descriptor, mask)
 
     def forget(self, descriptor: int) -> None:
-        """Wait for nothing of a descriptor any more; before it is closed."""
+        """Stop watching a descriptor; call it before closing the descriptor."""
         del self._calls[descriptor]
         self._epoll.unregister(descriptor)
 
@@ -69,7 +69,7 @@ class Loop:
                     self._safely(each)
 
     def _safely(self, call: Callable[[], None]) -> None:
-        """What goes wrong for one client goes on for the others."""
+        """Call it; report an exception, so that other clients are still served."""
         try:
             call()
         except Exception as error:  # noqa: BLE001 - whatever it is
@@ -153,7 +153,7 @@ class Stream:
             self._shutdown()
 
     def reading(self, wanted: bool) -> None:
-        """Read from it, or leave what comes to the kernel."""
+        """Read from it, or leave incoming data to the kernel."""
         wanted = wanted and not self._at_end
         if self._reading != wanted:
             self._reading = wanted

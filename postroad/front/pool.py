@@ -102,7 +102,7 @@ class Pool:
             self.serve()
 
     def serve(self) -> None:
-        """Give sessions to whoever waits, as far as there are any."""
+        """Give sessions to waiting clients, as far as there are sessions."""
         for waiting in (self._waiting, self._waiting_own):
             while waiting:
                 client = waiting[0]
@@ -111,7 +111,7 @@ class Pool:
                 waiting.popleft()
 
     def name(self, addr: str, helo: bytes) -> bytes | None:
-        """What sendmail has answered to this line from this address, if that is known."""
+        """The answer that sendmail gave to this line from this address before; None: not known."""
         return self._names.get((addr, helo))
 
     def _give(self, client: WaitingClient) -> bool:
@@ -199,7 +199,7 @@ class Pool:
     # --- sessions
 
     def _leave(self, session: SendmailSession) -> None:
-        """No more among the idle ones."""
+        """Remove a session from the idle ones."""
         sessions = self._idle.get(session.key, [])
         if session in sessions:
             sessions.remove(session)
@@ -272,7 +272,7 @@ class Pool:
             self.flush()
 
     def sweep(self) -> None:
-        """End what has taken too long; called every second."""
+        """End sessions that have taken too long; called every second."""
         now = self._loop.now
         for session in tuple(self._all):
             old = now - session.since
@@ -300,7 +300,7 @@ class Pool:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many sessions do what, and how many clients wait."""
+        """The number of sessions by state, and of waiting clients."""
         return {
             "sessions": len(self._all),
             "busy": len(self._busy),

@@ -42,7 +42,7 @@ class Run:
 
 
 class Runs:
-    """Which messages wait, and which runs are under way. No I/O: ``start`` is handed in."""
+    """The waiting messages and the runs under way. No I/O: ``start`` is passed in."""
 
     def __init__(self, most: int, start: Callable[[Run], bool]) -> None:
         """Begin with none.
@@ -69,7 +69,7 @@ class Runs:
         self.fill(now)
 
     def passed_over(self, run: Run, untouched: Callable[[str], bool]) -> list[str]:
-        """Those of a run that it has passed over, and that are to be added once more.
+        """The messages that a run has passed over and that have to be added again.
 
         A message is told of when it is on the disk. The process that wrote it may still hold it then, and a run leaves
         alone what another process holds. ``untouched`` says that it was never tried, and is still there.
@@ -83,7 +83,7 @@ class Runs:
         return found
 
     def due(self, messages: list[tuple[str, str]], now: float) -> None:
-        """These are to be tried again: queue id and domain of each."""
+        """Add messages that are due again: (queue id, domain) each."""
         for queue_id, domain in messages:
             self._add(queue_id, domain)
         if len(messages) >= WHOLE and len(self.running) < self.most and not any(run.whole for run in self.running):
@@ -131,7 +131,7 @@ class Runs:
             quick.popitem(last=False)
 
     def fill(self, now: float) -> None:
-        """Start what there is room for."""
+        """Start as many runs as there is room for."""
         for run in self.running:
             if not run.whole:
                 self.so_far(run.domain, now - run.began)

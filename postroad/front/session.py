@@ -141,7 +141,7 @@ class SendmailSession(Stream):
         self.since = self._loop.now
 
     def release(self) -> None:
-        """Its client needs it no more, and no answer is awaited."""
+        """Its client is done with it, and no answer is pending."""
         self.user = None
         if self.spoilt:
             self.quit()
@@ -149,25 +149,25 @@ class SendmailSession(Stream):
             self.enter(SessionState.IDLE)
 
     def deliver(self) -> None:
-        """Its client has its answer, and it has yet to give its own: then it is idle."""
+        """Its client was answered; sendmail's own answer is still to come, and makes it idle."""
         self.user = None
         self.enter(SessionState.DELIVERING)
 
     def give_back(self) -> None:
-        """Its client needs it no more, in the middle of a transaction."""
+        """Its client gives it up in the middle of a transaction."""
         self.write(b"RSET\r\n")
         self.domain = ""
         self.deliver()
 
     def quit(self) -> None:
-        """End it in order."""
+        """End it with QUIT."""
         self.user = None
         if self.state is not SessionState.QUITTING:
             self.enter(SessionState.QUITTING)
             self.write(b"QUIT\r\n")
 
     def received(self, data: bytes) -> None:
-        """Cut into answers."""
+        """Cut the data into answers, and handle each."""
         if self.raw and (self.encrypted or not self.tells) and self.state is SessionState.BUSY:
             if self.user is not None:
                 self.user.answered(Reply(data, -1))
@@ -223,7 +223,7 @@ class SendmailSession(Stream):
         self.close()
 
     def lost(self) -> None:
-        """It is gone: tell whom it served."""
+        """Tell its client that the session is gone."""
         user, self.user = self.user, None
         former, self.state = self.state, SessionState.QUITTING
         self._changed(self, former)

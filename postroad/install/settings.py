@@ -1,4 +1,4 @@
-"""What a configuration says to the processes that read it as settings: the front, the shaper, the recorder; pure.
+"""Writes the settings of the front, the shaper and the recorder; pure.
 
 The signer's are in ``sendmail/files.py``, with the other texts about addresses.
 """

@@ -1,4 +1,4 @@
-"""What a start and ``postroad check`` say of a configuration: who may send, where it is from, what may not be meant."""
+"""The lines that a start and ``postroad check`` print of a configuration: its sources, who may send, warnings."""
 
 import os
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ SHARED = f"{RUN} can be written by every user of this container: let nothing els
 
 
 def sources(loaded: Loaded) -> str:
-    """Where the two keys that every configuration has are from, in one line."""
+    """The sources of ``hostname`` and ``domains``, in one line."""
     names = ", ".join(domain.name for domain in loaded.config.domains)
     return (
         f"hostname {loaded.config.hostname} from {loaded.source('hostname')}; domains {names} from"

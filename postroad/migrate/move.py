@@ -111,8 +111,9 @@ class Move:
     def _hostname(self) -> str:
         if self.hostname and not _problems({"hostname": self.hostname, "domains": [PLACEHOLDER]}):
             return self.hostname.lower()
-        first = next((each if isinstance(each, str) else each["name"] for each in self.domains), "*")
-        guess = f"mail.{PLACEHOLDER if first == '*' else first}"
+        named = [each if isinstance(each, str) else each["name"] for each in self.domains]
+        guesses = [f"mail.{name}" for name in (*named, PLACEHOLDER)]
+        guess = next(each for each in guesses if not _problems({"hostname": each, "domains": [PLACEHOLDER]}))
         was = f"{printable(self.hostname)} is not a full name" if self.hostname else "not in the environment"
         self.note("hostname", f"{was}. {guess} is a guess: put the name that the reverse DNS of your address has.")
         return guess

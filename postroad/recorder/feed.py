@@ -1,4 +1,4 @@
-"""When to look: the socket on which events are told as they happen. What it says is read from the journal."""
+"""The socket that signals each event as it happens; the event itself is read from the journal."""
 
 import contextlib
 import socket
@@ -17,7 +17,7 @@ class Feed:
         self._socket: socket.socket | None = None
 
     def wait(self, seconds: float) -> bool:
-        """Wait until something may have happened; False where nothing has for so many seconds."""
+        """Wait for a signal; False if none came within so many seconds."""
         try:
             if self._socket is None:
                 self._socket = self._connected(seconds)
@@ -48,7 +48,7 @@ class Feed:
         return made
 
     def close(self) -> None:
-        """Forget the connection."""
+        """Close the connection."""
         if self._socket:
             self._socket.close()
         self._socket = None

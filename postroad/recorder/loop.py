@@ -50,10 +50,10 @@ SHARED_LOOK = 30.0
 
 
 class Recorder:
-    """Reads when the feed says that something happened, and now and then."""
+    """Reads the journal when the feed signals an event, and at intervals."""
 
     def __init__(self, settings: Settings) -> None:
-        """Keep events as these say; nothing is opened yet."""
+        """Prepare a recorder with these settings; opens nothing yet."""
         self._settings = settings
         self._engine = database.opened(settings)
         self._shared = database.is_server(self._engine)
@@ -77,7 +77,7 @@ class Recorder:
             self.step()
 
     def step(self) -> None:
-        """Carry what is new, then wait for more; after a fault, wait longer each time."""
+        """Write new events to the store, then wait; after a fault, wait longer each time."""
         try:
             self._record()
         except Exception as error:  # noqa: BLE001 - a bug must not make it begin anew for ever, without HTTP
@@ -152,7 +152,7 @@ class Recorder:
                 self._post(outbox.tidy(self._engine))
 
     def _carry(self) -> Position:
-        """Write what is new in the journal; return the position after it."""
+        """Write new events of the journal to the store; return the position after them."""
         with self._engine.connect() as connection:
             position = writer.position(connection, self._journal)
         for batch in reader.read(EVENTS, position, BATCH):
@@ -170,7 +170,7 @@ class Recorder:
         return position
 
     def _post(self, lost: Mapping[str, int]) -> None:
-        """Let the webhooks' threads look at what is new; say what there was no room for."""
+        """Wake the webhooks' threads, and log events for which there was no room."""
         for name, number in lost.items():
             tell("err", f"{number} events that waited for webhook {name} are lost: there was no room for them")
         for sender in self._senders:
@@ -204,18 +204,18 @@ class Recorder:
         os._exit(0)
 
     def begin_anew(self) -> NoReturn:
-        """Become a new recorder, with the settings in force, which listens on where this one does."""
+        """Replace this process by a new recorder, with the settings in force and the same listening socket."""
         signal.setitimer(signal.ITIMER_REAL, 0)  # a timer outlives the program that set it
         rest.become("postroad.recorder", listener=self._port.retire(AT_ONCE))
 
     def _wait(self) -> None:
-        """Wait until something happens, or it is time to look at rates; rest where nothing has happened for long."""
+        """Wait for an event or the next check of bounce rates; rest if nothing has happened for long."""
         wait = min(self._rates.wait(SHARED_LOOK if self._shared else TIDY), self._until_rest())
         if not self._feed.wait(wait) and self._until_rest() <= 0:
             rest.become("postroad.recorder.rest", self._read, listener=self._port.retire())
 
     def _until_rest(self) -> float:
-        """Seconds until it may rest; not where it posts, counts again, or listens to other relays."""
+        """Seconds until it may rest; pending posts and checks keep it awake, and so do other relays of its database."""
         if self._senders or self._shared or self._rates.wait(TIDY) < TIDY:
             return TIDY
         return max(self._rest_at, self._port.visited + rest.AWAKE) - time.monotonic()

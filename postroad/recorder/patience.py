@@ -1,4 +1,4 @@
-"""How long a database server may take: a frozen one keeps its connections, so nothing but a timer tells."""
+"""A time limit for the database server: a frozen one keeps its connections, so only a timer notices."""
 
 import signal
 from collections.abc import Callable
@@ -20,11 +20,11 @@ class Patience:
             signal.signal(signal.SIGALRM, lambda *_: self._late())
 
     def more(self) -> None:
-        """Give the server the whole time for what comes now."""
+        """Restart the timer for the next request."""
         self._set(LIMIT)
 
     def end(self) -> None:
-        """Nothing is asked of the server, or what is asked may take long."""
+        """Stop the timer: nothing is asked, or the request may take long."""
         self._set(0)
 
     def _set(self, seconds: float) -> None:

@@ -28,7 +28,7 @@ class Port:
         self._again = -math.inf
 
     def serve(self) -> None:
-        """Begin to serve, if that is wanted; where the address can't be had, say so to the log and try again later."""
+        """Serve, if configured; if the address can't be bound, log it and try again later."""
         if not self._settings.http:
             if listener := rest.inherited():
                 listener.close()
@@ -45,7 +45,7 @@ class Port:
 
     @property
     def visited(self) -> float:
-        """When somebody last came, by the monotonic clock; long ago where nobody did."""
+        """When the last client connected, by the monotonic clock; long ago if none did."""
         return self._server.visited if self._server else -math.inf
 
     def retire(self, patience: float = http.LONGEST) -> socket.socket | None:

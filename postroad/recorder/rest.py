@@ -25,13 +25,13 @@ LISTENER = "POSTROAD_HTTP_LISTENER"
 
 
 def journal() -> str:
-    """How far the journal goes: this changes with each event."""
+    """The journal's end, which moves with each event."""
     there = segments(EVENTS)
     return f"{there[-1].name}:{there[-1].stat().st_size}" if there else ""
 
 
 def become(module: str, *words: str, listener: socket.socket | None = None) -> NoReturn:
-    """Let this process be another program of ours, with the same process id; hand the listening socket on, if any."""
+    """Replace this process by another program of ours (same process id), and pass on the listening socket, if any."""
     environment = {name: value for name, value in os.environ.items() if name != LISTENER}
     if listener is not None:
         listener.set_inheritable(True)
@@ -51,7 +51,7 @@ def inherited() -> socket.socket | None:
 
 
 def on_reload(act: Callable[[], NoReturn]) -> None:
-    """Do this at SIGHUP, which may have come already."""
+    """Call this at SIGHUP, also if the signal came before this call."""
     signal.signal(signal.SIGHUP, lambda *_: act())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 

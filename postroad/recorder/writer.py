@@ -23,7 +23,7 @@ ABOUT = ("message_id", "sender")
 
 
 def position(connection: Connection, journal: int = 1) -> Position:
-    """Up to where the journal is in the store."""
+    """The journal's position up to which the store has its events."""
     row = connection.execute(select(POSITION.c.segment, POSITION.c.offset).where(POSITION.c.id == journal)).first()
     return Position(*row) if row else Position()
 
@@ -36,7 +36,7 @@ class Written(NamedTuple):
 
 
 def write(engine: Engine, batch: Batch, settings: recording.Settings, journal: int = 1) -> Written:
-    """Put a batch into the store, whole or not at all.
+    """Write a batch into the store, whole or not at all.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: it can't be written.

@@ -1,1 +1,1 @@
-"""Mail of routes with limits of their own: it leaves when the limits let it."""
+"""Routes with limits: releases their mail as the limits allow."""

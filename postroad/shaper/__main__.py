@@ -1,4 +1,4 @@
-"""``python -m postroad.shaper``: lets mail of routes with limits go, as their limits allow.
+"""``python -m postroad.shaper``: releases the mail of routes with limits, as the limits allow.
 
 sendmail only queues that mail, in a folder for each route that its own queue runs leave alone. This process reads what
 is there, and starts a run of sendmail's for a message, or a few that share a connection, when the limits leave room.
@@ -20,7 +20,7 @@ from postroad.shaper.loop import LOOK, Shaper
 
 
 def lock(path: Path, say: Callable[[str, str], None]) -> int:
-    """Wait until all that a former shaper started has ended; then hold the lock that what this one starts inherits."""
+    """Wait for every run of an earlier shaper to end, then hold the lock; our own runs inherit it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     while True:
         try:
@@ -33,7 +33,7 @@ def lock(path: Path, say: Callable[[str, str], None]) -> int:
 
 
 def main() -> NoReturn:
-    """Run until a signal ends the process: what it has started goes on."""
+    """Run until a signal ends the process; runs that it has started go on."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
     woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""Lines to the log about faults that go on. Standard library only."""
+"""Log lines about faults that persist. Standard library only."""
 
 import time
 
@@ -9,15 +9,15 @@ PATIENCE = 60.0
 
 
 class Complaints:
-    """Gives the log each line at most once within ``PATIENCE``."""
+    """Logs each line at most once per ``PATIENCE``."""
 
     def __init__(self, who: str) -> None:
-        """Say who speaks, in front of each line."""
+        """Prefix each line with the program's name."""
         self._who = who
         self._said: dict[str, float] = {}
 
     def __call__(self, level: str, message: str) -> None:
-        """Give the log a line, unless it had the same one just now."""
+        """Log a line, unless the same one was logged within ``PATIENCE``."""
         now = time.monotonic()
         if now >= self._said.get(message, 0.0):
             self._said = {text: until for text, until in self._said.items() if until > now}

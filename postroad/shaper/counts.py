@@ -14,13 +14,13 @@ class RouteCounts:
     """A ``Pace`` for each queue group."""
 
     def __init__(self, path: Path, say: Callable[[str, str], None]) -> None:
-        """Keep counts at ``path``; ``say`` gets what the log should know: a level and a message."""
+        """Keep counts at ``path``; ``say`` is called with a level and a message for the log."""
         self._path, self._say = path, say
         self._paces: dict[str, Pace] = {}
         self._kept: dict[str, Any] | None = {}
 
     def recall(self) -> None:
-        """Read what was counted before this process began."""
+        """Read the counts of an earlier process."""
         try:
             kept = json.loads(self._path.read_text())
             self._kept = {group: counts for group, counts in kept.items() if counts["day"] >= time.time() // DAY - 1}
@@ -31,7 +31,7 @@ class RouteCounts:
             self._damaged()
 
     def pace(self, group: str, limits: RouteLimits) -> Pace:
-        """The counts of a group, with these limits from now on."""
+        """The counts of a group, under these limits from now on."""
         if group not in self._paces:
             self._paces[group] = self._recalled(group, limits)
         self._paces[group].limits = limits
@@ -53,7 +53,7 @@ class RouteCounts:
         self._say("err", f"{self._path} can't be read: what was sent today is not known, so limits count as reached")
 
     def keep(self) -> None:
-        """Write the counts down, so that a restart gives no route more.
+        """Write the counts to disk, so that a restart does not raise any limit.
 
         Raises:
             InstallError: they can't be written.

@@ -1,4 +1,4 @@
-"""Commands that want messages to be tried now, and wait until they were or have to wait for a limit.
+"""Flush requests of commands: each is answered once its messages were tried, or have to wait for a limit.
 
 Standard library only.
 """
@@ -32,12 +32,12 @@ class PendingFlush:
     complete: bool = False
 
     def wants(self, queue_id: str) -> bool:
-        """Whether it waits for this message."""
+        """Whether the request includes this message."""
         return self.ids is None or queue_id in self.ids
 
 
 class FlushRequests:
-    """The commands that wait."""
+    """The flush requests that are not answered yet."""
 
     def __init__(self, path: Path, selector: selectors.BaseSelector) -> None:
         self._path, self._selector = path, selector
@@ -82,7 +82,7 @@ class FlushRequests:
         self._ready.append(request)
 
     def make_due(self, routes: Iterable[LimitedRoute], running: Container[str]) -> None:
-        """Make the messages due that requests want which have come since the last time."""
+        """Make the messages of new requests due now."""
         ready, self._ready = self._ready, []
         for request in ready:
             now = time.time()
@@ -94,7 +94,7 @@ class FlushRequests:
                             route.waiting.put(message)
 
     def answer(self, routes: Iterable[LimitedRoute], running: Iterable[str]) -> None:
-        """Let go of the commands whose messages were tried, or have to wait for a limit.
+        """Answer the requests whose messages were all tried, or have to wait for a limit.
 
         Args:
             routes: all that are in force.

@@ -1,4 +1,4 @@
-"""The shaper's loop: what waits, what may go, and who wants it now. Standard library only."""
+"""The shaper's loop: read the queues, start runs, answer flush requests. Standard library only."""
 
 import contextlib
 import selectors
@@ -24,7 +24,7 @@ LOOK_FOR_MISFILED = 10.0
 
 
 class Shaper:
-    """Looks, starts runs, and hears of their ends.
+    """Reads the queues, starts runs, and handles their ends.
 
     Attributes:
         routes: the routes with limits, by the names of their groups.
@@ -34,7 +34,7 @@ class Shaper:
     """
 
     def __init__(self, say: Callable[[str, str], None], places: Places = Places()) -> None:  # noqa: B008 - frozen
-        """Shape the queue at these places; ``say`` gets what the log should know: a level and a message."""
+        """Shape the queue at these paths; ``say`` is called with a level and a message for the log."""
         self.routes: dict[str, LimitedRoute] = {}
         self.orphans: list[Path] = []
         self.say = say
@@ -47,7 +47,7 @@ class Shaper:
         self._look_for_misfiled, self._looked = 0.0, 0.0
 
     def load(self) -> None:
-        """Take over the routes in force; counts are kept, also those of a route that is gone and may come back.
+        """Load the routes in force. Counts stay, also those of a removed route, which may come back.
 
         Raises:
             OSError, ValueError: they can't be read.
@@ -68,7 +68,7 @@ class Shaper:
         self._misfiled, self._look_for_misfiled = Misfiled(root), 0.0
 
     def read_queues(self) -> None:
-        """Take note of what has come, wherever it is."""
+        """Read new messages, of each route and in sendmail's main queue."""
         if time.monotonic() < self._looked + LOOK / 2:
             return
         self._looked = time.monotonic()
@@ -95,7 +95,7 @@ class Shaper:
             self.say("err", f"{folder} can't be read or written: {error.strerror}; its mail waits")
 
     def start(self) -> None:
-        """Start what may start."""
+        """Start every run that the limits allow."""
         for route in self.routes.values():
             while route.pace.connections > 0 and (messages := route.take(self.runs.of(route), self._is_free)):
                 if not self.runs.try_(route, messages):
@@ -105,7 +105,7 @@ class Shaper:
                     self.runs.tell(route, late)
 
     def _is_free(self, message: ShapedMessage) -> bool:
-        """Whether a run would take it: somebody may have it still, as while it is accepted."""
+        """Whether a run would take the message: another process may still hold it, such as the one accepting it."""
         if message.queue_id in self.runs.messages:
             message.due = time.time() + AGAIN
             return False
@@ -122,11 +122,11 @@ class Shaper:
             return False
 
     def watch(self, descriptor: int, act: Callable[[], None]) -> None:
-        """Call ``act`` when there is something to read."""
+        """Call ``act`` when the descriptor is readable."""
         self._selector.register(descriptor, selectors.EVENT_READ, act)
 
     def step(self, wait: float = LOOK) -> None:
-        """Look, start, and wait for what comes next, at most so many seconds."""
+        """Read the queues, start runs, then wait for the next event, at most so many seconds."""
         self.read_queues()
         self.requests.make_due(self.routes.values(), self.runs.messages)
         self.start()

@@ -39,7 +39,7 @@ class ShapedMessage:
         return self.path.name[2:]
 
     def counted(self, today: float) -> bool:
-        """Whether it was tried already on the day that began then."""
+        """Whether it was tried since this midnight, in seconds since the epoch."""
         return self.attempts > 0 and self.last_try >= today
 
     def next_warning(self, limits: tuple[float, ...]) -> float:

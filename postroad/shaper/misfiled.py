@@ -13,14 +13,14 @@ from postroad.sendmail import queue
 
 
 class Misfiled:
-    """Finds them by the reason that sendmail's rules gave when they were tried."""
+    """Finds them by the refusal that sendmail's rules gave when they were tried."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._looked = 0.0
 
     def found(self) -> Iterator[tuple[str, Path]]:
-        """Those tried in vain since the last look: their queue groups and control files."""
+        """(queue group, control file) of each message refused since the last call."""
         since, self._looked = self._looked - 2, time.time()
         with os.scandir(self._root) as files:
             names = [entry.path for entry in files if entry.name.startswith("qf")]

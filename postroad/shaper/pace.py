@@ -1,4 +1,4 @@
-"""How much may leave by one route at a moment: counting only, no I/O. Standard library only.
+"""How much may leave by a route right now: counting, no I/O. Standard library only.
 
 A message counts from the moment its try begins until one period after its try has ended: it arrived somewhere between
 the two, so no period at the receiver, wherever it begins, sees more than the rate.
@@ -53,18 +53,18 @@ class Pace:
 
     @property
     def connections(self) -> int:
-        """How many more connections there may be."""
+        """How many more connections may be opened."""
         return (self.limits.concurrency or MOST_AT_ONCE) - self._at_once
 
     @property
     def open_today(self) -> bool:
-        """Whether today may have one more message."""
+        """Whether the warm-up allows one more message today."""
         cap = self._cap()
         return cap is None or self._sent < cap
 
     @property
     def counts(self) -> bool:
-        """Whether there is anything to keep for later."""
+        """Whether there are counts to keep over a restart."""
         return bool(self.limits.rate or self.limits.daily)
 
     def allows(self, tries: int, counted: bool, besides: int = 0) -> bool:
@@ -90,7 +90,7 @@ class Pace:
         return self._trying + int(sum(count for _, _, count in self._recent))
 
     def _cap(self) -> int | None:
-        """Messages that today may have; None: any number."""
+        """The warm-up's limit for today, in messages; None: no limit."""
         if not self.limits.daily:
             return None
         today = self._today()
@@ -102,20 +102,20 @@ class Pace:
         return self.limits.daily[number] if number < len(self.limits.daily) else None
 
     def begin(self, tries: int, fresh: int) -> None:
-        """A connection for so many tries; ``fresh`` of them are of messages that today has not counted yet."""
+        """Count a connection with so many tries, ``fresh`` of them for messages not yet counted today."""
         self._cap()
         self._at_once += 1
         self._trying += tries
         self._sent += fresh
 
     def end(self, tries: int) -> None:
-        """That connection is over."""
+        """Count the end of that connection."""
         self._at_once -= 1
         self._trying -= tries
         self._ended(self._clock(), tries)
 
     def undo(self, tries: int, fresh: int) -> None:
-        """That connection never began: nothing was sent."""
+        """Take a connection back that was never opened."""
         self._at_once -= 1
         self._trying -= tries
         self._sent = max(0, self._sent - fresh)
@@ -137,7 +137,7 @@ class Pace:
         return {"day": self._day, "sent": self._sent, "recent": recent}
 
     def load(self, counts: dict[str, Any]) -> None:
-        """Go on from counts that were kept.
+        """Restore counts from ``dump``.
 
         Raises:
             ValueError, KeyError, TypeError: they are damaged.

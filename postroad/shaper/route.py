@@ -1,4 +1,4 @@
-"""A route with limits, and which of its messages a run of sendmail's takes next. Standard library only."""
+"""A route with limits, and the messages of its next queue run. Standard library only."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ class LimitedRoute:
     waiting: RouteQueue
 
     def take(self, running: int, is_free: Callable[[ShapedMessage], bool]) -> list[ShapedMessage]:
-        """Take off the messages of the next run; none where the limits leave no room.
+        """Remove and return the messages of the next run; empty if the limits leave no room.
 
         Args:
             running: how many of its messages are being tried.
@@ -64,7 +64,7 @@ class LimitedRoute:
         return chosen
 
     def late(self, running: dict[str, str]) -> Iterator[list[ShapedMessage]]:
-        """Messages whose senders have to hear that they wait, by folder, at most a run's in each; the rest wait on."""
+        """Messages whose senders are due a delay warning, by folder, at most one run's worth in each."""
         late = [each for each in self.waiting.to_tell(time.time()) if each.queue_id not in running]
         for folder in {message.path.parent for message in late}:
             here = [message for message in late if message.path.parent == folder]

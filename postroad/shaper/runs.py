@@ -1,4 +1,4 @@
-"""The runs of sendmail's over single messages: started, heard of, and taken account of. Standard library only.
+"""sendmail's queue runs over single messages: started, reaped, and counted. Standard library only.
 
 Which messages are in them stands in a file that sendmail's rules read before each delivery: what is not named there
 stays in the queue, so a manual queue run cannot bypass the limits.
@@ -40,7 +40,7 @@ class ShapedRun:
 
 
 class ShapedRuns:
-    """The runs that go on.
+    """The runs under way.
 
     Attributes:
         routes: those in force, by the names of their groups.
@@ -57,7 +57,7 @@ class ShapedRuns:
         selector: selectors.BaseSelector,
         say: Callable[[str, str], None],
     ) -> None:
-        """Hear of ends by ``selector``, whose keys' data is called; ``say`` gets what the log should know."""
+        """Register the ends of runs with ``selector``; ``say`` is called with lines for the log."""
         self.routes: Mapping[str, LimitedRoute] = {}
         self.messages: dict[str, str] = {}
         self.lock = -1
@@ -71,11 +71,11 @@ class ShapedRuns:
         return sum(group == route.group for group in self.messages.values())
 
     def telling(self, route: LimitedRoute) -> bool:
-        """Whether senders of a route's messages are being told."""
+        """Whether a run is sending delay warnings for this route."""
         return any(run.route is route and not run.tries for run in self._runs.values())
 
     def try_(self, route: LimitedRoute, messages: list[ShapedMessage]) -> bool:
-        """Deliver these messages; False where no run can be started now, and they wait on."""
+        """Start a run that delivers these messages; False if none can be started now."""
         tries = sum(message.tries for message in messages)
         fresh = sum(message.tries for message in messages if not message.counted(midnight()))
         route.pace.begin(tries, fresh)
@@ -96,7 +96,7 @@ class ShapedRuns:
         return True
 
     def tell(self, route: LimitedRoute, messages: list[ShapedMessage]) -> None:
-        """Have senders told that these messages wait: sendmail does so when it tries in vain."""
+        """Start a run that sends delay warnings for these messages: sendmail does so when a try fails."""
         try:
             self._start(ShapedRun(route, messages, 0))
         except PostroadError as error:
@@ -133,7 +133,7 @@ class ShapedRuns:
         self._over(run)
 
     def _over(self, run: ShapedRun) -> None:
-        """Look what has become of a run's messages."""
+        """Read the outcome of a run's messages after its end."""
         if run.tries:
             for message in run.messages:
                 self.messages.pop(message.queue_id, None)

@@ -36,7 +36,7 @@ class RouteQueue:
     _looked: float = 0.0
 
     def refresh(self) -> None:
-        """Take note of what has come and gone, if the directory has changed since the last look."""
+        """Re-read the directory if it has changed since the last call."""
         status = self.folder.stat()
         # what happens within the same tick of the file system's clock as a look leaves no trace: so look once more
         if status.st_mtime_ns == self._seen and status.st_mtime < self._looked - 1:
@@ -64,7 +64,7 @@ class RouteQueue:
             self.put(entry)
 
     def put(self, entry: ShapedMessage) -> None:
-        """Take note of when a message is due."""
+        """Record when a message is due."""
         self.entries[entry.queue_id] = entry
         entry.place = next(self._places)
         heapq.heappush(self._heaps[entry.attempts > 0], (entry.due, entry.arrived, entry.place, entry.queue_id))
@@ -72,7 +72,7 @@ class RouteQueue:
             heapq.heappush(self._tells, (then, entry.queue_id))
 
     def due(self, now: float, fresh: bool) -> Iterator[ShapedMessage]:
-        """The messages that are due, first the one that is due longest: each is taken off and has to be ``put`` back.
+        """Remove and return the messages that are due, the longest due first; ``put`` back what is not used.
 
         Those that were never tried only if ``fresh``.
         """
@@ -89,7 +89,7 @@ class RouteQueue:
             yield entry
 
     def to_tell(self, now: float) -> Iterator[ShapedMessage]:
-        """The messages whose senders are to be told by now, each once: if due, a limit keeps them back."""
+        """The messages whose delay warning is due, each once: a limit holds them back."""
         later = []
         while self._tells and self._tells[0][0] <= now:
             then, queue_id = heapq.heappop(self._tells)

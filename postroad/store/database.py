@@ -40,6 +40,7 @@ ANY_TEXT = frozenset({"UTF8", "SQL_ASCII"})
 """Encodings of a database that hold any UTF-8: the second checks and converts nothing."""
 WRITERS = 0x706F7374
 """The advisory lock that writers hold, one after the other: relays that share a database, and the commands."""
+KEPT = "; mail goes on without it, and events wait on the state volume"
 RETENTION = 0x706F7375
 """The advisory lock of the relay that removes what is too old."""
 SAMPLE, OVERHEAD = 1000, 300
@@ -92,8 +93,7 @@ def unreachable(settings: recording.Settings) -> list[str]:
         is_current(engine)
     except (SQLAlchemyError, NewerDatabaseError) as error:
         why = str(error) if isinstance(error, NewerDatabaseError) else reason(error)
-        kept = "mail goes on without it, and events wait on the state volume"
-        return [f"At 'events.store': {place(engine)} can't be used: {' '.join(why.split())}; {kept}"]
+        return [f"At 'events.store': {place(engine)} can't be used: {' '.join(why.split())}{KEPT}"]
     finally:
         engine.dispose()
     return []

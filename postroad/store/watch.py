@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import Engine, func, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from postroad.errors import PostroadError
 from postroad.store import database
@@ -107,6 +107,19 @@ Act = Callable[[], object]
 Tell = Callable[[str, str], object]
 
 
+def hears(engine: Engine) -> bool:
+    """Whether notifications arrive on a connection to this database.
+
+    Raises:
+        SQLAlchemyError: it can't be asked.
+    """
+    try:
+        with connected(engine) as listener:
+            return listener.hears
+    except psycopg.Error as error:
+        raise OperationalError("LISTEN", {}, error) from error
+
+
 class ChangeWatch:
     """A thread that acts whenever a list has changed, and on all lists whenever it has (again) found the server."""
 
@@ -121,6 +134,7 @@ class ChangeWatch:
 
     def _run(self) -> None:
         while True:
+            pause = AGAIN
             try:
                 with connected(self._engine) as listener:
                     self.follow(listener)
@@ -130,7 +144,8 @@ class ChangeWatch:
                 self._complain("err", f"the lists of this relay can't be brought up to date: {error}")
             except Exception:  # noqa: BLE001 - a bug in here must not end the watch
                 traceback.print_exc()
-            time.sleep(AGAIN)
+                pause = QUIET
+            time.sleep(pause)
 
     def follow(self, listener: Listener) -> None:
         """Act on all lists, then on those that change, until the connection is lost.

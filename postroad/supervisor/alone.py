@@ -16,10 +16,10 @@ LOCK = "server.lock"
 
 
 def claim() -> None:
-    """Be the only server here from now on.
+    """Lock the container and the state volume for this server.
 
     Raises:
-        InstallError: another one is.
+        InstallError: another server has one of them.
     """
     if _held(RUN / LOCK) is not None:
         raise InstallError(

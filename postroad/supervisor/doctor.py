@@ -1,4 +1,4 @@
-"""When the doctor looks: once after a start, and every so often. Each look is a process of its own that ends."""
+"""Schedules the doctor: once after a start, then at intervals. Each run is a process of its own."""
 
 import math
 import os
@@ -27,7 +27,7 @@ class DoctorProcess:
         self._due = math.inf
 
     def follow(self, every: float) -> None:
-        """Look every so many seconds; 0: never."""
+        """Run every so many seconds; 0: never."""
         if every == self._every:
             return
         self._every = every
@@ -43,15 +43,15 @@ class DoctorProcess:
 
     @property
     def wait(self) -> float:
-        """Seconds until a regular look is due."""
+        """Seconds until the next regular run."""
         return max(0.0, self._due - time.monotonic())
 
     def put_off(self) -> None:
-        """Look later: this is no time to."""
+        """Postpone the regular run, as during a reload."""
         self._due = time.monotonic() + min(FIRST, self._every) if self._every else math.inf
 
     def start(self, what: str, output: Callable[[], AbstractContextManager[int]]) -> None:
-        """Start a look, unless one is under way: ``start`` or ``regular`` (postroad/checks/__main__.py).
+        """Start a run (``start`` or ``regular``, see postroad/checks/__main__.py), unless one is under way.
 
         Raises:
             CommandError, OSError: it could not be started.

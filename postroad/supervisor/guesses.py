@@ -29,7 +29,7 @@ class Guesses:
     def __init__(
         self, tell: Callable[[str, str], None] = lambda *_: None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Nobody has failed so far. ``tell`` gets what the log should say: a level and a message."""
+        """Begin without failures; ``tell`` is called with a level and a message for the log."""
         self._tell = tell
         self._clock = clock
         self._failures: OrderedDict[Key, tuple[int, float]] = OrderedDict()  # how many, and when the last was

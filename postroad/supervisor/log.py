@@ -60,7 +60,7 @@ class LogThread:
         self._thread.start()
 
     def follow(self, wanted: Plan) -> None:
-        """From now on, read what these daemons write, and write as this plan says."""
+        """Apply a plan's log settings, and read the output of its daemons."""
         self._stdout.format = wanted.log_format
         self._stdout.redactor = None if wanted.redact == "none" else Redactor(wanted.redact, self._key(wanted.redact))
         self._parser.message_size = wanted.message_size
@@ -76,7 +76,7 @@ class LogThread:
             return b""
 
     def emit(self, event: Event) -> None:
-        """Write an event of the supervisor's own, in its turn."""
+        """Queue an event of the supervisor's own, in order with the daemons' lines."""
         self._own.append(event)
         os.eventfd_write(self._wake, 1)
 
@@ -92,7 +92,7 @@ class LogThread:
         return made
 
     def stop(self) -> None:
-        """Write what has arrived, then end."""
+        """Write everything that has arrived, then stop."""
         self._ending = True
         os.eventfd_write(self._wake, 1)
         if self._thread.is_alive():

@@ -34,6 +34,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 TICK = 0.01
 FAULT_PAUSE = 1.0
 """Seconds after a fault of its own in which it does nothing but take signals: it may come again at once."""
+FRONT_FIRST = 2.0
+"""Seconds for which a stop waits for the front's clients before sendmail is told: a message that begins needs it."""
 SOURCE = Path(__file__).parents[2]
 
 
@@ -49,7 +51,7 @@ class ServerState(StrEnum):
 
 @dataclass
 class Reloads:
-    """What ``postroad reload`` waits for: reloads are numbered from 1, and it wants one that began after it asked.
+    """The reloads so far, numbered from 1; ``postroad reload`` waits for one that began after its request.
 
     Attributes:
         begun: the number of the last that began.
@@ -103,7 +105,7 @@ class Supervisor:
         self.began = time.monotonic()
 
     def run(self) -> int:
-        """Live; return the exit code."""
+        """Run to the end; return the exit code."""
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         processes.adopt_orphans()
         processes.forbid_core_dumps()
@@ -134,7 +136,7 @@ class Supervisor:
             self.log.stop()
 
     def _turn(self) -> None:
-        """Do what is next to do. A fault in here, or around it, does not end the mail.
+        """Do the next step. A fault here does not stop the mail.
 
         Raises:
             StopRequested, SupervisionError: it is to end.
@@ -170,7 +172,7 @@ class Supervisor:
         self._say("info", f"ready after {time.monotonic() - self.began:.2f} s")
 
     def _send(self, name: str, module: str) -> int:
-        """Start a process that does something and ends; its process id, or 0."""
+        """Start a one-off process; return its process id, or 0 if it could not be started."""
         try:
             environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
             with self._output(name) as output:
@@ -180,7 +182,7 @@ class Supervisor:
             return 0
 
     def _examine(self, what: str) -> None:
-        """Let the doctor look; what it finds it tells the log itself."""
+        """Start the doctor, which logs its findings itself."""
         try:
             self.doctor.start(what, lambda: self._output("doctor"))
         except (CommandError, OSError) as error:
@@ -188,7 +190,7 @@ class Supervisor:
 
     @contextlib.contextmanager
     def _output(self, name: str) -> Iterator[int]:
-        """Where a process that is started prints to: its lines become events."""
+        """A pipe for a process's output, whose lines become events."""
         output = self.log.output(name)
         try:
             yield output.target
@@ -226,7 +228,7 @@ class Supervisor:
                 child.died()
 
     def _take(self, wanted: plan.Plan) -> None:
-        """Note what a plan says besides its processes."""
+        """Apply the settings of a plan other than its processes."""
         self.watch = FileWatch(wanted.watched, wanted.due, wanted.networks)
         self.keys = Errand(wanted.keys_due)
         self.doctor.follow(wanted.look_every)
@@ -309,7 +311,7 @@ class Supervisor:
         self._judge()
 
     def _signals(self, timeout: float) -> None:
-        """Take one signal, waiting for it up to ``timeout`` seconds, and do what it asks."""
+        """Wait up to ``timeout`` seconds for one signal, and handle it."""
         info = signal.sigtimedwait(SIGNALS, timeout)
         if info is None:
             return
@@ -351,7 +353,7 @@ class Supervisor:
         self._judge()
 
     def _reload(self) -> None:
-        """Try to put a changed configuration in force, and note when that begins, ends, and how."""
+        """Reload, and record when the reload began, when it ended, and how."""
         self.reloads.begun += 1
         self._note_health()
         self.reloads.done = self._put_in_force()
@@ -359,7 +361,7 @@ class Supervisor:
         self._note_health()
 
     def _put_in_force(self) -> bool:
-        """Put a changed configuration in force; one that can't be used, or served, changes nothing: False."""
+        """Put a changed configuration in force; False, and nothing changes, if it can't be used or served."""
         before, old = CURRENT.resolve(), self.plan
         wanted: plan.Plan | None = None
         try:
@@ -401,7 +403,7 @@ class Supervisor:
             self._say("error", f"{CURRENT} does not name the configuration in force, {before.name}: {error}")
 
     def _switch(self, wanted: plan.Plan) -> None:
-        """Let the daemons be this plan's; one whose command line stays the same reads its files anew."""
+        """Run this plan's daemons; one whose command line stays the same reloads its files."""
         old = {child.process.name: child for child in self.children}
         self.plan = wanted
         self.log.follow(wanted)
@@ -445,6 +447,7 @@ class Supervisor:
         self._say("info", f"stopping: deliveries under way have {grace:g} s")
         if self.doctor.pid:
             processes.kill(self.doctor.pid, signal.SIGKILL)  # it changes nothing, and is not waited for
+        self._stop_front()
         # what signs mail goes last: sessions under way need it
         last = [child for child in self.children if child.process.socket]
         for child in self.children:
@@ -463,8 +466,18 @@ class Supervisor:
         self._say("info", f"stopped; {cut} processes were cut short, their mail is in the queue" if cut else "stopped")
         return 0
 
+    def _stop_front(self) -> None:
+        """Have new connections refused, while whoever is connected may still hand over a message for a moment."""
+        for child in self.children:
+            if child.process.listens and child.pid:
+                limit = time.monotonic() + FRONT_FIRST
+                child.signal(signal.SIGTERM)
+                child.close()
+                while child.pid in processes.children() and time.monotonic() < limit:
+                    self._drain(0.02)
+
     def _drain(self, timeout: float) -> None:
-        """Take a signal while stopping: only the ends of children still matter."""
+        """Handle a signal while stopping: only the ends of children still matter."""
         info = signal.sigtimedwait(SIGNALS, timeout)
         if info and info.si_signo == signal.SIGCHLD:
             self._reap()

@@ -37,17 +37,17 @@ class Failing:
 
 
 class Deliveries:
-    """A sink that knows which receivers take mail and which fail."""
+    """A sink that tracks which receivers take mail and which fail."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Begin without knowing any."""
+        """Begin without any receiver."""
         self._clock = clock
         self._success = clock()
         self._good: OrderedDict[str, None] = OrderedDict()
         self._failing: OrderedDict[str, Failing] = OrderedDict()
 
     def handle(self, told: Sequence[Told]) -> None:
-        """Take note of attempts."""
+        """Record an attempt."""
         for each in told:
             if isinstance(each.event, Delivered | Deferred | Bounced):
                 self._note(each.event)

@@ -54,7 +54,7 @@ def plain(address: str) -> str:
 
 @dataclass
 class ClientSession:
-    """One of them."""
+    """A client's session."""
 
     pid: int
     address: str
@@ -127,13 +127,13 @@ class Sessions:
         return "OK IN"
 
     def _look(self) -> None:
-        """Forget those that have ended."""
+        """Drop sessions that have ended."""
         self._sessions = {each.pid: each for each in self._sessions.values() if self._born(each.pid) == each.born}
         while self._coming and self._coming[0][1] < self._clock() - COMING:
             self._coming.popleft()
 
     def _has_room(self, address: str, number: int) -> bool:
-        """Whether one more may come in, where there are so many."""
+        """Whether one more client may come in beside so many."""
         share = self._most if address in self._known else self._most * 3 // 4
         if number < share or self._make_room(list(self._sessions.values())):
             return True
@@ -143,7 +143,7 @@ class Sessions:
         return False
 
     def login(self, pid: int) -> None:
-        """The client of this session has logged in."""
+        """Record that the client of this session has logged in."""
         if session := self._sessions.get(pid):
             session.logged_in = True
             self._known[session.address] = None

@@ -8,9 +8,11 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
+from postroad.checks import store
 from postroad.feedback import suppression
 from postroad.runtime import recording
-from postroad.store import database, queries
+from postroad.store import database, queries, relays
+from tests.integration.conftest import wait_until
 from tests.internet.host import Postgres
 from tests.unit.handed import recorded
 from tests.unit.test_store import put, story
@@ -68,7 +70,33 @@ def test_an_encoding_that_can_t_be_had_in_utf_8_is_told_in_a_line(open_store: Op
     assert "conversion between UTF8 and MULE_INTERNAL is not supported" in database.reason(refused.value)
     url = engine.url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
     settings = recorded(store=recording.DatabaseServer(url, engine.url.password))
+    found = store.look(settings)
+    assert (found.level, found.message) == ("warning", "the event database can't be used")
+    assert found.seen.endswith("MULE_INTERNAL is not supported")
     (told,) = database.unreachable(settings)
     assert "can't be used: " in told
     assert "MULE_INTERNAL is not supported" in told
     assert "\n" not in told
+
+
+def test_the_doctor_says_how_the_database_is_reached(open_store: OpenStore, postgres: Postgres) -> None:
+    engine = open_store("LATIN1")
+    name, password = str(engine.url.database), engine.url.password
+
+    def look(port: int | None = None) -> tuple[str, str]:
+        address = postgres.address if port is None else f"{postgres.address.partition(':')[0]}:{port}"
+        url = f"postgresql://{name}@{address}/{name}"
+        found = store.look(recorded(store=recording.DatabaseServer(url, password)))
+        assert str(password) not in found.seen
+        return found.message, found.seen
+
+    assert look()[0] == "the event database has not got our tables yet"
+    database.upgrade(engine)
+    for number, relay in enumerate(("mail-1", "mail-0"), 2):
+        relays.register(engine, number, relay)
+    message, seen = look()
+    assert message == "the event database answers"
+    assert seen.endswith("encoding LATIN1; relays: mail-0, mail-1; changes by others are seen at once")
+    port = postgres.start_pooler()
+    wait_until(lambda: look(port)[0] == message)
+    assert "seen within 1 s, as notifications do not pass" in look(port)[1]

@@ -5,8 +5,7 @@ import random
 import pytest
 
 from postroad.front.lines import END, LONGEST, Answers, EndOfData, Reply, command
-
-SEED = 20261126
+from tests.seeds import SEED
 
 
 def cut(data: bytes, source: random.Random) -> list[bytes]:
@@ -19,6 +18,7 @@ def cut(data: bytes, source: random.Random) -> list[bytes]:
     return pieces
 
 
+@pytest.mark.seeded
 def test_the_end_of_a_message_is_found_however_it_is_cut() -> None:
     source = random.Random(SEED)
     for _ in range(3000):
@@ -65,6 +65,7 @@ def test_what_is_not_usual_has_no_verb(line: bytes) -> None:
     assert line.startswith(taken.line)
 
 
+@pytest.mark.seeded
 def test_answers_are_cut_alike_however_they_come() -> None:
     stream = b"250-a\r\n250-b\r\n250 c\r\n\x01AQ1\n354 go\r\n250 2.0.0 AQ1 Message accepted for delivery\r\nwhat\r\n"
     expected = [

@@ -366,3 +366,10 @@ def test_whatever_stands_there_the_output_is_a_configuration_that_check_accepts(
     variables = data.draw(st.dictionaries(names, VALUES, max_size=8))
     said = translate(image, Move(variables))
     Config.model_validate(yaml.safe_load(said))
+
+
+@pytest.mark.parametrize(("domains", "hostname"), [("1", "mail.example.com"), ("1 a.example", "mail.a.example")])
+def test_a_guess_at_the_host_name_is_a_name(domains: str, hostname: str) -> None:
+    """Pinned: found by `make nightly`."""
+    said = yaml.safe_load(translate(NAMES["boky"], Move({"ALLOWED_SENDER_DOMAINS": domains})))
+    assert Config.model_validate(said).hostname == hostname

@@ -114,3 +114,12 @@ def test_the_socket_map() -> None:
     said = [session.feed(asked[at : at + 1]) for at in range(len(asked))]
     assert b"".join(each or b"" for each in said) == b"26:OK value of %s,9:NOTFOUND ," % ID.encode()
     assert session.feed(b"x" * 10_001) is None
+
+
+def test_the_socket_map_takes_what_comes_as_it_comes() -> None:
+    session = MapSession(lambda key: key.encode("latin-1"))
+    # two questions and a half in one piece, and the rest of it; a key may have spaces, and octets of any kind
+    assert session.feed(b"8:bounce a,12:bounce b c \xe9,8:bou") == b"4:OK a,8:OK b c \xe9,"
+    assert session.feed(b"nce d,") == b"4:OK d,"
+    assert session.feed(b"x" * 10_000) == b"", "no more than that is kept"
+    assert session.feed(b"x") is None

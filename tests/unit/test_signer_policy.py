@@ -242,3 +242,75 @@ def test_no_field_takes_long(value: str, settings: Settings) -> None:
         decide(message("From: a@x.example", f"To: {text}"), settings)
         times.append(time.process_time() - start)
     assert min(times) < (0.01 if "(" in value or settings is PLAIN else 0.15)
+
+
+@pytest.mark.parametrize(
+    ("lines", "settings", "user", "status", "text"),
+    [
+        (["To: a@x.example"], PLAIN, "", "5.6.0", "the message has no From: header"),
+        (["From: a@x.example", "from: a@x.example"], PLAIN, "", "5.7.1", "more than one From: header"),
+        (["From: a@x.example", "To: a", "TO: b"], PLAIN, "", "5.6.0", "more than one To: header"),
+        (["From: a@x.example", "Sender: a@y.example, b@y.example"], PLAIN, "", "5.6.0", "Sender: must hold one address"),
+        (["From: a@x.example", "Resent-Sender: a@y, b@y"], PLAIN, "", "5.6.0", "Resent-Sender: must hold one address"),
+        (["From: a@x.example", "DKIM-Signature: x"], PLAIN, "", "5.6.0", "DKIM-Signature: is not a signature as RFC 6376 (3.5) has it"),
+        (["From: a@y.example"], PLAIN, "", "5.7.1", "From: domain y.example is not one of domains in the configuration of this relay"),
+        (["From: a@x.example"], PLAIN, "app", "5.7.1", "user app may not send From: x.example"),
+        (["From: a@x.example"], PLAIN, "\xe9 b", "5.7.1", "user ?? may not send From: x.example".replace("??", "??b")),
+        (["From: a@x.example"], PLAIN, "u" * 101, "5.7.1", f"user {'u' * 100} may not send From: x.example"),
+        (["From: a@x.example", "A\xe9: b"], PLAIN, "", "5.6.0", "a header field's name holds other characters than RFC 5322 (3.6.8) has"),
+        (["From: a@x.example", f"{'X' * 101}: b"], PLAIN, "", "5.6.0", f"{'X' * 40}...: a header field's name may have 100 octets"),
+        (["From: a@x.example", "X-A: a\0"], PLAIN, "", "5.6.0", "X-A: holds a NUL or CR"),
+        (["From: a@x.example", "X-A: " + "x" * 2000], PLAIN, "", "5.6.0", "X-A: has a line of more than 2000 octets (some count twice): fold it"),
+        (["From: a@x.example", *["Received: x"] * 101], PLAIN, "", "5.4.6", "Received: stands here 101 times, 100 are most: mail goes in a circle"),
+    ],
+)  # fmt: skip
+def test_what_a_refusal_says(lines: list[str], settings: Settings, user: str, status: str, text: str) -> None:
+    assert refused(decide(message(*lines, user=user), settings)) == Refusal("550", status, text)
+
+
+@pytest.mark.parametrize("name", ["Via", "Mail-From", "X400-Received", "Received"])
+def test_every_trace_field_is_a_hop(name: str) -> None:
+    assert refused(decide(message("From: a@x.example", *[f"{name}: x"] * 101), PLAIN)).status == "5.4.6"
+
+
+def test_what_just_fits() -> None:
+    value = "x" * (2000 - len("X-A:"))
+    accepted(decide(message("From: a@x.example", f"X-A:{value}", "Y" * 100 + ": a"), PLAIN))
+    refused(decide(message("From: a@x.example", f"X-A:{value}x"), PLAIN))
+    accepted(decide(message("From: a@x.example", "X-A:\n" + "x" * 2000), PLAIN))
+    # octets that count twice: 0x80 to 0x9f, and 0xff
+    for octet, size in (("\x80", 998), ("\x9f", 998), ("\xff", 998), ("\x7f", 1996), ("\xa0", 1996), ("\xfe", 1996)):
+        accepted(decide(message("From: a@x.example", "X-A:" + octet * size), PLAIN))
+        refused(decide(message("From: a@x.example", "X-A:" + octet * (size + 1)), PLAIN))
+
+
+def test_several_may_send_again() -> None:
+    accepted(decide(message("From: a@x.example", "Resent-From: a@y.example, b@y.example"), PLAIN))
+
+
+def test_a_name_alone_counts_only_where_a_domain_is_added() -> None:
+    refused(decide(message("From: a@x.example", "Sender: cron"), PLAIN))
+    verdict = accepted(decide(message("From: a@x.example", "Sender: cron"), REWRITING))
+    assert verdict.headers[-1] == (b"Sender", b" cron@x.example")
+
+
+@pytest.mark.parametrize("tag", ["v", "a", "b", "bh", "d", "h", "s"])
+def test_no_tag_of_a_signature_may_be_missing(tag: str) -> None:
+    tags = {"v": "1", "a": "rsa-sha256", "b": "eA==", "bh": "eA==", "d": "y.example", "h": "from", "s": "s"}
+    for changed in ({**tags, tag: ""}, {key: value for key, value in tags.items() if key != tag}):
+        field = ";".join(f"{key}={value}" for key, value in changed.items())
+        refused(decide(message("From: a@x.example", f"DKIM-Signature: {field}"), PLAIN))
+    spaced = " ; ".join(f" \t{key}\n =\t {value} " for key, value in tags.items())
+    accepted(decide(message("From: a@x.example", f"DKIM-Signature: {spaced};\n "), PLAIN))
+    # other white space is no white space of a header's
+    refused(decide(message("From: a@x.example", f"DKIM-Signature: {spaced};\x0bx=1"), PLAIN))
+    refused(decide(message("From: a@x.example", "DKIM-Signature: " + spaced.replace("v\n", "v\x0c")), PLAIN))
+    refused(decide(message("From: a@x.example", f"DKIM-Signature: X{spaced}".replace("v\n", "v X")), PLAIN))
+
+
+def test_a_realm_with_an_at_sign_is_not_the_host_s() -> None:
+    settings = replace(PLAIN, users={"app": (SenderDomain("x.example", subdomains=False),)})
+    accepted(decide(message("From: a@x.example", user="app@mail.x.example"), settings))
+    refused(decide(message("From: a@x.example", user="app@other@mail.x.example"), settings))
+    settings = replace(PLAIN, users={"app@other": (SenderDomain("x.example", subdomains=False),)})
+    accepted(decide(message("From: a@x.example", user="app@other@mail.x.example"), settings))

@@ -201,3 +201,93 @@ def test_without_one_of_its_keys_it_does_not_begin(rsa: bytes, tmp_path: Path) -
     (tmp_path / "1.pem").write_text("no key")
     with pytest.raises(SigningError):
         Judge.load(tmp_path, lambda _level, _text: None)
+
+
+def test_what_is_offered_and_asked_for_octet_by_octet() -> None:
+    session = MilterSession(lambda _: (protocol.ACCEPT,))
+    macros = b"".join(struct.pack(">I", stage) + (b"i {auth_authen}\0" if stage == 5 else b"\0") for stage in range(7))
+    answer = told(session, packet(b"O", ALL + b"more"))
+    assert answer == packet(b"O", struct.pack(">III", 6, 0x111, 0x1803C3) + macros)
+    # a flag in the highest bit is no sign
+    assert told(session, packet(b"O", struct.pack(">III", 0x80000006, 0x800001FF, 0xFFFFFFFF)))[4:5] == b"O"
+
+
+def test_the_commands_octet_by_octet() -> None:
+    assert protocol.insert(b"A", b" b") == packet(b"i", b"\0\0\0\0A\0 b\0")
+    assert protocol.add(b"A", b" b") == packet(b"h", b"A\0 b\0")
+    assert protocol.change(b"A", 2, b" b") == packet(b"m", b"\0\0\0\2A\0 b\0")
+    assert protocol.change(b"A", 1, None) == packet(b"m", b"\0\0\0\1A\0\0")
+    assert protocol.refuse("550", "5.7.1", "no \xe9") == packet(b"y", b"550 5.7.1 no ?\0")
+    assert (protocol.ACCEPT, protocol.TRY_AGAIN) == (b"\0\0\0\1a", b"\0\0\0\1t")
+
+
+PLAIN_PATH = "address is not plain (RFC 5321, 4.1.2): <USER@DOMAIN>, odd names in quotes"
+PARAMETERS = "holds other octets than RFC 3461 (section 4) has"
+
+
+@pytest.mark.parametrize(
+    ("command", "content", "answer"),
+    [
+        (b"M", b"<a@x.example>\0", b"c"),
+        (b"M", b"<a@x.example>\0SIZE=7\0BODY=8BITMIME\0", b"c"),
+        (b"M", b"<>\0", b"c"),
+        (b"M", b"<a b@x.example>\0SIZE=7\0", f"y501 5.1.7 the sender {PLAIN_PATH}\0".encode()),
+        (b"M", b"<a@x.example>\0SIZE=7\0ENVID=a b\0", f"y501 5.5.4 ENVID {PARAMETERS}\0".encode()),
+        (b"R", b"<a@x.example>\0", b"c"),
+        (b"R", b"<a@x.example>\0NOTIFY=NEVER\0", b"c"),
+        (b"R", b"<>\0", f"y501 5.1.3 the recipient {PLAIN_PATH}\0".encode()),
+        (b"R", b"<a@x.example>\0ORCPT=rfc822;a b\0", f"y501 5.5.4 ORCPT {PARAMETERS}\0".encode()),
+        (b"R", b"<a@x.example>\0ORCPT=rfc822;a;b\0", b"c"),
+    ],
+)
+def test_mail_and_rcpt_are_answered_at_once(command: bytes, content: bytes, answer: bytes) -> None:
+    session = MilterSession(lambda _: (protocol.ACCEPT,))
+    assert told(session, packet(command, content)) == packet(answer[:1], answer[1:])
+
+
+def test_a_message_whose_recipient_brought_a_line_is_refused_at_its_end() -> None:
+    """sendmail keeps that recipient's ORCPT where the same one was taken before."""
+    session = MilterSession(lambda _: (protocol.ACCEPT,))
+    odd = packet(b"R", b"<a@x.example>\0ORCPT=rfc822;a b\0")
+    told(session, packet(b"M", b"<a@x.example>\0"), odd)
+    assert told(session, packet(b"E")) == packet(b"y", f"550 5.5.4 ORCPT {PARAMETERS}\0".encode())
+    assert told(session, packet(b"E")) == protocol.ACCEPT, "the next one is another message"
+    told(session, odd, packet(b"M", b"<b@x.example>\0"))
+    assert told(session, packet(b"E")) == protocol.ACCEPT
+    for over in (b"A", b"K"):
+        told(session, odd, packet(over))
+        assert told(session, packet(b"E")) == protocol.ACCEPT
+    told(session, packet(b"R", b"<a b@x.example>\0"))
+    assert told(session, packet(b"E")) == protocol.ACCEPT, "a recipient who is not taken spoils nothing"
+
+
+def test_all_that_the_judge_says_is_sent() -> None:
+    said = (protocol.add(b"A", b" b"), protocol.ACCEPT)
+    assert told(MilterSession(lambda _: said), packet(b"E")) == b"".join(said)
+
+
+def test_macros_that_come_without_a_value_are_passed_over() -> None:
+    seen: list[Envelope] = []
+
+    def judge(envelope: Envelope) -> Answer:
+        seen.append(envelope)
+        return (protocol.ACCEPT,)
+
+    told(MilterSession(judge), packet(b"D", b"Ei\0ID1\0rest"), packet(b"E"))
+    assert seen[0].macros == {b"i": b"ID1"}
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (packet(b"X"), "command b'X'"),
+        (packet(b"O", struct.pack(">III", 2, 0x1FF, 0x7F)), "sendmail offers version 2, actions 0x1ff, steps 0x7f"),
+        (b"\0\0\0\0B", "a packet of 0 octets"),
+        (struct.pack(">I", protocol.LARGEST_PACKET + 1) + b"B", f"a packet of {protocol.LARGEST_PACKET + 1} octets"),
+    ],
+)
+def test_what_is_told_of_a_session_that_can_t_go_on(data: bytes, said: str) -> None:
+    with pytest.raises(ProtocolError) as raised:
+        MilterSession(lambda _: (protocol.ACCEPT,)).feed(data)
+    assert str(raised.value) == said
+    assert MilterSession(lambda _: (protocol.ACCEPT,)).feed(struct.pack(">I", protocol.LARGEST_PACKET) + b"B") == b""

@@ -40,3 +40,11 @@ def test_every_folder_at_the_top_is_there() -> None:
         and path.name not in {"docs", "dist", "mutants", "__pycache__"}
     }
     assert named == tracked | {"entrypoint.py"}
+
+
+def test_every_part_of_sendmail_mc_is_on_the_map() -> None:
+    table = TEXT[TEXT.index("## `templates/mc/`") : TEXT.index("## Where does a change go?")]
+    cells = "".join(line.split("|")[2] for line in table.splitlines() if line.startswith("| "))
+    parts = TOP / "templates" / "mc"
+    there = sorted(str(path.relative_to(parts).with_suffix("")) for path in parts.rglob("*.j2"))
+    assert sorted(re.findall(r"`([\w/-]+)`", cells)) == there
