@@ -15,7 +15,7 @@ import yaml
 
 from dev import since
 from dev.config_reference import reference
-from dev.config_schema import resolve, schema
+from dev.config_schema import repeats, resolve, schema
 from dev.moving import page
 from postroad import system
 from postroad.config.keys import keys
@@ -43,7 +43,7 @@ def lines(root: dict[str, Any], section: dict[str, Any], indent: str = "") -> It
             yield ""
         description = entry.get("description") or below["description"]
         yield from textwrap.wrap(description, 100, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
-        if below is entry:
+        if below is entry or repeats(section, below):
             yield f"{indent}{name}: {_value(entry)}"
         elif "items" in entry or "anyOf" in entry:
             # a list, or a section that may be null: empty as it is, and what could be there as a comment

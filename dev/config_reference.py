@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from dev import since
-from dev.config_schema import kind, resolve, schema
+from dev.config_schema import kind, repeats, resolve, schema
 from postroad.config.keys import keys
 from postroad.config.mc import REFUSED_WORDS
 from postroad.config.model import Config
@@ -133,6 +133,9 @@ COMPANIONS = {
     "delivery.smarthost.oauth.refresh_token_file": ("token_url", "client_id"),
     "delivery.routes[].senders": ("smarthost",),
     "delivery.routes[].smarthost": ("domains",),
+    "delivery.routes[].bind": ("domains",),
+    "delivery.proxy.username": ("password_file",),
+    "delivery.proxy.password_file": ("username",),
     "delivery.routes[].concurrency": ("domains",),
     "delivery.routes[].rate": ("domains",),
     "delivery.routes[].warm_up": ("domains",),
@@ -204,7 +207,7 @@ def _entries(root: dict[str, Any], section: dict[str, Any], above: str, seen: di
         if below is entry:
             yield Entry(name, entry, text, _value(entry))
             continue
-        same = seen.setdefault(id(below), name)
+        same = above.removesuffix(".") if repeats(section, below) else seen.setdefault(id(below), name)
         example = entry["examples"][0] if entry.get("examples") else None
         yield Entry(name, entry, text, example, "" if same == name else same, section=True)
         if same == name:

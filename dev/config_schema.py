@@ -44,6 +44,11 @@ def resolve(root: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
     return entry
 
 
+def repeats(section: dict[str, Any], below: dict[str, Any]) -> bool:
+    """Whether a section below has nothing but keys that the section above it has, too: they are not told twice."""
+    return set(below["properties"]) <= set(section["properties"])
+
+
 def kind(entry: dict[str, Any]) -> str:
     """What a value is, in words."""
     choices = [kind(choice) for choice in entry.get("anyOf", ())] + [f"`{x}`" for x in entry.get("enum", ())]

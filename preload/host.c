@@ -5,7 +5,8 @@
  *   getpwuid(), getpwnam(), getgrnam()  answer for a user that /etc/passwd does not have, such as OpenShift gives a
  *                  container: it is the one user that the image's files mean, smmta;
  *   gethostbyname2()  knows the server's own name: sendmail asks the DNS for it at each start, and would wait; a host that
- *                  has IPv6 addresses only is no unknown host;
+ *                  has IPv6 addresses only is no unknown host; where IPv4 is preferred (POSTROAD_PREFER), a host that has an
+ *                  IPv4 address has no IPv6 one: sendmail tries that first;
  *   gethostbyaddr()  knows no names: sendmail would ask the DNS who each client is before it answers.
  */
 
@@ -31,13 +32,15 @@
 #include "preload.h"
 
 static char fqdn[256]; /* a DNS name has at most 253 characters */
+static bool prefers_ipv4;
 
 /* sendmail empties its environment first thing in main(), so it is read before that. */
 __attribute__((constructor)) static void
 read_name(void)
 {
-	const char *name = getenv("POSTROAD_FQDN");
+	const char *name = getenv("POSTROAD_FQDN"), *prefer = getenv("POSTROAD_PREFER");
 
+	prefers_ipv4 = prefer != NULL && strcmp(prefer, "ipv4") == 0;
 	if (name != NULL && strlen(name) < sizeof fqdn)
 		strcpy(fqdn, name);
 }
@@ -127,6 +130,10 @@ gethostbyname2(const char *name, int family)
 		return found;
 	if (next == NULL)
 		*(void **)&next = dlsym(RTLD_NEXT, "gethostbyname2");
+	if (prefers_ipv4 && family == AF_INET6 && next != NULL && next(name, AF_INET) != NULL) {
+		h_errno = HOST_NOT_FOUND; /* makeconnection() goes on with AF_INET */
+		return NULL;
+	}
 	if (next == NULL || (found = next(name, family)) != NULL || family != AF_INET || h_errno != NO_DATA)
 		return found;
 	/*

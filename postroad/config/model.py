@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from postroad import domains
-from postroad.config.delivery import MOST_SHAPED, OutboundTls, Route, Smarthost
+from postroad.config.delivery import MOST_SHAPED, Bind, OutboundTls, ProxyEntry, Route, Smarthost
 from postroad.config.mc import check_define_name, check_define_value, check_feature, check_raw
 from postroad.config.names import (
     Address,
@@ -337,6 +337,25 @@ class Delivery(Section):
         "route whose `domains` and `senders` both match is taken.",
         examples=[[{"domains": ["example.net"], "smarthost": None, "rate": "100/minute"}]],
     )
+    prefer: Literal["auto", "ipv4", "ipv6"] = Field(
+        "auto",
+        description="Which of a server's addresses are tried first. `ipv4`: with MX hosts, IPv6 only where a host has"
+        " no IPv4 address. `ipv6`: IPv6, then IPv4. `auto`: likewise, and IPv4 alone where this container has no way to"
+        " IPv6; with smarthosts in the order of the system (RFC 6724).",
+        examples=["ipv4"],
+    )
+    bind: Bind = Field(
+        (),
+        description="The addresses of this host from which mail leaves: at most one IPv4 and one IPv6. With an IPv4"
+        " address alone, IPv6 is not used. Empty: the system chooses.",
+        examples=[["203.0.113.10"]],
+    )
+    proxy: ProxyEntry | None = Field(
+        None,
+        description="A proxy through which smarthosts are reached: its URL, or a mapping with credentials. Never used"
+        " for MX hosts.",
+        examples=["socks5://proxy.example.net:1080"],
+    )
     tls: OutboundTls = Field(default_factory=OutboundTls)
     queue: Queue = Field(default_factory=Queue)
     attempt_timeout: Duration = Field(
@@ -360,10 +379,10 @@ class Delivery(Section):
 
     @model_validator(mode="after")
     def _few(self) -> Self:
-        shaped = sum(route.shaped for route in self.routes)
+        shaped = sum(route.shaped or route.binds_mx for route in self.routes)
         if shaped > MOST_SHAPED:
             refuse(
-                f"at most {MOST_SHAPED} routes with limits of their own, as sendmail takes no more",
+                f"at most {MOST_SHAPED} routes with limits or addresses of their own, as sendmail takes no more",
                 at=("routes",),
                 found=str(shaped),
             )

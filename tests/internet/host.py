@@ -120,6 +120,13 @@ class Watch(Host):
         self.run("touch", "/run/watch/go")
 
 
+class Proxy(Host):
+    """SOCKS 5 on ports 1080 (``app``, ``s3cret``) and 1081 (nobody asks), HTTP on 3128."""
+
+    role = "proxy"
+    port = 1081
+
+
 class Hooks(Host):
     """A receiver of webhooks that writes down what it gets; ``image/hooks`` has a path and a port a behaviour."""
 

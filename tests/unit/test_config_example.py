@@ -62,7 +62,7 @@ def in_reference(name: str) -> str:
             above for above in PARTS if name.startswith(f"{above}.") and "It has the same keys as" in PARTS[above]
         )
         (twin,) = re.findall(r"It has the same keys as \[`(.+?)`\]", PARTS[above])
-        name = twin + name.removeprefix(above)
+        return in_reference(twin + name.removeprefix(above))
     return PARTS[name]
 
 
