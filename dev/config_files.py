@@ -1,4 +1,5 @@
-"""Writes the files that follow from the model: the example, the JSON schema, the reference page, the page on moving.
+"""Writes the files that follow from the model: the example, the JSON schema, the reference page, the keys' releases;
+and the page on moving.
 
 ``python -m dev.config_files`` writes them into the current directory; ``--check`` only compares.
 """
@@ -12,10 +13,13 @@ from typing import Any
 
 import yaml
 
+from dev import since
 from dev.config_reference import reference
-from dev.config_schema import resolve, schema
+from dev.config_schema import repeats, resolve, schema
 from dev.moving import page
 from postroad import system
+from postroad.config.keys import keys
+from postroad.config.model import Config
 
 HEAD = """\
 # yaml-language-server: $schema=config.schema.json
@@ -39,7 +43,7 @@ def lines(root: dict[str, Any], section: dict[str, Any], indent: str = "") -> It
             yield ""
         description = entry.get("description") or below["description"]
         yield from textwrap.wrap(description, 100, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
-        if below is entry:
+        if below is entry or repeats(section, below):
             yield f"{indent}{name}: {_value(entry)}"
         elif "items" in entry or "anyOf" in entry:
             # a list, or a section that may be null: empty as it is, and what could be there as a comment
@@ -62,6 +66,7 @@ def files() -> dict[Path, str]:
     return {
         Path("config.example.yaml"): example(),
         Path("config.schema.json"): json.dumps(schema(), indent=2) + "\n",
+        since.LEDGER: since.text(since.read(key.name for key in keys(Config))),
         Path("docs/configuration.md"): reference(),
         Path("docs/moving.md"): page(),
     }

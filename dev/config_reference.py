@@ -1,12 +1,15 @@
+# ruff: noqa: E501 - the rows of a table are long
 """The reference page, docs/configuration.md."""
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
-from dev.config_schema import kind, resolve, schema
+from dev import since
+from dev.config_schema import kind, repeats, resolve, schema
 from postroad.config.keys import keys
 from postroad.config.mc import REFUSED_WORDS
 from postroad.config.model import Config
@@ -57,22 +60,39 @@ The file is YAML 1.2 (`no` is a word, there are no merge keys) in UTF-8: one map
 
 | type | written | meaning |
 |---|---|---|
-| duration | `90s`, `5m`, `1h30m`, `5d`, `300` | days, hours, minutes, seconds; a plain number is seconds |
-| size | `25MiB`, `10MB`, `500k`, `1000` | `KiB`, `MiB`, `GiB` are 1024s, `k` or `kB` 1000s; plain: bytes |
-| share | `5%`, `0.5%` | a part of a whole, above 0 % |
-| rate | `100/minute`, `5000/hour`, `20000/day` | within any such span of time |
+| duration | `90s`, `5m`, `1h30m`, `5d`, `300` | days, hours, minutes, seconds; a plain number is seconds. From 1 second to 365 days |
+| size | `25MiB`, `10MB`, `500k`, `1000` | `KiB`, `MiB`, `GiB` are 1024s, `k` or `kB` 1000s; plain: bytes. From 1 byte to less than 2 GiB |
+| share | `5%`, `0.5%` | a part of a whole. Above 0 %, at most 100 % |
+| rate | `100/minute`, `5000/hour`, `20000/day` | a number within any minute, hour or day. From 1 to 10,000,000 |
 | day | `2026-11-24` | in UTC |
 | host name, domain | `mail.example.com` | letters, digits, hyphens; other scripts as `xn--` |
 | address or CIDR | `10.1.2.3`, `172.20.0.0/16`, `fd00::/64` | the bits after the prefix are zero |
 | address | `203.0.113.10`, `2001:db8::10` | one IP address |
 | absolute path | `/run/secrets/key` | inside the container |
 
+A value outside its range is refused with the key, what was found and what is accepted: a start ends with exit
+code 2, and a reload changes nothing.
+
 Text refuses backticks, apostrophes, line breaks and control characters, since m4 could take them for the end
 of a quoted string. The keys under `sendmail` are m4 themselves and have rules of their own, below.
 
+## Words
+
+| word | what it means |
+|---|---|
+| envelope | the sender and recipients that servers tell each other (`MAIL FROM`, `RCPT TO`); the recipient's mail program shows the header (`From:`, `To:`) instead |
+| MX host | the mail server that a domain's MX record names: mail for that domain goes there |
+| smarthost | a server that takes all your mail and delivers it, such as a provider's |
+| bounce | a message that tells the sender that a message could not be delivered |
+| HELO | the name by which a mail server introduces itself |
+| selector | the name of a DKIM key in the DNS: the key is at `SELECTOR._domainkey.DOMAIN` |
+| STARTTLS | a command that turns a connection in clear text into one with TLS |
+
 ## Keys
 
-ROWS
+Below each key: its type and range, its default, the release that first has it, and its environment variable. SINCE
+
+KEYS
 
 ## Raw m4
 
@@ -92,42 +112,146 @@ BUILTINS
 """
 
 
+COMPANIONS = {
+    "tls.certificate_file": ("key_file",),
+    "tls.key_file": ("certificate_file",),
+    "delivery.smarthost.provider": ("region",),
+    "delivery.smarthost.region": ("provider",),
+    "delivery.smarthost.port": ("host",),
+    "delivery.smarthost.fallback": ("host",),
+    "delivery.smarthost.tls": ("host",),
+    "delivery.smarthost.username": ("host", "password_file"),
+    "delivery.smarthost.password_file": ("host", "username"),
+    "delivery.smarthost.oauth": ("host", "username"),
+    "delivery.smarthost.certificate_file": ("host", "key_file"),
+    "delivery.smarthost.key_file": ("host", "certificate_file"),
+    "delivery.smarthost.oauth.token_url": ("client_id", "client_secret_file"),
+    "delivery.smarthost.oauth.device_url": ("token_url", "client_id"),
+    "delivery.smarthost.oauth.client_id": ("token_url", "client_secret_file"),
+    "delivery.smarthost.oauth.client_secret_file": ("token_url", "client_id"),
+    "delivery.smarthost.oauth.scope": ("token_url", "client_id", "client_secret_file"),
+    "delivery.smarthost.oauth.refresh_token_file": ("token_url", "client_id"),
+    "delivery.routes[].senders": ("smarthost",),
+    "delivery.routes[].smarthost": ("domains",),
+    "delivery.routes[].bind": ("domains",),
+    "delivery.proxy.username": ("password_file",),
+    "delivery.proxy.password_file": ("username",),
+    "delivery.routes[].concurrency": ("domains",),
+    "delivery.routes[].rate": ("domains",),
+    "delivery.routes[].warm_up": ("domains",),
+    "delivery.routes[].warm_up.since": ("daily",),
+    "rewrite.masquerade_domains": ("masquerade_as",),
+    "rewrite.masquerade_as": ("masquerade_domains",),
+    "events.store_password_file": ("store",),
+}
+"""Keys that are no good alone, and the keys beside them that an example shows as well."""
+
+AROUND: dict[str, dict[str, Any]] = {
+    "domains[].dkim": {"name": "example.com"},
+    "delivery.smarthost.oauth": {"host": "smtp.office365.com", "username": "app@example.com"},
+    "delivery.routes[].warm_up": {"domains": ["example.net"], "smarthost": None},
+}
+"""What the sections that an entry stands in need themselves."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A key as the page tells it.
+
+    Attributes:
+        name: the key in full, such as ``domains[].name``.
+        schema: the key's schema.
+        text: its meaning, in sentences.
+        example: a value that somebody might write; None for a section, whose keys have their own.
+        same: the section that has the same keys below it and comes first, such as ``delivery.smarthost``.
+        section: whether it has keys below it.
+    """
+
+    name: str
+    schema: dict[str, Any]
+    text: str
+    example: Any = None
+    same: str = ""
+    section: bool = False
+
+
 def reference() -> str:
     """The page, in Markdown."""
-    root = schema()
-    rows = ["| key | type | default | environment variable | meaning |", "|---|---|---|---|---|"]
     variables = {key.name: key.variable for key in keys(Config)}
-    for name, entry, description in _entries(root, root):
-        variable = f"`{variables[name]}`" if variables[name] else ""
-        rows.append(
-            f"| `{name}` | {kind(entry)} | {_default(entry)} | {variable} | {description}{_example(name, entry)} |"
-        )
+    first = since.read(variables)
+    found = list(entries())
+    parts = [_entry(entry, variables[entry.name], first[entry.name], found) for entry in found]
     reasons: dict[str, list[str]] = {}
     for word, why in REFUSED_WORDS.items():
         reasons.setdefault(why, []).append(f"`{word}`")
     builtins = [f"  - {' '.join(words)}: {why}" for why, words in reasons.items()]
-    return PAGE.replace("ROWS", "\n".join(rows)).replace("BUILTINS", "\n".join(builtins))
+    page = PAGE.replace("KEYS", "\n\n".join(parts)).replace("BUILTINS", "\n".join(builtins))
+    return page.replace("SINCE", _since(set(first.values())))
 
 
-def _entries(
-    root: dict[str, Any], section: dict[str, Any], above: str = ""
-) -> Iterator[tuple[str, dict[str, Any], str]]:
-    for name, entry in section["properties"].items():
-        below = resolve(root, entry)
-        yield above + name, entry, entry.get("description") or below["description"]
-        if below is not entry:
-            yield from _entries(root, below, f"{above}{name}{'[]' if 'items' in entry else ''}.")
+def _since(named: set[str]) -> str:
+    out = since.releases((since.TOP / "CHANGELOG.md").read_text())
+    return " ".join(f"{release} is the next release; it is not out yet." for release in sorted(named - set(out)))
 
 
-def _example(name: str, entry: dict[str, Any]) -> str:
-    """The example as a line of the file, below its section; none where the type or the default shows it all."""
-    if "examples" not in entry:
-        return ""
-    last, value = name.rpartition(".")[2], entry["examples"][0]
-    if isinstance(value, str) and "\n" in value:
-        return f" Example: `{last}: {json.dumps(value)}`"
-    line = yaml.safe_dump({last: value}, default_flow_style=True, width=1000, sort_keys=False).strip()
-    return f" Example: `{line[1:-1]}`"
+def entries() -> Iterator[Entry]:
+    """Every key of the page, in the model's order; a section that stands in two places has its keys once."""
+    root = schema()
+    yield from _entries(root, root, "", {})
+
+
+def _entries(root: dict[str, Any], section: dict[str, Any], above: str, seen: dict[int, str]) -> Iterator[Entry]:
+    for last, entry in section["properties"].items():
+        name, below = above + last, resolve(root, entry)
+        text = entry.get("description") or below["description"]
+        if below is entry:
+            yield Entry(name, entry, text, _value(entry))
+            continue
+        same = above.removesuffix(".") if repeats(section, below) else seen.setdefault(id(below), name)
+        example = entry["examples"][0] if entry.get("examples") else None
+        yield Entry(name, entry, text, example, "" if same == name else same, section=True)
+        if same == name:
+            yield from _entries(root, below, f"{name}{'[]' if 'items' in entry else ''}.", seen)
+
+
+def _value(entry: dict[str, Any]) -> Any:
+    """The key's example, or where its type says it all another value than the default."""
+    if entry.get("examples"):
+        return entry["examples"][0]
+    if entry.get("type") == "boolean":
+        return not entry["default"]
+    choices = [value for each in (entry, *entry.get("anyOf", ())) for value in each.get("enum", ())]
+    return next((value for value in choices if value != entry.get("default")), entry.get("default"))
+
+
+def _entry(entry: Entry, variable: str | None, release: str, found: list[Entry]) -> str:
+    facts = [kind(entry.schema), _default(entry.schema), f"since {release}"]
+    if variable:
+        facts.append(f"`{variable}`" + (" (as JSON)" if entry.section else ""))
+    lines = [f"{'####' if '.' in entry.name else '###'} `{entry.name}`", "", entry.text, ""]
+    if entry.same:
+        lines += [f"It has the same keys as [`{entry.same}`](#{entry.same.replace('.', '').replace('[]', '')}).", ""]
+    lines.append(" · ".join(filter(None, facts)))
+    if entry.example is not None or not entry.section:
+        lines += ["", "```yaml", yaml.safe_dump(_placed(entry, found), sort_keys=False, width=1000).strip(), "```"]
+    return "\n".join(lines)
+
+
+def _placed(entry: Entry, found: list[Entry]) -> dict[str, Any]:
+    """The example as a file has it: below its sections, beside what it can't do without."""
+    above, _, last = entry.name.rpartition(".")
+    wanted = {last, *COMPANIONS.get(entry.name, ())}
+    value: Any = {}
+    for each in found:
+        section, _, name = each.name.rpartition(".")
+        needed = section and "default" not in each.schema and "$ref" not in each.schema
+        if section == above and (name in wanted or needed):
+            value[name] = each.example
+    while above:
+        above, _, name = above.rpartition(".")
+        full = f"{above}.{name}" if above else name
+        value = {**AROUND.get(full, {}), name.removesuffix("[]"): [value] if name.endswith("[]") else value}
+    return dict(value)
 
 
 def _default(entry: dict[str, Any]) -> str:
@@ -136,4 +260,4 @@ def _default(entry: dict[str, Any]) -> str:
     if "default" not in entry:
         return "required"
     default = entry["default"]
-    return f"`{default}`" if isinstance(default, str) and default else f"`{json.dumps(default)}`"
+    return f"default `{default}`" if isinstance(default, str) and default else f"default `{json.dumps(default)}`"

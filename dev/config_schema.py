@@ -27,6 +27,11 @@ def _set_defaults(made: dict[str, Any], section: type[Section]) -> None:
     for name, entry in made["properties"].items():
         if name not in required and "$ref" not in entry:
             entry["default"] = defaults[name]
+        for choice in entry.get("anyOf", ()):
+            # pydantic's words, which no validator knows, where a number may be null
+            for ours, standard in (("ge", "minimum"), ("le", "maximum")):
+                if ours in choice:
+                    choice[standard] = choice.pop(ours)
 
 
 def resolve(root: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
@@ -37,6 +42,11 @@ def resolve(root: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
             section: dict[str, Any] = root["$defs"][candidate["$ref"].rpartition("/")[2]]
             return section
     return entry
+
+
+def repeats(section: dict[str, Any], below: dict[str, Any]) -> bool:
+    """Whether a section below has nothing but keys that the section above it has, too: they are not told twice."""
+    return set(below["properties"]) <= set(section["properties"])
 
 
 def kind(entry: dict[str, Any]) -> str:

@@ -32,17 +32,17 @@ same. What has no counterpart stands in comments, and why. It changes nothing, a
 
 ## 1. Translate the settings
 
-In your clone, with the compose file of the old relay in `old/`:
+Clone this repository, and put the compose file of the old relay into a folder `old/` in the clone. There:
 
 ```sh
 docker compose build
 docker compose run --rm -T --no-deps postroad migrate - <old/compose.yaml >migrated.yaml
 ```
 
-An env file or the `docker run` command itself, saved as a file, will do as well. Where the values are in an `.env` file, let Compose
-fill them in first: `docker compose -f old/compose.yaml config >old/whole.yaml`, and translate that.
+In place of the compose file you can give an env file, or the `docker run` command saved as a file. If the compose file takes its values from an `.env`
+file, let Compose fill them in first, and translate the result: `docker compose -f old/compose.yaml config >old/whole.yaml`.
 
-Read the comments, put right what is marked as a guess, and check it:
+Read the comments in `migrated.yaml`, and correct the values that are marked as a guess. Then check it:
 
 ```sh
 cp migrated.yaml config/config.yaml
@@ -53,9 +53,9 @@ docker compose run --rm postroad check
 
 ## 2. Bring the keys along
 
-With the old DKIM keys the records in the DNS stay valid, and nothing has to be published anew. `migrate` names the file that each key
-was in, and where `key_file` expects it. Copy it out of the old container, and let Compose mount it: with a compose file of your own in
-the folder that holds the clone, and the keys and passwords beside it ([who has to be able to read them](permissions.md)):
+With the old DKIM keys your DNS records stay valid. `migrated.yaml` names the file that each key was in, and the path where `key_file` expects it. Copy each
+key out of the old container (`docker cp CONTAINER:PATH .`), and write each password into a file. Put these files beside the clone, in the folder
+that holds it, with a compose file of your own that mounts them ([who has to be able to read them](permissions.md)):
 
 ```yaml
 # compose.yaml of your own, beside the clone in postroad/
@@ -74,12 +74,13 @@ secrets:
 docker compose run --rm postroad check
 ```
 
-To begin with new keys instead, take `dkim` out of the entry in `domains`, and publish what `postroad dns` prints.
+To start with new keys instead, remove `dkim` from the entry in `domains`, and publish the records that `postroad dns` prints. Then start Postroad:
+`docker compose up -d --wait`.
 
 ## 3. Let the old relay deliver what it has
 
-Point your apps at Postroad, and leave the old container running until its queue is empty. Queue files are not taken over: no
-other program can read them.
+Set the SMTP host of your apps to `postroad`, port 25, and leave the old container running until its queue is empty. Postroad does not take over its
+queue files: no other program can read them.
 
 ## What differs whatever the settings
 
@@ -93,7 +94,7 @@ other program can read them.
 
 ## The variables
 
-A variable that is not here is told in a comment. An empty third column: nothing differs.
+For a variable that is not listed, `migrate` prints a comment. Where the third column is empty, nothing differs.
 
 TABLES
 """

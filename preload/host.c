@@ -4,7 +4,9 @@
  *   gethostname()  answers POSTROAD_FQDN (sendmail sleeps for 60 s at start where the host's name has no dot);
  *   getpwuid(), getpwnam(), getgrnam()  answer for a user that /etc/passwd does not have, such as OpenShift gives a
  *                  container: it is the one user that the image's files mean, smmta;
- *   gethostbyname2()  knows the server's own name: sendmail asks the DNS for it at each start, and would wait;
+ *   gethostbyname2()  knows the server's own name: sendmail asks the DNS for it at each start, and would wait; a host that
+ *                  has IPv6 addresses only is no unknown host; where IPv4 is preferred (POSTROAD_PREFER), a host that has an
+ *                  IPv4 address has no IPv6 one: sendmail tries that first;
  *   gethostbyaddr()  knows no names: sendmail would ask the DNS who each client is before it answers.
  */
 
@@ -30,13 +32,15 @@
 #include "preload.h"
 
 static char fqdn[256]; /* a DNS name has at most 253 characters */
+static bool prefers_ipv4;
 
 /* sendmail empties its environment first thing in main(), so it is read before that. */
 __attribute__((constructor)) static void
 read_name(void)
 {
-	const char *name = getenv("POSTROAD_FQDN");
+	const char *name = getenv("POSTROAD_FQDN"), *prefer = getenv("POSTROAD_PREFER");
 
+	prefers_ipv4 = prefer != NULL && strcmp(prefer, "ipv4") == 0;
 	if (name != NULL && strlen(name) < sizeof fqdn)
 		strcpy(fqdn, name);
 }
@@ -126,7 +130,19 @@ gethostbyname2(const char *name, int family)
 		return found;
 	if (next == NULL)
 		*(void **)&next = dlsym(RTLD_NEXT, "gethostbyname2");
-	return next == NULL ? NULL : next(name, family);
+	if (prefers_ipv4 && family == AF_INET6 && next != NULL && next(name, AF_INET) != NULL) {
+		h_errno = HOST_NOT_FOUND; /* makeconnection() goes on with AF_INET */
+		return NULL;
+	}
+	if (next == NULL || (found = next(name, family)) != NULL || family != AF_INET || h_errno != NO_DATA)
+		return found;
+	/*
+	 * Where no IPv6 address can be reached, sendmail asks for A records alone (the mailer's flag 4), and takes a host that
+	 * has AAAA records for one that does not exist: it bounces. Mail for it waits instead; the way there may come back.
+	 * Where IPv6 is used, sendmail has asked for AAAA before.
+	 */
+	h_errno = next(name, AF_INET6) != NULL || h_errno == TRY_AGAIN ? TRY_AGAIN : NO_DATA;
+	return NULL;
 }
 
 /* Nothing is decided by a client's name here, and a DNS that does not answer would keep the app waiting. */

@@ -21,11 +21,17 @@ STARTS = (
 
 ELSEWHERE = {
     r"make (demo|test|down)": ".ci/run begins and ends with them",
-    r"make [a-z-]+( .*)?": "they are this Makefile's targets, which a test here sees; .ci/run and the workflows run them",
+    r"(BENCH=short )?make [a-z-]+( .*)?": "they are this Makefile's targets, which a test here sees; .ci/run and the workflows run them",
+    r"\.venv/bin/python -m bench .*": "tests/integration/test_bench.py",
+    r"podman .*": "tests/integration/test_podman.py: test_the_commands_of_the_page",
+    r"mkdir -p ~/\.config/containers/systemd|cp deploy/podman/\* .*": "tests/integration/test_podman.py, without systemd",
+    r"systemctl --user .*|loginctl enable-linger": "there is no systemd where the suite runs, and docs/podman.md says so",
+    r"source <\(_POSTROAD_COMPLETE=bash_source postroad\)": "tests/integration/test_alone.py",
     r"git pull": "a test's clone has no remote",
     r"aws .*": "they change what AWS has; tests/integration/test_dns.py holds the batch against Route 53's schema",
     r"cosign .*": "from the first release on; the release workflow verifies so itself",
     r"docker compose run --rm postroad check": "tests/integration/test_check.py: the same command without Compose",
+    r"docker compose -f deploy/compose\.two\.yaml .*": "tests/integration/test_compose_two.py, in the pretend internet",
     r"docker compose -f compose\.yaml -f deploy/compose\.dane\.yaml up -d": "tests/integration/test_deploy.py",
 }
 """Commands that are not run there, by a pattern of the whole, and why."""
@@ -38,13 +44,11 @@ HELD = dict.fromkeys(
 
 INSIDE = "docker compose exec postroad "
 """What begins a command that is run there whatever document it is in, beside the server of the README."""
-PROGRAMS = frozenset({"aws", "cosign", "docker", "git", "make", "pip", "postroad", "printf", "sudo"})
-"""What the lines of a block begin with that is indented: such a block may be a command or what one prints."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A block of code: fenced, with its language, or indented by four spaces, with none."""
+    """A block of code: fenced, with its language. tests/unit/test_docs_output.py sees that there are no others."""
 
     document: str
     language: str
@@ -53,14 +57,8 @@ class Block:
 
 def blocks(document: str) -> list[Block]:
     """A document's blocks, in order."""
-    text = (ROOT / document).read_text()
-    pattern = r"^```(\w+)\n(.*?)^```$|(?<=\n\n)(?:    [^\n]*\n|\n(?=    ))+"
-    found = []
-    for match in re.finditer(pattern, text, re.DOTALL | re.MULTILINE):
-        language = match[1] or ""
-        body = match[2] if language else re.sub(r"^    ", "", match[0], flags=re.MULTILINE)
-        found.append(Block(document, language, body))
-    return found
+    pattern = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+    return [Block(document, match[1], match[2]) for match in pattern.finditer((ROOT / document).read_text())]
 
 
 def commands(document: str, *, language: str | None = None) -> list[str]:
@@ -69,11 +67,11 @@ def commands(document: str, *, language: str | None = None) -> list[str]:
 
 
 def _of(block: Block) -> Iterator[str]:
-    if block.language not in {"sh", ""}:
+    if block.language != "sh":
         return
     for line in block.text.replace("\\\n", " ").splitlines():
-        words = re.sub(r"\s+#\s.*", "", line.removeprefix("$ ")).split()
-        if words and (block.language == "sh" or words[0] in PROGRAMS):
+        words = re.sub(r"\s+#\s.*", "", line).split()
+        if words:
             yield " ".join(words)
 
 

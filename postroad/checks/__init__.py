@@ -23,6 +23,7 @@ from postroad.checks import (
     smarthost_session,
     spf,
     starttls,
+    store,
     volumes,
 )
 from postroad.checks.model import Check
@@ -32,7 +33,7 @@ CHECKS = cast(
     (
         *(resolvers, address, hostname, reverse, helo, spf, smarthost, smarthost_session, dkim, dmarc, mx),
         *(port25, starttls, mta_sts, bimi, senders),
-        *(blocklists, clock, volumes, clients, open_relay),
+        *(blocklists, clock, volumes, store, clients, open_relay),
     ),
 )
 """All of them, in the order in which they are told."""

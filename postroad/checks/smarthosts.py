@@ -5,6 +5,7 @@ import os
 
 from postroad import system
 from postroad.config.model import Config
+from postroad.config.providers import PRESETS
 from postroad.runtime.paths import RUN
 from postroad.sendmail import outbound
 from postroad.uplink.opening import accesses
@@ -28,9 +29,9 @@ def probes(config: Config, recipient: str | None = None, within: float | None = 
     sender = config.rewrite.sender or f"postmaster@{domain}"
     aside = RUN / f"smarthosts-{os.getpid()}"
     try:
-        for smarthost, found in secrets.items():
+        for server, found in secrets.items():
             if found.certificate:
-                system.write(aside / outbound.certificate_name(smarthost), found.certificate)
+                system.write(aside / outbound.certificate_name(server), found.certificate)
         access = accesses(str(config.delivery.tls.ca_file or ""))
 
         async def all_of_them() -> list[Probe]:
@@ -62,8 +63,15 @@ SES_SECRET_KEY = 40
 def hint(found: Probe) -> str:
     """What is known of a provider's credentials where it refuses ours; empty: nothing."""
     server = found.server
-    if not found.reason or not server.host.endswith(".amazonaws.com"):
+    if not found.reason:
         return ""
-    if len(server.password) == SES_SECRET_KEY:
+    if server.host.endswith(".amazonaws.com") and len(server.password) == SES_SECRET_KEY:
         return "this looks like a secret access key: Amazon SES takes the SMTP password that is made of it"
+    for preset in PRESETS.values():
+        if server.host not in {preset.host, *(host for _, host in preset.regions)} or not server.username:
+            continue
+        if preset.username and server.username != preset.username:
+            return f"all customers of {server.host} log in as {preset.username}; the password tells them apart"
+        if preset.by_address and "@" not in server.username:
+            return f"user names at {server.host} are mail addresses"
     return ""

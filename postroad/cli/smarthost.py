@@ -52,7 +52,7 @@ def login(key: str | None) -> int:
         raise click.UsageError(f"name one of those with oauth.device_url: {', '.join(sorted(able)) or 'there is none'}")
     oauth = wanted[0].oauth
     assert oauth is not None  # noqa: S101 - looked at above
-    post = tokens.poster(token_context(str(config.delivery.tls.ca_file or "")))
+    post = tokens.poster(token_context(str(config.delivery.tls.ca_file or "")), wanted[0].proxy)
     try:
         code = tokens.device_code(oauth, post)
         click.echo(f"Open {plain(code.url)} as {plain(wanted[0].username)}, and enter the code {plain(code.user_code)}")

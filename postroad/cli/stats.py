@@ -2,8 +2,10 @@
 
 import json
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import click
 from rich.live import Live
@@ -32,7 +34,9 @@ def command(since: timedelta, group: str, as_json: bool, watch: bool) -> None:
     with suppress(KeyboardInterrupt), database.told("read"):
         if as_json:
             rows = queries.counts(engine, time.time() - since.total_seconds(), group)
-            click.echo(json.dumps({"since": format_duration(since), "groups": rows}, indent=2))
+            whole = {"since": format_duration(since), "groups": rows}
+            shared = {"total": queries.total(rows)} if database.is_server(engine) else {}
+            click.echo(json.dumps(whole | shared, indent=2))
             return
         console = terminal.console()
         if watch:
@@ -45,19 +49,32 @@ def command(since: timedelta, group: str, as_json: bool, watch: bool) -> None:
 
 def _table(engine: Engine, since: timedelta, group: str) -> Table:
     rows = queries.counts(engine, time.time() - since.total_seconds(), group)
+    by_relay = database.is_server(engine) and group != "relay"
     table = Table(box=None, title=f"the last {format_duration(since)}", title_justify="left")
     table.add_column(group.replace("-", " "))
+    if by_relay:
+        table.add_column("relay")
     for kind in (*queries.COUNTED, "bounce rate"):
         table.add_column(kind, justify="right")
     for row in rows:
-        rate = row["bounce_rate"]
-        colour = "" if rate is None or rate < WARN else "[yellow]" if rate < ACT else "[red]"
-        table.add_row(
-            _label(row[group.replace("-", "_")], group),
-            *(str(row[kind]) for kind in queries.COUNTED),
-            "-" if rate is None else f"{colour}{rate:.1%}",
-        )
+        label = _label(row[group.replace("-", "_")], group)
+        if not by_relay:
+            table.add_row(label, *_numbers(row))
+            continue
+        each_relay = row.get("relays") or [row | {"relay": None}]
+        for each in each_relay:
+            table.add_row(label, plain(each["relay"] or "-"), *_numbers(each))
+        if len(each_relay) > 1:
+            table.add_row(label, "all", *_numbers(row))
+    if database.is_server(engine) and len(rows) > 1:
+        table.add_row("total", *(["all"] if by_relay else []), *_numbers(queries.total(rows)))
     return table
+
+
+def _numbers(row: Mapping[str, Any]) -> list[str]:
+    rate = row["bounce_rate"]
+    colour = "" if rate is None or rate < WARN else "[yellow]" if rate < ACT else "[red]"
+    return [*(str(row[kind]) for kind in queries.COUNTED), "-" if rate is None else f"{colour}{rate:.1%}"]
 
 
 def _label(value: object, group: str) -> str:

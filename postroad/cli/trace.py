@@ -1,7 +1,7 @@
 """``postroad trace``."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import click
@@ -27,7 +27,7 @@ def command(what: str, limit: int, as_json: bool) -> int:
     """
     engine = database.existing()
     with database.told("read"):
-        stories = queries.trace(engine, what, limit)
+        stories = [_without_the_others(story) for story in queries.trace(engine, what, limit)]
         missing = queries.gaps(engine, min((story.first for story in stories), default=0.0))
     if as_json:
         messages = [_as_json(story) for story in stories]
@@ -41,7 +41,8 @@ def command(what: str, limit: int, as_json: bool) -> int:
             f"[{colour}]{story.status}{reason}[/]  {plain(story.queue_id or '-')}  {plain(story.message_id or '')}"
         )
         sender = "?" if story.sender is None else story.sender or "<>"  # the null sender of bounces
-        console.print(f"  {plain(sender)} → {plain(story.recipient or '?')}")
+        at = f"  at {plain(story.relay)}" if story.relay else ""
+        console.print(f"  {plain(sender)} → {plain(story.recipient or '?')}{at}")
         for event in story.events:
             console.print(plain(f"  {event.get('time', '')}  {event['event']:<9} {_told(event)}"))
     for gap in missing:
@@ -50,6 +51,14 @@ def command(what: str, limit: int, as_json: bool) -> int:
     if not stories:
         console.print(f"nothing is known of {plain(what)}")
     return 0 if stories else NONE
+
+
+def _without_the_others(story: queries.Story) -> queries.Story:
+    """The story; of a recipient who was refused, without what the message came to for others."""
+    own = [event for event in story.events if event.get("recipient")]
+    if not own or any(event["event"] != "rejected" for event in own):
+        return story
+    return replace(story, status="rejected", reason=own[-1].get("class"), hard=own[-1].get("hard"), events=own)
 
 
 def _as_json(story: queries.Story) -> dict[str, Any]:

@@ -5,15 +5,17 @@ from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, PlainSerializer, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
 from postroad.config.names import DomainPattern, ServerName
+from postroad.config.networks import IPAddress
 from postroad.config.providers import PRESETS, ProviderName, host_of, regions_of
 from postroad.config.section import FrozenMap, Section
 from postroad.config.values import AbsolutePath, Day, RateValue, WholeNumber, format_rate, refuse
 
 MOST_SHAPED = 14
-"""Routes with limits: sendmail knows 25 mailers, each such route is one, and eleven are taken."""
+"""Routes with limits, or to MX hosts with an address of their own: sendmail knows 25 mailers, each such route is one,
+and eleven are taken."""
 
 IMPLICIT_PORT = 465
 """The port on which servers expect TLS from the first octet (RFC 8314, 3.3)."""
@@ -31,8 +33,62 @@ def _https(value: str) -> str:
 HttpsUrl = Annotated[str, AfterValidator(_https)]
 
 
+def _one_of_each(addresses: tuple[IPAddress, ...]) -> tuple[IPAddress, ...]:
+    if len({address.version for address in addresses}) < len(addresses):
+        refuse("at most one IPv4 and one IPv6 address; other mail's are set in delivery.routes[].bind")
+    return addresses
+
+
+Bind = Annotated[tuple[IPAddress, ...], AfterValidator(_one_of_each)]
+"""The addresses that connections come from."""
+
+
+def _proxy_url(value: str) -> str:
+    accepted = "a URL such as socks5://proxy.example.net:1080 or http://proxy.example.net:3128, without a password"
+    parts = urlsplit(value)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if parts.scheme not in {"socks5", "http"} or not parts.hostname or port is None or not port:
+        refuse(accepted)
+    if "@" in parts.netloc or parts.path.strip("/") or parts.query or parts.fragment:
+        refuse(accepted)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+class Proxy(Section):
+    """A proxy through which smarthosts, and their token servers, are reached."""
+
+    url: Annotated[str, AfterValidator(_proxy_url)] = Field(
+        description="`socks5://HOST:PORT`, or `http://HOST:PORT` for one that takes CONNECT. It looks the servers'"
+        " names up.",
+        examples=["socks5://proxy.example.net:1080"],
+    )
+    username: str | None = Field(
+        None, min_length=1, max_length=255, description="User at the proxy. `null`: none.", examples=["app"]
+    )
+    password_file: AbsolutePath | None = Field(
+        None, description="File that holds the password at the proxy.", examples=["/run/secrets/proxy"]
+    )
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.username is None) != (self.password_file is None):
+            missing = "username" if self.username is None else "password_file"
+            refuse("username and password_file together, or neither", at=(missing,), found="one alone")
+        return self
+
+
+def _proxy(value: object) -> object:
+    return {"url": value} if isinstance(value, str) else value
+
+
+ProxyEntry = Annotated[Proxy, BeforeValidator(_proxy, json_schema_input_type=str | Proxy)]
+
+
 class OAuth(Section):
-    """Access tokens in place of a password (XOAUTH2, OAUTHBEARER); they renew themselves.
+    """Access tokens in place of a password (XOAUTH2, OAUTHBEARER). They renew themselves.
 
     With `refresh_token_file` or `device_url` a person has agreed once; with `service_account_file` (Google) or the
     client's secret alone (Microsoft 365) nobody needs to.
@@ -40,20 +96,26 @@ class OAuth(Section):
 
     token_url: HttpsUrl | None = Field(
         None,
-        description="Where tokens are asked for. `null`: where the service account's file says.",
+        description="The provider's URL that gives out tokens. `null`: the one in the service account's file.",
         examples=["https://login.microsoftonline.com/TENANT/oauth2/v2.0/token"],
     )
     device_url: HttpsUrl | None = Field(
         None,
-        description="Where `postroad smarthost login` asks for a code that a person enters.",
+        description="The provider's URL where `postroad smarthost login` gets a code, which a person then enters in a "
+        "browser.",
         examples=["https://login.microsoftonline.com/TENANT/oauth2/v2.0/devicecode"],
     )
-    client_id: str | None = Field(None, min_length=1, description="The application's id.", examples=["postroad"])
+    client_id: str | None = Field(
+        None, min_length=1, description="The application's id, from the provider's console.", examples=["postroad"]
+    )
     client_secret_file: AbsolutePath | None = Field(
         None, description="File that holds the application's secret.", examples=["/run/secrets/client_secret"]
     )
     scope: str | None = Field(
-        None, min_length=1, description="What for, as the provider calls it.", examples=["https://mail.google.com/"]
+        None,
+        min_length=1,
+        description="What the token allows, in the provider's words. `null`: Gmail's for a service account, else none.",
+        examples=["https://mail.google.com/"],
     )
     refresh_token_file: AbsolutePath | None = Field(
         None,
@@ -91,13 +153,13 @@ class OAuth(Section):
         return self
 
 
-class Smarthost(Section):
-    """A server that takes our mail and delivers it."""
+class SmarthostServer(Section):
+    """A server that takes our mail and delivers it, and how it is spoken to."""
 
     provider: ProviderName | None = Field(
         None,
-        description="A well-known provider, which stands for `host`, and for a `username` that all its customers have."
-        " `null`: none.",
+        description="A well-known provider. Its server and port need not be named then, nor a `username` that all its "
+        "customers share. `null`: none.",
         examples=["ses"],
     )
     region: str | None = Field(
@@ -114,15 +176,9 @@ class Smarthost(Section):
         examples=["smtp.example.net"],
     )
     port: WholeNumber = Field(587, ge=1, le=65535, description="The server's port.", examples=[465])
-    fallback: ServerName | None = Field(
-        None,
-        description="A second server, on the same port and with the same credentials, for when the first can't be"
-        " reached, has no valid certificate or refuses the credentials.",
-        examples=["smtp2.example.net"],
-    )
     tls: TlsMode | None = Field(
         None,
-        description="`implicit`: TLS from the first octet, and a valid certificate for `host` (or `fallback`)."
+        description="`implicit`: TLS from the first octet, and a valid certificate for `host`."
         " `verify`: STARTTLS, and such a certificate. `require`: STARTTLS with any certificate. `none`: no TLS."
         " `null`: `implicit` on port 465, else `verify`.",
         examples=["implicit"],
@@ -139,7 +195,15 @@ class Smarthost(Section):
         None, description="File that holds the password.", examples=["/run/secrets/smarthost"]
     )
     oauth: OAuth | None = Field(
-        None, description="Access tokens in place of the password. `null`: none.", examples=[None]
+        None,
+        description="Access tokens in place of the password. `null`: none.",
+        examples=[
+            {
+                "token_url": "https://login.microsoftonline.com/TENANT/oauth2/v2.0/token",
+                "client_id": "postroad",
+                "client_secret_file": "/run/secrets/client_secret",
+            }
+        ],
     )
     certificate_file: AbsolutePath | None = Field(
         None,
@@ -164,7 +228,9 @@ class Smarthost(Section):
         if host is None:
             refuse(f"{regions_of(name)} with provider: {name}", at=("region",), found=str(region or "none"))
         username = PRESETS[name].username
-        filled = {"username": username} if username and values.get("password_file") else {}
+        filled: dict[str, object] = {"username": username} if username and values.get("password_file") else {}
+        if PRESETS[name].port != cls.model_fields["port"].default:
+            filled["port"] = PRESETS[name].port
         return {"host": host, **filled, **{key: value for key, value in values.items() if key != "host"}}
 
     @model_validator(mode="after")
@@ -180,18 +246,12 @@ class Smarthost(Section):
                 refuse(f"{one} and {other} together, or neither", at=(missing,), found="one alone")
         if self.security == "none" and self.certificate_file is not None:
             refuse("no certificate_file where there is no TLS", at=("certificate_file",), found="tls: none")
-        if not self.verified:
-            if self.username is not None:
-                refuse(
-                    "verify or implicit where there is a username: the password would go to anybody",
-                    at=("tls",),
-                    found=self.security,
-                )
-            return self
-        for key in ("host", "fallback"):
-            name = getattr(self, key)
-            if name is not None and is_address(name):
-                refuse("a name, as certificates are for names", at=(key,), found=name)
+        if self.username is not None and not self.verified:
+            refuse(
+                "verify or implicit where there is a username: the password would go to anybody",
+                at=("tls",),
+                found=self.security,
+            )
         return self
 
     @property
@@ -204,10 +264,50 @@ class Smarthost(Section):
         """Whether the server's certificate is verified, its name included."""
         return self.security in {"implicit", "verify"}
 
+
+def _fallback(value: object) -> object:
+    return {"host": value} if isinstance(value, str) else value
+
+
+class Smarthost(SmarthostServer):
+    """A server that takes our mail and delivers it, and one for when that does not."""
+
+    fallback: (
+        Annotated[
+            SmarthostServer, BeforeValidator(_fallback, json_schema_input_type=ServerName | SmarthostServer | None)
+        ]
+        | None
+    ) = Field(
+        None,
+        description="A second server, for when the first can't be reached, has no valid certificate or refuses the"
+        " credentials. A name, or `host` alone: on the same port and with the same credentials. With any other of"
+        " the smarthost's keys: a server of its own, which takes nothing from the first.",
+        examples=["smtp2.example.net"],
+    )
+
     @property
-    def servers(self) -> tuple[str, ...]:
+    def has_own_fallback(self) -> bool:
+        """Whether the fallback has a port and credentials of its own."""
+        return self.fallback is not None and self.fallback.model_fields_set != {"host"}
+
+    @property
+    def servers(self) -> tuple[SmarthostServer, ...]:
         """The servers, in the order in which they are tried."""
-        return (self.host,) if self.fallback is None else (self.host, self.fallback)
+        first = SmarthostServer.model_construct(
+            self.model_fields_set - {"fallback"}, **{name: getattr(self, name) for name in SmarthostServer.model_fields}
+        )
+        if self.fallback is None:
+            return (first,)
+        if self.has_own_fallback:
+            return first, self.fallback
+        return first, first.model_copy(update={"host": self.fallback.host})
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        for key, server in zip((("host",), ("fallback",)), self.servers, strict=False):
+            if server.verified and is_address(server.host):
+                refuse("a name, as certificates are for names", at=key, found=server.host)
+        return self
 
 
 def is_address(host: str) -> bool:
@@ -237,18 +337,26 @@ class Route(Section):
 
     domains: tuple[DomainPattern, ...] = Field(
         (),
-        description="The recipients' domains. `.example.com` stands for all names below it. Empty: all.",
+        description="Domains of recipients whose mail takes this route. `.example.com` stands for all names below it. "
+        "Empty: all.",
         examples=[["example.net", ".example.org"]],
     )
     senders: tuple[DomainPattern, ...] = Field(
         (),
-        description="The domains of envelope senders, written likewise. Empty: all, and bounces, which have no sender.",
+        description="Domains of envelope senders whose mail takes this route, written likewise. Empty: all, and "
+        "bounces, which have no sender.",
         examples=[["news.example.com"]],
     )
     smarthost: Smarthost | None = Field(
-        description="The server that this mail goes to. `null`: the recipients' MX hosts.", examples=[None]
+        description="The server that mail of this route goes to. `null`: the recipients' MX hosts.", examples=[None]
     )
 
+    bind: Bind = Field(
+        (),
+        description="The addresses of this host from which this mail leaves, in place of `delivery.bind`: with a"
+        " smarthost likewise, without one a single IPv4 address. Empty: those of `delivery.bind`.",
+        examples=[["203.0.113.11"]],
+    )
     concurrency: WholeNumber | None = Field(
         None,
         ge=1,
@@ -258,7 +366,7 @@ class Route(Section):
     )
     rate: RateValue | None = Field(
         None,
-        description="Most delivery attempts within a minute, hour or day. Further messages wait. `null`: no limit.",
+        description="Most delivery attempts within any minute, hour or day. Further messages wait. `null`: no limit.",
         examples=["100/minute"],
     )
     warm_up: WarmUp | None = Field(
@@ -274,6 +382,11 @@ class Route(Section):
         return bool(self.concurrency or self.rate or self.warm_up)
 
     @property
+    def binds_mx(self) -> bool:
+        """Whether its mail goes to MX hosts from an address of its own."""
+        return bool(self.bind) and self.smarthost is None
+
+    @property
     def shape(self) -> str:
         """What it is told, in a few words."""
         limits = (
@@ -287,6 +400,12 @@ class Route(Section):
     def _some(self) -> Self:
         if not self.domains and not self.senders:
             refuse("domains or senders; for all mail set delivery.smarthost", at=("domains",), found="neither")
+        if self.binds_mx and [address.version for address in self.bind] != [4]:
+            refuse(
+                "one IPv4 address where there is no smarthost: sendmail can't choose an IPv6 one for some mail only",
+                at=("bind",),
+                found=", ".join(map(str, self.bind)),
+            )
         return self
 
 

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from postroad import domains
-from postroad.config.delivery import MOST_SHAPED, OutboundTls, Route, Smarthost
+from postroad.config.delivery import MOST_SHAPED, Bind, OutboundTls, ProxyEntry, Route, Smarthost
 from postroad.config.mc import check_define_name, check_define_value, check_feature, check_raw
 from postroad.config.names import (
     Address,
@@ -92,7 +92,7 @@ class User(Section):
     """A client that authenticates (SMTP AUTH, RFC 4954)."""
 
     name: UserName = Field(
-        description="The name that the client logs in with. A name without `@` is at `hostname`: `app` and "
+        description="The name that the client logs in with. `@` and `hostname` may follow it: `app` and "
         "`app@mail.example.com` are one user.",
         examples=["app"],
     )
@@ -257,20 +257,22 @@ class Dkim(Section):
     )
     overlap: Duration = Field(
         timedelta(days=7),
-        description="How long the record of a key stays after the key has signed for the last time; as long as"
-        " `delivery.queue.give_up_after` at least.",
+        description="How long the record of a key has to stay published after the key signed for the last time. After "
+        "it `postroad dkim list` says that the record can go. Where `delivery.queue.give_up_after` is "
+        "longer, that counts.",
         examples=["14d"],
     )
     cname: Hostname | None = Field(
         None,
-        description="A zone of yours that has the key records of all domains: `SELECTOR._domainkey.DOMAIN` is a CNAME"
-        " of the same name below this zone. Two selectors then take turns, so that the CNAMEs are set once.",
+        description="A DNS zone of yours that holds the key records of all domains. Each domain then has CNAME records"
+        " that lead there and never change, even when a new key takes over.",
         examples=["keys.example.net"],
     )
     resolvers: tuple[IPAddress, ...] = Field(
         tuple(map(ip_address, ("1.1.1.1", "8.8.8.8", "9.9.9.9"))),
-        description="Resolvers that are asked for the record of a next key, besides those of `dns.servers` or the"
-        " container. Two must have it, and all that answer.",
+        description="Public DNS resolvers that are asked whether the record of the next key is published, besides those"
+        " of `dns.servers` or the container. The key signs once two resolvers have the record and no other "
+        "lacks it.",
         examples=[["192.0.2.53", "198.51.100.53"]],
     )
 
@@ -286,7 +288,9 @@ class Queue(Section):
     """What happens to mail that can't be delivered at once."""
 
     retry: Duration = Field(
-        timedelta(minutes=5), description="How long to wait before a deferred message is tried again.", examples=["10m"]
+        timedelta(minutes=5),
+        description="How long a message waits after a failed attempt. Then it is tried again.",
+        examples=["10m"],
     )
     warn_after: Duration | None = Field(
         timedelta(hours=4),
@@ -329,9 +333,28 @@ class Delivery(Section):
     )
     routes: tuple[Route, ...] = Field(
         (),
-        description="Exceptions: some mail goes another way, or with limits. The first route whose `domains` and "
-        "`senders` both match is taken.",
+        description="Exceptions: mail for some domains, or from some, goes to another server or has limits. The first "
+        "route whose `domains` and `senders` both match is taken.",
         examples=[[{"domains": ["example.net"], "smarthost": None, "rate": "100/minute"}]],
+    )
+    prefer: Literal["auto", "ipv4", "ipv6"] = Field(
+        "auto",
+        description="Which of a server's addresses are tried first. `ipv4`: with MX hosts, IPv6 only where a host has"
+        " no IPv4 address. `ipv6`: IPv6, then IPv4. `auto`: likewise, and IPv4 alone where this container has no way to"
+        " IPv6; with smarthosts in the order of the system (RFC 6724).",
+        examples=["ipv4"],
+    )
+    bind: Bind = Field(
+        (),
+        description="The addresses of this host from which mail leaves: at most one IPv4 and one IPv6. With an IPv4"
+        " address alone, IPv6 is not used. Empty: the system chooses.",
+        examples=[["203.0.113.10"]],
+    )
+    proxy: ProxyEntry | None = Field(
+        None,
+        description="A proxy through which smarthosts are reached: its URL, or a mapping with credentials. Never used"
+        " for MX hosts.",
+        examples=["socks5://proxy.example.net:1080"],
     )
     tls: OutboundTls = Field(default_factory=OutboundTls)
     queue: Queue = Field(default_factory=Queue)
@@ -343,8 +366,9 @@ class Delivery(Section):
     )
     shutdown_grace: Duration = Field(
         timedelta(seconds=8),
-        description="How long deliveries may go on when the container is stopped; what is not done then stays in the "
-        "queue. Docker kills the container after 10 seconds unless `stop_grace_period` says otherwise.",
+        description="How long deliveries may go on when the container is stopped. What is not delivered by then stays "
+        "in the queue. Docker kills the container after 10 seconds unless `stop_grace_period` says "
+        "otherwise.",
         examples=["30s"],
     )
 
@@ -355,10 +379,10 @@ class Delivery(Section):
 
     @model_validator(mode="after")
     def _few(self) -> Self:
-        shaped = sum(route.shaped for route in self.routes)
+        shaped = sum(route.shaped or route.binds_mx for route in self.routes)
         if shaped > MOST_SHAPED:
             refuse(
-                f"at most {MOST_SHAPED} routes with limits of their own, as sendmail takes no more",
+                f"at most {MOST_SHAPED} routes with limits or addresses of their own, as sendmail takes no more",
                 at=("routes",),
                 found=str(shaped),
             )
@@ -366,7 +390,12 @@ class Delivery(Section):
         for i, route in enumerate(self.routes):
             first = seen.setdefault((frozenset(route.domains), frozenset(route.senders)), i)
             if route.shaped and first != i:
-                refuse(f"other mail than that of routes[{first}], which is first", at=("routes", i), found="the same")
+                refuse(
+                    f"other domains or senders than routes[{first}], which takes this mail first, so the limits here"
+                    " would never apply",
+                    at=("routes", i),
+                    found="the same domains and senders",
+                )
         return self
 
 
@@ -375,7 +404,8 @@ class Recipients(Section):
 
     allow: tuple[Recipient, ...] = Field(
         (),
-        description="Only these addresses and domains get mail; others get a 550. Empty: everybody.",
+        description="Only these addresses and domains get mail. A message to any other is refused with a 550. Empty: "
+        "everybody gets mail.",
         examples=[["example.com"]],
     )
     redirect_to: Address | None = Field(
@@ -407,13 +437,15 @@ class Rewrite(Section):
         examples=[["web1", "internal.example.com"]],
     )
     masquerade_as: DomainName | None = Field(
-        None, description="The domain that these addresses get.", examples=["example.com"]
+        None,
+        description="The domain that addresses in `masquerade_domains` get instead of their own.",
+        examples=["example.com"],
     )
     addresses: Annotated[
         Mapping[OldAddress, Address], AfterValidator(FrozenMap), PlainSerializer(dict, return_type=dict[str, str])
     ] = Field(
         default_factory=lambda: FrozenMap({}),
-        description="Single addresses and their replacements. Applied after the other two.",
+        description="Single addresses and their replacements, applied after `add_domain` and `masquerade_as`.",
         examples=[{"root@web1.internal": "ops@example.com"}],
     )
     sender: Address | None = Field(
@@ -461,8 +493,8 @@ class Limits(Section):
 
     message_size: Size = Field(
         25 * 2**20,
-        description="Largest message, as it is transferred; attachments grow by a third on the way. A larger one gets "
-        "a 552.",
+        description="Largest message as it is transferred, where attachments are a third larger than on disk. A larger "
+        "one gets a 552.",
         examples=["50MiB"],
     )
     header_size: Size = Field(
@@ -512,7 +544,8 @@ class Limits(Section):
         timedelta(minutes=5),
         ge=timedelta(seconds=10),
         le=timedelta(hours=1),
-        description="How long a client may say nothing before its connection is closed.",
+        description="How long a client may say nothing. After it the client gets a 421, and its connection is closed. "
+        "From 10s to 1h.",
         examples=["10m"],
     )
 
@@ -532,9 +565,9 @@ class Dns(Section):
             "whoami.cloudflare CH TXT @one.one.one.one",
             "whoami.akamai.net @ns1-1.akamaitech.net",
         ),
-        description="Names that tell our public address, for `public_ip: auto`: their answer is the address that "
-        "asked. Written as for `dig`: the name, `TXT` or `CH TXT` if it is no address record, `@` and the "
-        "server. An address counts when two answers agree.",
+        description="DNS names that return your public address, for `public_ip: auto`. They are written as for `dig`: "
+        "the name, `TXT` or `CH TXT` if it is no address record, `@` and the server. An address counts when"
+        " two answers agree.",
     )
 
 
@@ -553,17 +586,16 @@ DoctorInterval = Annotated[Duration, AfterValidator(_doctor_interval)]
 
 
 class Doctor(Section):
-    """What `postroad doctor` looks at. It sends no mail."""
+    """The doctor: checks of everything that decides whether mail arrives. It sends no mail."""
 
     at_start: bool = Field(
         True,
-        description="Whether the doctor looks at everything once after a start, in the background. Each failure is a "
-        "line in the log.",
+        description="Whether the doctor runs once after a start, in the background. Each failure is a line in the log.",
     )
     every: DoctorInterval | None = Field(
         timedelta(hours=1),
-        description="How often it looks again while it runs: what fails since the last look, or no longer does, is an"
-        " event (`doctor`). From 10s to 1d; `null`: never.",
+        description="How often the doctor runs again. A check that begins to fail, or no longer fails, is an event"
+        " (`doctor`). From 10s to 1d; `null`: never.",
     )
     receivers: tuple[Hostname, ...] = Field(
         ("gmail.com", "outlook.com", "yahoo.com", "icloud.com"),
@@ -593,7 +625,7 @@ class Log(Section):
 
 
 class Brake(Section):
-    """What happens when too much of a sender domain's mail bounces: the share of hard bounces in all that has ended."""
+    """A brake for domains whose mail bounces too much. The rate is the share of hard bounces in finished mail."""
 
     bounce_rate: Share | None = Field(
         None,
@@ -604,13 +636,15 @@ class Brake(Section):
         0.05, description="At this rate a `bounce_rate` event is written. `null`: never.", examples=["3%"]
     )
     window: Duration = Field(
-        timedelta(hours=1), description="The time over which the rate is counted.", examples=["2h"]
+        timedelta(hours=1),
+        description="The time over which the rate is counted. Older mail does not count.",
+        examples=["2h"],
     )
     minimum: WholeNumber = Field(
         100,
         ge=1,
         le=1_000_000,
-        description="With fewer recipients than this in the window, there is no rate.",
+        description="Fewest recipients in the window. With fewer there is no rate, and nothing happens.",
         examples=[50],
     )
 
@@ -623,7 +657,11 @@ class Events(Section):
         description="Whether events are kept. Without them there is no `trace`, no `stats`, no metrics and no "
         "suppression list.",
     )
-    keep: Duration = Field(timedelta(days=30), description="How long an event is kept.", examples=["90d"])
+    keep: Duration = Field(
+        timedelta(days=30),
+        description="How long an event is kept. Then it is deleted, and `postroad trace` does not find it any more.",
+        examples=["90d"],
+    )
     max_size: Size = Field(
         2**30,
         description="Largest size of the database. When it is full, the oldest events are deleted.",
@@ -692,7 +730,7 @@ class Soft(Section):
         examples=[5],
     )
     within: Duration = Field(
-        timedelta(days=7), description="The time within which the failures have to fall.", examples=["14d"]
+        timedelta(days=7), description="The time in which failures count. Older ones do not.", examples=["14d"]
     )
 
 
@@ -703,13 +741,15 @@ class Suppression(Section):
         True, description="Whether mail to dead mailboxes is refused with a 550. Needs `events.enabled`."
     )
     keep: Duration = Field(
-        timedelta(days=90), description="How long an address stays on the list after its bounce.", examples=["180d"]
+        timedelta(days=90),
+        description="How long an address stays on the list after its bounce. Then mail to it is tried again.",
+        examples=["180d"],
     )
     soft: Soft = Field(default_factory=Soft)
     scope: Literal["all", "sender_domain"] = Field(
         "all",
-        description="For whom the address is blocked. `all`: for every sender. `sender_domain`: for the domain whose "
-        "mail bounced.",
+        description="Which senders can no longer reach the address. `all`: every sender. `sender_domain`: senders of "
+        "the domain whose mail bounced.",
     )
     never: tuple[Recipient, ...] = Field(
         (), description="Addresses and domains that are never put on the list.", examples=[["example.com"]]

@@ -1,4 +1,4 @@
-"""Which addresses the world sees this host under, by asking names that answer with the address that asks."""
+"""The public addresses of this host, by DNS names that return the address of whoever asks."""
 
 import ipaddress
 import queue

@@ -44,9 +44,10 @@ PROVIDERS = {
 
 
 def hosts(delivery: Delivery) -> list[str]:
-    """The servers that mail leaves through, each once; a second server of a smarthost is the same provider's."""
-    named = [delivery.smarthost, *(route.smarthost for route in delivery.routes)]
-    return list(dict.fromkeys(smarthost.host for smarthost in named if smarthost))
+    """The servers that mail leaves through, each once; a fallback with the same credentials is the same provider's."""
+    named = filter(None, [delivery.smarthost, *(route.smarthost for route in delivery.routes)])
+    servers = (server for each in named for server in each.servers[: 2 if each.has_own_fallback else 1])
+    return list(dict.fromkeys(server.host for server in servers))
 
 
 def provider(host: str) -> Provider | None:

@@ -28,13 +28,14 @@ class LoggedMessage:
     """What is remembered of one queue id."""
 
     __slots__ = (
-        *("accepted", "explained", "line", "looks_accepted", "objection", "received", "refusal", "told"),
+        *("accepted", "explained", "held", "line", "looks_accepted", "objection", "received", "refusal", "told"),
         *("waiting", "whole"),
     )
 
     def __init__(self) -> None:
         """Begin to remember."""
         self.received: dict[str, Any] = {}  # the fields of its from= line, as in Accepted
+        self.held: list[tuple[LogLine, dict[str, Any]]] = []  # recipients that were refused before that line
         self.line: LogLine | None = None  # that line, until it is known what became of the message
         self.looks_accepted: float | None = None  # since when
         self.accepted = False
@@ -93,6 +94,19 @@ class Ledger:
             if message.line:
                 events.append(raw(message.line))
         return events
+
+    def hold(self, line: LogLine, queue_id: str, fields: dict[str, Any]) -> None:
+        """A recipient is refused; the ``from=`` line, which says whose message it is, follows in most cases at once."""
+        message = self.message(queue_id)
+        message.explained = True
+        message.held.append((line, fields))
+        self._settle_later(queue_id, line.time)
+
+    def release(self, queue_id: str) -> list[Event]:
+        """The events of the recipients that were refused, with what is known of the message now."""
+        message = self.message(queue_id)
+        held, message.held = message.held, []
+        return [self.rejected(line, queue_id, fields) for line, fields in held]
 
     def looks_accepted(self, queue_id: str, now: float) -> None:
         """The milter says that it is; it will be, unless it is refused."""
@@ -156,10 +170,10 @@ class Ledger:
 
     def _settle(self, queue_id: str) -> list[Event]:
         self._due.pop(queue_id, None)
-        message = self.message(queue_id)
+        message, held = self.message(queue_id), self.release(queue_id)
         if message.refusal is not None and not message.told:
-            return self.refused(message.refusal[0], queue_id, [], None)
-        return [] if message.looks_accepted is None else self.accept(queue_id, message.looks_accepted)
+            return held + self.refused(message.refusal[0], queue_id, [], None)
+        return held if message.looks_accepted is None else held + self.accept(queue_id, message.looks_accepted)
 
 
 def origin(line: LogLine) -> dict[str, Any]:

@@ -47,6 +47,7 @@ SPLIT = re.compile(rf"split: (?:maxrcpts=\d+, rcpts=\d+, )?count=\d+, ids?=(?P<i
 
 TOO_BIG = re.compile(r"message size \((?P<size>\d{1,15})\) exceeds maximum \((?P<limit>\d+)\)")
 TOO_MANY = re.compile(r"Too many recipients")
+NO_MAILBOX = re.compile(r"(?P<address><.*>)\.\.\. no mailboxes here: ", re.DOTALL)
 USER_ERROR = re.compile(r".+?\.\.\. .+", re.DOTALL)
 LOST = re.compile(rf"(?P<status>lost input channel) from (?P<peer>{PEER}) to \S+ (?P<stage>after .*)")
 TIMEOUT = re.compile(rf"(?P<status>timeout waiting for input) from (?P<peer>{PEER}) (?P<stage>during .*)")
@@ -60,7 +61,9 @@ LOOP = re.compile(  # of a SYSERR: an MX host is this server itself, by its name
     re.DOTALL,
 )
 NO_ADDRESS = re.compile(r"Host unknown \(Name server: (?P<host>\S+?)\.?: no data known\)")
-OUT_OF_REACH = "{host}, an MX host of {domain}, has no address that this server can reach (such as IPv6 only)"
+NO_RECORD = "{host}, an MX host of {domain}, has no address in the DNS: its DNS is wrong"
+LOOKUP_FAILED = re.compile(r"Name server: (?P<host>\S+?)\.?: host name lookup failure")
+IPV6_ONLY = "the DNS of {host} does not answer, or names IPv6 addresses only, which this server can't reach"
 LOCAL_ERROR = "Local configuration error"
 CUT = "the connection to {host} ended before its answer to the message"
 

@@ -10,7 +10,7 @@ from re import Match, Pattern
 from typing import Any, ClassVar
 
 from postroad.events import lines, model, own, relays, sessions
-from postroad.events.ledger import Ledger, origin, raw
+from postroad.events.ledger import Ledger, LoggedMessage, origin, raw
 from postroad.events.model import Event
 from postroad.events.pieces import UNFINISHED, Pieces
 from postroad.events.sessions import Found
@@ -121,9 +121,16 @@ class Parser:
             "size": size,
             "recipients": recipients,
         }
+        held = self._ledger.release(queue_id)
+        came_to = self._came_to(line, queue_id, message)
+        return came_to if came_to is None and not held else held + (came_to or [])
+
+    def _came_to(self, line: LogLine, queue_id: str, message: LoggedMessage) -> _Result:
+        """What a ``from=`` line says of the transaction itself."""
+        size, recipients = message.received["size"], message.received["recipients"]
         if message.refusal is not None:
             return []
-        if recipients and match["message_id"] is not None:
+        if recipients and message.received["message_id"] is not None:
             message.line = line
             return []
         # the transaction came to nothing
@@ -204,7 +211,14 @@ class Parser:
             return []
         if found.ruleset in {"check_mail", "check_rcpt"}:
             fields["sender" if found.ruleset == "check_mail" else "recipient"] = lines.mailbox(found.argument)
-        return [self._ledger.rejected(line, queue_id, fields)]
+        return self._refused_command(line, queue_id, fields)
+
+    def _refused_command(self, line: LogLine, queue_id: str | None, fields: dict[str, Any]) -> _Result:
+        """MAIL or RCPT is refused; the events, of which a recipient's may come later."""
+        if queue_id is None or "recipient" not in fields:
+            return [self._ledger.rejected(line, queue_id, fields)]
+        self._ledger.hold(line, queue_id, fields)
+        return []
 
     def _milter_refused_address(self, queue_id: str, found: Found) -> _Result:
         rest = found.match["rest"]
@@ -214,7 +228,7 @@ class Parser:
         reply = rest[read[1] + len("reject=") :]
         field = "recipient" if found.match["field"] == "to" else "sender"
         fields = {field: lines.mailbox(read[0][0]), "reply": reply, "dsn": lines.reply_dsn(reply)}
-        return [self._ledger.rejected(found.line, queue_id, fields)]
+        return self._refused_command(found.line, queue_id, fields)
 
     def _milter_refused(self, queue_id: str, found: Found) -> _Result:
         reply = found.match["reply"]
@@ -241,7 +255,15 @@ class Parser:
     def _user_error(self, queue_id: str, found: Found) -> _Result:
         if found.line.level != "notice":
             return None
-        return [self._ledger.rejected(found.line, queue_id, {"reply": found.match[0]})]
+        if (mailbox := lines.NO_MAILBOX.match(found.match[0])) is None:
+            return [self._ledger.rejected(found.line, queue_id, {"reply": found.match[0]})]
+        # the rule that says so is no check_rcpt: its line has neither the address nor the code
+        fields = {
+            "recipient": lines.mailbox(mailbox["address"]),
+            "dsn": "5.1.1",
+            "reply": f"550 5.1.1 {found.match[0]}",
+        }
+        return self._refused_command(found.line, queue_id, fields)
 
     def _lost(self, queue_id: str, found: Found) -> _Result:
         return self._disconnected(queue_id, found, {"status": f"{found.match['status']} {found.match['stage']}"})
@@ -316,13 +338,16 @@ class Parser:
 
 
 def _out_of_reach(fields: dict[str, Any], recipient: str | None) -> dict[str, str]:
-    """The status of a domain whose MX host is there and has no address; sendmail says that the host is unknown."""
-    found = lines.NO_ADDRESS.fullmatch(fields.get("status") or "")
+    """The status of a domain whose MX host has no address, or none that can be had or reached; else nothing."""
+    status = fields.get("status") or ""
+    if failed := lines.LOOKUP_FAILED.fullmatch(status):
+        return {"status": f"{status}: {lines.IPV6_ONLY.format(host=failed['host'])}"}
+    found = lines.NO_ADDRESS.fullmatch(status)
     domain = (recipient or "").rpartition("@")[2].lower()
     by_mx = not (fields["mailer"] or "").startswith(("smarthost", "route"))
     if found is None or not by_mx or not domain or found["host"].lower() == domain:
         return {}
-    return {"status": lines.OUT_OF_REACH.format(host=found["host"], domain=domain)}
+    return {"status": lines.NO_RECORD.format(host=found["host"], domain=domain)}
 
 
 def _outcome(match: Match[str]) -> tuple[type[model.RecipientEvent], dict[str, Any]] | None:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, and_, case, delete, func, insert, sel
 from postroad import system
 from postroad.runtime.paths import BRAKED
 from postroad.runtime.recording import BounceRates
-from postroad.store import database
+from postroad.store import changes, database
 from postroad.store.schema import BRAKES, EVENTS
 
 NORMAL, WARNING, BRAKE, RELEASED = "normal", "warning", "braked", "released"
@@ -61,6 +61,8 @@ def update_states(connection: Connection, settings: BounceRates, now: float) -> 
             changed.append(new)
         elif row and state == NORMAL and not forgiven:
             connection.execute(delete(BRAKES).where(which, BRAKES.c.since == row.since))
+    if changed:
+        changes.note(connection, changes.BRAKES)
     return changed
 
 
@@ -107,6 +109,8 @@ def release(connection: Connection, domains: Sequence[str]) -> list[DomainRate]:
     connection.execute(
         update(BRAKES).where(BRAKES.c.sender_domain.in_(names)).values(state=NORMAL, since=now, counted_from=now)
     )
+    if found:
+        changes.note(connection, changes.BRAKES)
     return found
 
 
@@ -142,6 +146,16 @@ class BounceWatch:
     def note(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Note what has been written."""
         self._asked = self._asked or any(event["event"] in {"delivered", "bounced"} for event in events)
+
+    def heed(self) -> None:
+        """Bring the map up to date and look soon: another relay, or a command of one, has changed a state.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: the store can't be read.
+            InstallError: the map can't be written.
+        """
+        self._asked = True
+        publish(self._engine)
 
     def wait(self, most: float) -> float:
         """Seconds until the next look, at most ``most``."""

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, delete, func, insert, or_, select
 from postroad import system
 from postroad.runtime import recording
 from postroad.runtime.paths import SUPPRESSED
-from postroad.store import database
+from postroad.store import changes, database
 from postroad.store.schema import EVENTS, SUPPRESSIONS
 
 CHUNK = 500
@@ -53,12 +53,16 @@ def add(connection: Connection, entries: Sequence[SuppressedAddress]) -> int:
         gone = sum(_remove(connection, recipients, domain) for domain, recipients in by_domain.items())
         connection.execute(insert(SUPPRESSIONS), [vars(entry) for entry in chunk.values()])
         fresh += len(chunk) - gone
+    if entries:
+        changes.note(connection, changes.SUPPRESSIONS)
     return fresh
 
 
 def remove(connection: Connection, recipients: Sequence[str], domain: str | None = None) -> int:
     """Take addresses from the list, for one sender domain or wherever they are; return how many entries that were."""
-    return _remove(connection, [recipient.lower() for recipient in recipients], domain)
+    if gone := _remove(connection, [recipient.lower() for recipient in recipients], domain):
+        changes.note(connection, changes.SUPPRESSIONS)
+    return gone
 
 
 def _remove(connection: Connection, recipients: Sequence[str], domain: str | None) -> int:
@@ -142,7 +146,10 @@ def is_plain(address: str) -> bool:
 def forget(engine: Engine) -> int:
     """Remove what has expired; return how many."""
     with database.writing(engine) as connection:
-        return connection.execute(delete(SUPPRESSIONS).where(SUPPRESSIONS.c.expires <= time.time())).rowcount
+        gone = connection.execute(delete(SUPPRESSIONS).where(SUPPRESSIONS.c.expires <= time.time())).rowcount
+        if gone:
+            changes.note(connection, changes.SUPPRESSIONS)
+    return gone
 
 
 def publish(engine: Engine) -> int:

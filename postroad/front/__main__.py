@@ -46,6 +46,10 @@ SHORTEST = 14
 OTHERS = 32
 """Descriptors for runs of the queue, and for all that is neither a client nor a session."""
 SCARCE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+QUIET = 1.0
+"""Seconds of silence after which a stop ends a client between transactions, as with sendmail's own sessions."""
+LOOK = 0.05
+"""Seconds between two looks at whether all are gone."""
 DRAINED = f"421 4.3.2 {DRAINING}"
 
 
@@ -71,6 +75,7 @@ class Front:
         self._most_clients = max(descriptors // 2, descriptors - self.pool.bounds.sessions - 2 * OTHERS)
         self._listening = False
         self._stopping = False
+        self._patience = QUIET
         self._looking = False
         self._counts = ConnectionCounts()
         self._clients: set[Client] = set()
@@ -195,8 +200,6 @@ class Front:
             if client.silence() > self.settings.idle + margin:
                 client.cut()
         self._runs.fill(self.loop.now)
-        if self._stopping:
-            self._may_stop()
 
     # --- what there was no room for
 
@@ -308,20 +311,32 @@ class Front:
         self._greeting.ask()
 
     def _stop(self) -> None:
-        """Take no more clients, let those in the middle of a transaction finish it."""
-        self._stopping = True
+        """Take no more clients, and let those who are in hand over a message; the second time only finish it."""
+        if self._stopping:
+            self._patience = 0.0
+            self.pool.flush()
+        else:
+            self._stopping = True
+            self._close()
+        self._may_stop()
+
+    def _close(self) -> None:
+        """Refuse further connections at once, so that clients try another relay of the same name."""
         if self._listening:
+            self._accept(0)  # who has connected already
             self._listening = False
             self.loop.forget(self._listener.fileno())
-        self.pool.flush()
-        self._may_stop()
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # whoever else has the socket
 
     def _may_stop(self) -> None:
         for client in tuple(self._clients):
-            if client.stage is ClientStage.IDLE:
+            if client.stage is ClientStage.IDLE and client.silence() >= self._patience:
                 client.finish()  # without a word, as sendmail does it
         if not self._clients:
             self.loop.running = False
+        else:
+            self.loop.at(self.loop.now + LOOK, self._may_stop)
 
     def _tell_who_asks(self) -> None:
         FRONT.unlink(missing_ok=True)

@@ -83,9 +83,9 @@ class Greeting:
 
 
 def _date(when: float) -> bytes:
-    """A time as sendmail writes it where the clock is UTC (``arpadate()``)."""
+    """A time in UTC, in the form of RFC 5322, 3.3."""
     now = time.gmtime(when)
     return (
         f"{_DAYS[now.tm_wday]}, {now.tm_mday} {_MONTHS[now.tm_mon - 1]} {now.tm_year}"
-        f" {now.tm_hour:02}:{now.tm_min:02}:{now.tm_sec:02} GMT"
+        f" {now.tm_hour:02}:{now.tm_min:02}:{now.tm_sec:02} +0000"
     ).encode()

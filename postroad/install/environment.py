@@ -29,6 +29,7 @@ def of_sendmail(config: Config) -> dict[str, str]:
     return of_tools(config) | {
         "POSTROAD_ATTEMPT_TIMEOUT": str(seconds),
         "POSTROAD_MOST_DELIVERIES": str(bounds.here().background),
+        "POSTROAD_PREFER": config.delivery.prefer,
     }
 
 

@@ -123,9 +123,9 @@ def _build(generation: Path, loaded: Loaded, material: Material) -> None:
     system.write(generation / "tls" / "key.pem", material.pair.key)
     if material.passwords:
         system.write_database(generation / users.DATABASE, material.passwords)
-    for smarthost, found in material.credentials.items():
+    for server, found in material.credentials.items():
         if found.certificate:
-            system.write(generation / outbound.certificate_name(smarthost), found.certificate)
+            system.write(generation / outbound.certificate_name(server), found.certificate)
     if material.authorities:
         # a copy: sendmail ignores a file that others could write, and the person's may be on any volume
         system.write(generation / "ca.pem", material.authorities)

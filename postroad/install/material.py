@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from postroad import system
-from postroad.config.delivery import Smarthost
+from postroad.config.delivery import SmarthostServer
 from postroad.config.model import Config
 from postroad.runtime import recording
 from postroad.runtime.paths import STATE
@@ -41,7 +41,7 @@ class Material:
     pems: dict[str, bytes]
     pair: certificate.Pair
     passwords: dict[bytes, bytes]
-    credentials: dict[Smarthost, outbound.Secrets]
+    credentials: dict[SmarthostServer, outbound.Secrets]
     authorities: str
     webhooks: tuple[recording.Hook, ...]
     store_password: str | None

@@ -43,7 +43,7 @@ def warnings(loaded: Loaded, material: Material, around: networks.Surroundings) 
     """What is no reason not to start, a line each: a start and ``postroad check`` tell the same."""
     config = loaded.config
     yield from material.pair.warnings
-    yield from outbound.warnings(config.delivery, datetime.now(UTC).date())
+    yield from outbound.warnings(config.delivery, datetime.now(UTC).date(), around.own)
     yield from network_warnings(config, around)
     if _others_may_write():
         yield SHARED

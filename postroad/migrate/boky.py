@@ -59,11 +59,34 @@ def anybody(move: Move, by: str, *, smarthost: bool) -> None:
 
 
 def _relay(move: Move, value: str) -> None:
-    oauth = any(name.startswith("XOAUTH2_") for name in move.variables)
-    username = move.get("RELAYHOST_USERNAME")
+    username, file = move.get("RELAYHOST_USERNAME"), move.get("RELAYHOST_PASSWORD_FILE")
+    oauth = _oauth(move, value) if any(name.startswith("XOAUTH2_") for name in move.variables) else None
     has_password = bool(move.get("RELAYHOST_PASSWORD", "RELAYHOST_PASSWORD_FILE"))
-    file = move.get("RELAYHOST_PASSWORD_FILE")
-    postfix.relay(move, "RELAYHOST", value, username=username if has_password or oauth else None, password_file=file)
+    username = username if has_password or oauth else None
+    postfix.relay(move, "RELAYHOST", value, username=username, password_file=file, oauth=oauth)
+
+
+def _oauth(move: Move, server: str) -> dict[str, str]:
+    """The keys of ``oauth``; the plugin's own default endpoint is Google's."""
+    about = "delivery.smarthost.oauth"
+    google = GOOGLE if "gmail" in server.lower() or "google" in server.lower() else "https://TOKEN-SERVER/PATH"
+    keys = {
+        "token_url": move.get("XOAUTH2_TOKEN_ENDPOINT") or google,
+        "client_id": move.get("XOAUTH2_CLIENT_ID") or "CLIENT-ID",
+    }
+    if not move.get("XOAUTH2_TOKEN_ENDPOINT") and google != GOOGLE:
+        move.note(about, "token_url is a guess: write where the provider grants tokens.")
+    if not move.get("XOAUTH2_CLIENT_ID"):
+        move.note(about, "write what XOAUTH2_CLIENT_ID_FILE holds to client_id.")
+    if move.get("XOAUTH2_SECRET", "XOAUTH2_SECRET_FILE"):
+        keys["client_secret_file"] = move.get("XOAUTH2_SECRET_FILE") or "/run/secrets/client_secret"
+    keys["refresh_token_file"] = move.get("XOAUTH2_INITIAL_REFRESH_TOKEN_FILE") or "/run/secrets/refresh_token"
+    move.note(
+        about,
+        "write the client's secret and the refresh token that counts now (the old container keeps it in"
+        " /var/spool/postfix/xoauth2-tokens) to these files, readable for uid 2525.",
+    )
+    return keys
 
 
 def _users(move: Move, value: str) -> None:
@@ -93,7 +116,9 @@ def _format(move: Move, value: str) -> None:
         move.set("LOG_FORMAT", log__format="text")
 
 
-OAUTH = "Not taken over: a user and a password are set, so get a password for apps, or a smarthost that takes one"
+GOOGLE = "https://oauth2.googleapis.com/token"
+"""https://developers.google.com/identity/protocols/oauth2/web-server"""
+OAUTH = "Client, secret and refresh token; an access token is had anew"
 
 IMAGE = Image(
     name="boky/postfix",
@@ -121,7 +146,7 @@ IMAGE = Image(
         ),
         Variable("RELAYHOST_TLS_LEVEL", ("delivery.smarthost.tls",), "As `POSTFIX_smtp_tls_security_level`"),
         Variable("SASL_RELAYHOST", (), f"{postfix.NOTHING_TO_DO}: a smarthost has its own username"),
-        Variable("XOAUTH2_*", (), OAUTH),
+        Variable("XOAUTH2_*", ("delivery.smarthost.oauth",), OAUTH),
         Variable("SMTPD_SASL_USERS", ("clients.users",), "Each password in a file; 587 and 465, over TLS only", _users),
         Variable(
             "MASQUERADED_DOMAINS",

@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from postroad.migrate.move import Move, Variable
 
@@ -36,7 +36,15 @@ def next_hop(text: str) -> tuple[str, int, bool] | None:
     return match["exact"] or match["name"], port, match["exact"] is None
 
 
-def relay(move: Move, by: str, text: str, *, username: str | None = None, password_file: str | None = None) -> None:
+def relay(
+    move: Move,
+    by: str,
+    text: str,
+    *,
+    username: str | None = None,
+    password_file: str | None = None,
+    oauth: Mapping[str, str] | None = None,
+) -> None:
     """Set the smarthost.
 
     Args:
@@ -45,6 +53,7 @@ def relay(move: Move, by: str, text: str, *, username: str | None = None, passwo
         text: the server, in Postfix's notation.
         username: the user for AUTH.
         password_file: where its password will be; not given: ``/run/secrets/smarthost_password``.
+        oauth: keys of ``oauth``, for access tokens in place of the password.
     """
     hop = next_hop(text)
     if hop is None:
@@ -53,7 +62,9 @@ def relay(move: Move, by: str, text: str, *, username: str | None = None, passwo
     host, port, by_mx = hop
     keys: dict[str, object] = {"delivery__smarthost__host": host, "delivery__smarthost__port": port}
     level = (move.get(f"{PREFIX}smtp_tls_security_level", "RELAYHOST_TLS_LEVEL") or "may").lower()
-    if username:
+    if username and oauth:
+        keys |= {"delivery__smarthost__username": username, "delivery__smarthost__oauth": dict(oauth)}
+    elif username:
         where = password_file or "/run/secrets/smarthost_password"
         keys |= {"delivery__smarthost__username": username, "delivery__smarthost__password_file": where}
         move.note(

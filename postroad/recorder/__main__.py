@@ -12,12 +12,15 @@ from postroad.runtime.paths import CURRENT
 
 def main() -> int:
     """Record; end at SIGTERM, begin anew with the settings in force at SIGHUP."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: os._exit(0))  # a transaction that is cut off is made again
+    ends = (signal.SIGTERM, signal.SIGINT)
+    for number in ends:
+        signal.signal(number, lambda *_: os._exit(0))
     rest.on_reload(lambda: rest.become("postroad.recorder", listener=rest.inherited()))
     os.umask(0o077)
     os.setpriority(os.PRIO_PROCESS, 0, 10)  # the mail goes first
     recorder = Recorder(recording.load(CURRENT))
+    for number in ends:
+        signal.signal(number, lambda *_: recorder.end())
     rest.on_reload(recorder.begin_anew)
     recorder.run()
     return 0

@@ -4,7 +4,9 @@ It runs beside the mail, which does not depend on it: while the store can't be w
 """
 
 import math
+import os
 import signal
+import socket
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -26,7 +28,7 @@ from postroad.recorder.port import Port, enough_threads
 from postroad.runtime.log import tell
 from postroad.runtime.paths import EVENTS, FEED
 from postroad.runtime.recording import Settings
-from postroad.store import database
+from postroad.store import changes, database, relays
 from postroad.webhooks import outbox
 
 if TYPE_CHECKING:
@@ -38,9 +40,13 @@ SETTLED = 5.0
 """Seconds without an event after which the recorder may rest, if nothing but the server itself has made events."""
 AT_ONCE = 0.5
 """Seconds that requests have to end before the recorder begins anew."""
+LAST_POSTS = 2.0
+"""Seconds that posts to webhooks have to be answered before the recorder ends."""
 OWN = frozenset({"state", "started", "stopped", "notice"})
 TIDY = rest.LONGEST
 """Seconds between two looks at what is too old or too much."""
+SHARED_LOOK = 30.0
+"""Seconds between two looks at whether a rate has to be counted, where other relays may have changed its state."""
 
 
 class Recorder:
@@ -111,21 +117,20 @@ class Recorder:
                 self._recovered()
                 self.begin_anew()  # without Alembic in memory
             self._journal = database.journal(self._engine)
+            relays.register(self._engine, self._journal, socket.gethostname())
             self._upgraded = True
             with enough_threads():
                 self._start_senders()
+                self._start_watch()
         self._port.serve()
         position = self._carry()
         self._patience.more()
         if time.monotonic() > self._tidied + TIDY:
             self._tidied = time.monotonic()
-            writer.forget(self._engine, self._settings.keep, self._settings.max_size)
-            self._unpublished |= suppression.forget(self._engine) > 0
-            self._post(outbox.tidy(self._engine))
-            self._unpublished |= self._shared  # others may have changed the list
-        if self._unpublished:
+            self._tidy()
+        if self._unpublished and not self._shared:  # or the watch does it, whoever has changed the list
             suppression.publish(self._engine)
-            self._unpublished = False
+        self._unpublished = False
         done = [path for path in segments(EVENTS) if path.name < position.segment]
         if done:
             with self._engine.connect() as connection:  # what the journal forgets is on the disk
@@ -137,6 +142,14 @@ class Recorder:
             line = own.bounce_rate(rate.state, rate.sender_domain, rate.bounced, rate.ended, window)
             tell("warning", line, patience=1)
         self._patience.end()
+
+    def _tidy(self) -> None:
+        """Remove what is too old or too much, unless another relay does or just did."""
+        with database.alone(self._engine, database.RETENTION) as ours:
+            if ours and changes.is_due(self._engine, changes.RETENTION, TIDY * 0.9):
+                writer.forget(self._engine, self._settings.keep, self._settings.max_size)
+                self._unpublished |= suppression.forget(self._engine) > 0
+                self._post(outbox.tidy(self._engine))
 
     def _carry(self) -> Position:
         """Write new events of the journal to the store; return the position after them."""
@@ -167,7 +180,28 @@ class Recorder:
         if self._settings.webhooks:
             from postroad.webhooks import senders  # noqa: PLC0415 - not in memory where nothing is posted
 
-            self._senders = senders.start(self._engine, self._settings.webhooks, self._settings.hostname, tell)
+            self._senders = senders.start(
+                self._engine, self._settings.webhooks, self._settings.hostname, tell, self._journal
+            )
+
+    def _start_watch(self) -> None:
+        if self._shared:
+            from postroad.store import watch  # noqa: PLC0415 - PostgreSQL's driver is in memory only where it is used
+
+            acts = {
+                changes.SUPPRESSIONS: lambda: suppression.publish(self._engine),
+                changes.BRAKES: self._rates.heed,
+                changes.OUTBOX: lambda: self._post({}),
+            }
+            watch.ChangeWatch(self._engine, acts, tell).start()
+
+    def end(self) -> NoReturn:
+        """End the process. Posts under way get a moment, so as not to be made twice; a transaction is made again."""
+        if self._senders:
+            from postroad.webhooks import senders  # noqa: PLC0415
+
+            senders.end(self._senders, LAST_POSTS)
+        os._exit(0)
 
     def begin_anew(self) -> NoReturn:
         """Replace this process by a new recorder, with the settings in force and the same listening socket."""
@@ -176,12 +210,12 @@ class Recorder:
 
     def _wait(self) -> None:
         """Wait for an event or the next check of bounce rates; rest if nothing has happened for long."""
-        wait = min(self._rates.wait(TIDY), self._until_rest())
+        wait = min(self._rates.wait(SHARED_LOOK if self._shared else TIDY), self._until_rest())
         if not self._feed.wait(wait) and self._until_rest() <= 0:
             rest.become("postroad.recorder.rest", self._read, listener=self._port.retire())
 
     def _until_rest(self) -> float:
-        """Seconds until it may rest if nothing happens; pending posts and checks keep it awake."""
-        if self._senders or self._rates.wait(TIDY) < TIDY:
+        """Seconds until it may rest; pending posts and checks keep it awake, and so do other relays of its database."""
+        if self._senders or self._shared or self._rates.wait(TIDY) < TIDY:
             return TIDY
         return max(self._rest_at, self._port.visited + rest.AWAKE) - time.monotonic()

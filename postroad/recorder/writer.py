@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, delete, func, insert, or_, select, update
 
 from postroad.events.classify import classify
 from postroad.feedback import suppression
@@ -42,7 +42,8 @@ def write(engine: Engine, batch: Batch, settings: recording.Settings, journal: i
         sqlalchemy.exc.SQLAlchemyError: it can't be written.
     """
     with database.writing(engine) as connection:
-        rows = [_row(event) for event in _completed(connection, batch.events)]
+        relay = journal if database.is_server(connection) else None
+        rows = [_row(event, relay) for event in _completed(connection, batch.events, relay)]
         lost: dict[str, int] = {}
         if rows:
             stored = [row.stored for row in rows]
@@ -60,13 +61,15 @@ def write(engine: Engine, batch: Batch, settings: recording.Settings, journal: i
     return Written(bool(found), lost)
 
 
-def _completed(connection: Connection, events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def _completed(connection: Connection, events: Iterable[dict[str, Any]], relay: int | None) -> list[dict[str, Any]]:
     """The events with the Message-ID and sender of their message, which a server that was restarted has forgotten."""
     lacking = {event["queue_id"] for event in events if event.get("queue_id") and "sender" not in event}
     if not lacking:
         return list(events)
     columns = (EVENTS.c.queue_id, EVENTS.c.message_id, EVENTS.c.sender)
-    known = connection.execute(select(*columns).where(EVENTS.c.queue_id.in_(lacking), EVENTS.c.kind == "accepted"))
+    ours = or_(EVENTS.c.relay.is_(None), EVENTS.c.relay == relay)
+    accepted = (EVENTS.c.queue_id.in_(lacking), EVENTS.c.kind == "accepted", ours)
+    known = connection.execute(select(*columns).where(*accepted))
     about = {
         row.queue_id: {name: getattr(row, name) for name in ABOUT if getattr(row, name) is not None} for row in known
     }
@@ -80,7 +83,7 @@ class _Row(NamedTuple):
     said: str | None
 
 
-def _row(event: dict[str, Any]) -> _Row:
+def _row(event: dict[str, Any], relay: int | None) -> _Row:
     kind = event["event"]
     sender, recipient = (_lower(event.get(name)) for name in ("sender", "recipient"))
     row = {
@@ -95,6 +98,7 @@ def _row(event: dict[str, Any]) -> _Row:
         "reason": None,
         "hard": None,
         "provider": metrics.provider(event.get("relay_host")) if kind in ATTEMPTS else None,
+        "relay": relay,
     }
     mailbox = False
     if kind == "rejected":

@@ -57,6 +57,9 @@ class Server:
         password: likewise; empty where there is ``oauth``.
         certificate: path of a client certificate with its key, PEM, below the generation's folder; empty: none.
         oauth: how access tokens are had; None: there is a password, or nothing.
+        bind: the addresses that connections come from, one a family; a single IPv4 one: IPv6 is not used.
+        prefer: ``auto``, ``ipv4`` or ``ipv6``: which addresses are tried first.
+        proxy: the URL of a proxy, with its credentials; empty: none.
     """
 
     id: str
@@ -68,6 +71,9 @@ class Server:
     password: str
     certificate: str
     oauth: OAuth | None = None
+    bind: tuple[str, ...] = ()
+    prefer: str = "auto"
+    proxy: str = ""
 
     @property
     def verified(self) -> bool:

@@ -107,6 +107,8 @@ def files(
         "uplink_port": uplink.PORT,
         "routes": outbound.routes(config.delivery),
         "shaped": outbound.shaped(config.delivery),
+        "bound": outbound.bound(config.delivery),
+        "ipv4_alone": outbound.mx_by_ipv4_alone(config.delivery, reaches_ipv6=around.reaches_ipv6),
         "splits": outbound.splits(config),
         "split_door": SPLIT,
         "again_door": AGAIN,

@@ -17,11 +17,12 @@ from postroad import system
 from postroad.errors import PostroadError
 from postroad.runtime import recording
 from postroad.runtime.paths import CURRENT, EVENTS
+from postroad.store.schema import ASCII_ONLY
 from postroad.store.schema import EVENTS as TABLE
 
 DATABASE = EVENTS / "events.db"
 JOURNAL_ID = EVENTS / "journal-id"
-REVISION = "0003"
+REVISION = "0004"
 """The newest migration."""
 VERSIONS = Path(__file__).with_name("migrations") / "versions"
 SERVER_PATIENCE: Mapping[str, Any] = {
@@ -33,8 +34,15 @@ SERVER_PATIENCE: Mapping[str, Any] = {
     "application_name": "postroad",
 }
 """libpq's parameters: a server that is gone is noticed within a minute; what stands in the URL goes first."""
+SESSION: Mapping[str, Any] = {"client_encoding": "utf8", "prepare_threshold": None}
+"""Of each session: text in UTF-8 whatever the database's encoding; no prepared statements, which a pooler may lose."""
+ANY_TEXT = frozenset({"UTF8", "SQL_ASCII"})
+"""Encodings of a database that hold any UTF-8: the second checks and converts nothing."""
 WRITERS = 0x706F7374
 """The advisory lock that writers hold, one after the other: relays that share a database, and the commands."""
+KEPT = "; mail goes on without it, and events wait on the state volume"
+RETENTION = 0x706F7375
+"""The advisory lock of the relay that removes what is too old."""
 SAMPLE, OVERHEAD = 1000, 300
 """How many rows tell the size of all, and what one takes in its page and in the indexes, in octets."""
 
@@ -59,9 +67,16 @@ def connect(path: Path = DATABASE) -> Engine:
 def connect_server(url: str, password: str | None) -> Engine:
     """An engine for the PostgreSQL database at ``url``, which holds no password; nothing is opened yet."""
     full: URL = make_url(url).set(drivername="postgresql+psycopg", password=password)
-    arguments = {name: value for name, value in SERVER_PATIENCE.items() if name not in full.query}
+    arguments = {name: value for name, value in SERVER_PATIENCE.items() if name not in full.query} | dict(SESSION)
     # pre-ping: a server that was restarted has closed what the pool holds
-    return create_engine(full, connect_args=arguments, pool_pre_ping=True, pool_size=2, max_overflow=2, pool_timeout=5)
+    pool = {"pool_pre_ping": True, "pool_size": 2, "max_overflow": 2, "pool_timeout": 5}
+    engine = create_engine(full, connect_args=arguments, **pool)
+
+    @event.listens_for(engine, "connect")
+    def _note_encoding(connection: Any, _: Any) -> None:
+        setattr(engine.dialect, ASCII_ONLY, connection.info.parameter_status("server_encoding") not in ANY_TEXT)
+
+    return engine
 
 
 def opened(settings: recording.Settings) -> Engine:
@@ -78,8 +93,7 @@ def unreachable(settings: recording.Settings) -> list[str]:
         is_current(engine)
     except (SQLAlchemyError, NewerDatabaseError) as error:
         why = str(error) if isinstance(error, NewerDatabaseError) else reason(error)
-        kept = "mail goes on without it, and events wait on the state volume"
-        return [f"At 'events.store': {place(engine)} can't be used: {' '.join(why.split())}; {kept}"]
+        return [f"At 'events.store': {place(engine)} can't be used: {' '.join(why.split())}{KEPT}"]
     finally:
         engine.dispose()
     return []
@@ -139,6 +153,16 @@ def writing(engine: Engine) -> Iterator[Connection]:
         if is_server(engine):
             connection.execute(select(func.pg_advisory_xact_lock(WRITERS)))
         yield connection
+
+
+@contextmanager
+def alone(engine: Engine, task: int) -> Iterator[bool]:
+    """Whether this relay may do a task that one does at a time: until the end, it has the task's advisory lock."""
+    if not is_server(engine):
+        yield True
+        return
+    with engine.begin() as connection:
+        yield bool(connection.execute(select(func.pg_try_advisory_xact_lock(task))).scalar())
 
 
 def journal(engine: Engine) -> int:

@@ -1,11 +1,13 @@
 """What the store says: the story of a message, and counts."""
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Engine, Integer, and_, cast, func, or_, select
+from sqlalchemy import ColumnElement, Engine, Integer, and_, cast, false, func, or_, select
 
+from postroad.store import relays
 from postroad.store.schema import EVENTS
 
 STATUS = frozenset(("accepted", "queued", "deferred", "delivered", "bounced", "rejected"))
@@ -16,6 +18,7 @@ GROUPS = {
     "recipient-domain": EVENTS.c.recipient_domain,
     "provider": EVENTS.c.provider,
     "class": EVENTS.c.reason,
+    "relay": EVENTS.c.relay,
     "hour": cast(func.floor(EVENTS.c.time / 3600), Integer) * 3600,
 }
 
@@ -26,6 +29,7 @@ class Story:
 
     Attributes:
         status: ``accepted``, ``queued``, ``deferred``, ``delivered``, ``bounced`` or ``rejected``.
+        relay: the name of the relay that it was handed to; None where relays share no database.
         reason: the class of the last failure.
         events: its events as they were published, oldest first; a failure's with ``class`` and ``hard``.
     """
@@ -34,6 +38,7 @@ class Story:
     message_id: str | None
     sender: str | None
     recipient: str | None
+    relay: str | None = None
     status: str = "accepted"
     reason: str | None = None
     hard: bool | None = None
@@ -74,14 +79,14 @@ def trace(engine: Engine, what: str, most: int) -> list[Story]:
     """
     address = what.lower()
     fits = or_(
-        EVENTS.c.queue_id == what,
+        EVENTS.c.queue_id == what if what.isascii() else false(),  # not every database can be asked for the rest
         EVENTS.c.message_id.in_([what[:100], f"<{what}>"[:100]]),
         EVENTS.c.sender == address,
         EVENTS.c.recipient == address,
     )
     with engine.connect() as connection:
         found = connection.execute(
-            select(EVENTS.c.queue_id, EVENTS.c.id, EVENTS.c.sender, EVENTS.c.recipient)
+            select(EVENTS.c.queue_id, EVENTS.c.id, EVENTS.c.sender, EVENTS.c.recipient, EVENTS.c.relay)
             .where(fits)
             .order_by(EVENTS.c.id.desc())
             .limit(most * 20)
@@ -89,37 +94,61 @@ def trace(engine: Engine, what: str, most: int) -> list[Story]:
         ids = list(dict.fromkeys(row.queue_id for row in found if row.queue_id))[:most]
         alone = [row.id for row in found if not row.queue_id][:most]
         rows = connection.execute(
-            select(EVENTS.c.id, EVENTS.c.time, EVENTS.c.data)
+            select(EVENTS.c.id, EVENTS.c.time, EVENTS.c.data, EVENTS.c.queue_id, EVENTS.c.relay)
             .where(or_(EVENTS.c.queue_id.in_(ids), EVENTS.c.id.in_(alone)))
             .order_by(EVENTS.c.id)
         ).all()
-    whole = {row.queue_id for row in found if not row.recipient or row.recipient != address or row.sender == address}
-    return [story for story in _stories(rows) if story.queue_id in whole or (story.recipient or "").lower() == address]
+        names = relays.names(connection)
+    # a queue id is unique at one relay; what an older Postroad stored says of none
+    at = {row.queue_id: row.relay for row in rows if row.relay is not None}
+
+    def message(row: Any) -> _Message:
+        return _Message(row.queue_id or row.id, at.get(row.queue_id) if row.relay is None else row.relay)
+
+    whole, wanted = set(), set()
+    for row in found:
+        wanted.add(message(row))
+        if not row.recipient or row.recipient != address or row.sender == address:
+            whole.add(message(row))
+    events = [(message(row), row.time, json.loads(row.data)) for row in rows if message(row) in wanted]
+    return [
+        story for key, story in _stories(events, names) if key in whole or (story.recipient or "").lower() == address
+    ]
 
 
-def _stories(rows: Any) -> list[Story]:
-    """The rows as stories; what an event says of a whole message it says of each of its recipients."""
-    events = [(row.id, row.time, json.loads(row.data)) for row in rows]
-    stories: dict[tuple[object, str | None], Story] = {}
-    for number, _, event in events:
-        key = (event.get("queue_id") or number, event.get("recipient"))
+class _Message(NamedTuple):
+    """A message: its queue id, or the number of an event without one; and the number of its relay, where it has one."""
+
+    id: str | int
+    relay: int | None
+
+
+def _stories(
+    events: Sequence[tuple[_Message, float, dict[str, Any]]], names: Mapping[int, str]
+) -> list[tuple[_Message, Story]]:
+    """The events as stories; what an event says of a whole message it says of each of its recipients."""
+
+    def begin(message: _Message, event: Mapping[str, Any], recipient: str | None) -> Story:
+        relay = None if message.relay is None else names.get(message.relay)
+        return Story(event.get("queue_id"), event.get("message_id"), event.get("sender"), recipient, relay)
+
+    stories: dict[tuple[_Message, str | None], Story] = {}
+    for message, _, event in events:
+        key = (message, event.get("recipient"))
         if event.get("recipient") is not None and key not in stories:
-            stories[key] = Story(event.get("queue_id"), event.get("message_id"), event.get("sender"), key[1])
+            stories[key] = begin(message, event, key[1])
     told = {key[0] for key in stories}
-    for number, _, event in events:
-        if (event.get("queue_id") or number) not in told:  # nothing is known yet of its recipients
-            stories.setdefault(
-                (event.get("queue_id") or number, None),
-                Story(event.get("queue_id"), event.get("message_id"), event.get("sender"), None),
-            )
-    of_message: dict[object, list[Story]] = {}
+    for message, _, event in events:
+        if message not in told:  # nothing is known yet of its recipients
+            stories.setdefault((message, None), begin(message, event, None))
+    of_message: dict[_Message, list[Story]] = {}
     for key, story in stories.items():
         of_message.setdefault(key[0], []).append(story)
-    for number, moment, event in events:
-        for story in of_message[event.get("queue_id") or number]:
+    for message, moment, event in events:
+        for story in of_message[message]:
             if event.get("recipient") in {None, story.recipient}:
                 story.take(moment, event)
-    return list(stories.values())
+    return [(key[0], story) for key, story in stories.items()]
 
 
 def gaps(engine: Engine, since: float) -> list[Gap]:
@@ -135,24 +164,49 @@ def gaps(engine: Engine, since: float) -> list[Gap]:
 def counts(engine: Engine, since: float, group: str) -> list[dict[str, Any]]:
     """How many messages each came to what, since a time, by one of ``GROUPS``; the largest first.
 
-    ``bounce_rate`` is the share of bounces in what came to an end, ``deferred`` counts attempts.
+    ``bounce_rate`` is the share of bounces in what came to an end, ``deferred`` counts attempts. Where relays share the
+    database, ``relays`` has the same of each, with its name as ``relay``.
     """
     column = GROUPS[group]
     with engine.connect() as connection:
         rows = connection.execute(_counted(column, EVENTS.c.time >= since)).all()
+        names = relays.names(connection)
     table: dict[object, dict[str, Any]] = {}
     for row in rows:
-        entry = table.setdefault(row.label, {group.replace("-", "_"): row.label, **dict.fromkeys(COUNTED, 0)})
-        entry[row.kind] = row.number
+        label = names.get(row.label) if group == "relay" else row.label
+        entry = table.setdefault(label, {group.replace("-", "_"): label, **dict.fromkeys(COUNTED, 0)})
+        entry[row.kind] += row.number
+        if names and group != "relay":
+            name = names.get(row.relay)
+            each = entry.setdefault("relays", {}).setdefault(name, {"relay": name, **dict.fromkeys(COUNTED, 0)})
+            each[row.kind] += row.number
     for entry in table.values():
-        ended = entry["bounced"] + entry["delivered"]
-        entry["bounce_rate"] = round(entry["bounced"] / ended, 4) if ended else None
-    return sorted(table.values(), key=lambda entry: -sum(entry[kind] for kind in COUNTED))
+        if "relays" in entry:
+            entry["relays"] = [_rated(each) for each in sorted(entry["relays"].values(), key=_largest)]
+        _rated(entry)
+    return sorted(table.values(), key=_largest)
+
+
+def total(groups: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The sums of what ``counts`` found."""
+    groups = list(groups)
+    return _rated({kind: sum(entry[kind] for entry in groups) for kind in COUNTED})
+
+
+def _largest(entry: Mapping[str, Any]) -> int:
+    return -sum(int(entry[kind]) for kind in COUNTED)
+
+
+def _rated(entry: dict[str, Any]) -> dict[str, Any]:
+    """The counts with their bounce rate."""
+    ended = entry["bounced"] + entry["delivered"]
+    entry["bounce_rate"] = round(entry["bounced"] / ended, 4) if ended else None
+    return entry
 
 
 def _counted(column: ColumnElement[Any], when: ColumnElement[bool]) -> Any:
     return (
-        select(column.label("label"), EVENTS.c.kind, func.count().label("number"))
+        select(column.label("label"), EVENTS.c.relay, EVENTS.c.kind, func.count().label("number"))
         .where(and_(when, EVENTS.c.kind.in_(COUNTED)))
-        .group_by("label", EVENTS.c.kind)
+        .group_by("label", EVENTS.c.relay, EVENTS.c.kind)
     )

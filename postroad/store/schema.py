@@ -19,17 +19,27 @@ from sqlalchemy import (
 METADATA = MetaData()
 LONGEST = 600
 """Characters of what the world sends that are kept in a column of its own: PostgreSQL indexes 2,700 octets at most."""
+ASCII_ONLY = "postroad_ascii_only"
+"""An attribute of a dialect: its database has an encoding that does not hold every character."""
 
 
 class Line(TypeDecorator[str]):
-    """Text of any content as every database takes it, without NUL and surrogates, and not longer than ``LONGEST``."""
+    r"""Text of any content as every database takes it, without NUL and surrogates, and not longer than ``LONGEST``.
+
+    In a database whose encoding does not hold every character, those beyond ASCII stand as ``\xe9`` or ``\u20ac``.
+    """
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
         """What is stored, or compared with what is."""
-        return None if value is None else value.replace("\0", "\ufffd").encode(errors="replace").decode()[:LONGEST]
+        if value is None:
+            return None
+        line = value.replace("\0", "\ufffd").encode(errors="replace").decode()
+        if getattr(dialect, ASCII_ONLY, False):
+            line = line.encode("ascii", errors="backslashreplace").decode()
+        return line[:LONGEST]
 
 
 EVENTS = Table(
@@ -48,6 +58,7 @@ EVENTS = Table(
     Column("hard", Boolean),
     Column("provider", String(16)),  # who receives, where an attempt was made
     Column("data", Text, nullable=False),  # the event as it was published: JSON
+    Column("relay", Integer),  # in a server's database: at which of the relays that share it
     Index("events_time", "time"),
     Index("events_queue_id", "queue_id"),
     Index("events_message_id", "message_id"),
@@ -93,6 +104,28 @@ POSITION = Table(
     Column("offset", BigInteger, nullable=False),
 )
 
+RELAYS = Table(
+    "relays",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # its journal's, as in position
+    Column("name", String(64), nullable=False),  # the container's host name when it started last
+)
+
+CHANGES = Table(
+    "changes",
+    METADATA,
+    Column("subject", String(32), primary_key=True),  # what relays that share the database have in common
+    Column("number", BigInteger, nullable=False),  # grows with each change of it
+)
+
+LEASES = Table(
+    "leases",
+    METADATA,
+    Column("name", String(64), primary_key=True),  # of a task that one relay does for all
+    Column("holder", BigInteger, nullable=False),  # the relay's journal, as in position; 0: nobody
+    Column("renewals", BigInteger, nullable=False),  # grows while the holder is alive
+)
+
 OUTBOX = Table(
     "outbox",
     METADATA,
@@ -105,6 +138,7 @@ OUTBOX = Table(
     Column("attempts", Integer, nullable=False),
     Column("due", Float),  # when to post it; null: given up, a dead letter
     Column("failed", Float),  # when the last attempt failed
-    Column("error", Text),
+    Column("error", Line),
     Index("outbox_due", "webhook", "due"),
+    Index("outbox_event", "event"),
 )

@@ -34,6 +34,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 TICK = 0.01
 FAULT_PAUSE = 1.0
 """Seconds after a fault of its own in which it does nothing but take signals: it may come again at once."""
+FRONT_FIRST = 2.0
+"""Seconds for which a stop waits for the front's clients before sendmail is told: a message that begins needs it."""
 SOURCE = Path(__file__).parents[2]
 
 
@@ -448,6 +450,7 @@ class Supervisor:
         self._say("info", f"stopping: deliveries under way have {grace:g} s")
         if self.doctor.pid:
             processes.kill(self.doctor.pid, signal.SIGKILL)  # it changes nothing, and is not waited for
+        self._stop_front()
         # what signs mail goes last: sessions under way need it
         last = [child for child in self.children if child.process.socket]
         for child in self.children:
@@ -465,6 +468,16 @@ class Supervisor:
         cut = len(shutdown.left)
         self._say("info", f"stopped; {cut} processes were cut short, their mail is in the queue" if cut else "stopped")
         return 0
+
+    def _stop_front(self) -> None:
+        """Have new connections refused, while whoever is connected may still hand over a message for a moment."""
+        for child in self.children:
+            if child.process.listens and child.pid:
+                limit = time.monotonic() + FRONT_FIRST
+                child.signal(signal.SIGTERM)
+                child.close()
+                while child.pid in processes.children() and time.monotonic() < limit:
+                    self._drain(0.02)
 
     def _drain(self, timeout: float) -> None:
         """Handle a signal while stopping: only the ends of children still matter."""

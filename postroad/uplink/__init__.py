@@ -1,1 +1,1 @@
-"""The way out through smarthosts: the uplink opens sessions, with TLS and AUTH, for sendmail. Standard library only."""
+"""The way out through smarthosts: the uplink opens sessions, with TLS and AUTH, for sendmail."""

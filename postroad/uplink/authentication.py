@@ -7,7 +7,7 @@ from postroad.runtime.uplink import Server
 from postroad.uplink import mechanisms
 from postroad.uplink.mechanisms import Exchange, MechanismError
 from postroad.uplink.oauth import Tokens
-from postroad.uplink.replies import Reply, ReplyError, printable
+from postroad.uplink.replies import QUOTA, Reply, ReplyError, kind_of, printable
 from postroad.uplink.wire import Wire
 
 UNKNOWN_MECHANISM = 504
@@ -21,12 +21,13 @@ class RefusalError(Exception):
     Attributes:
         reason: why, its words included.
         lasting: that is about the account; False: it may take them in a moment.
+        quota: the account has sent what it may for now.
     """
 
-    def __init__(self, reason: str, *, lasting: bool) -> None:
+    def __init__(self, reason: str, *, lasting: bool, quota: bool = False) -> None:
         """Tell why."""
         super().__init__(reason)
-        self.reason, self.lasting = reason, lasting
+        self.reason, self.lasting, self.quota = reason, lasting, quota
 
 
 async def authenticate(wire: Wire, server: Server, tokens: Tokens | None, offers: tuple[str, ...]) -> str:
@@ -80,6 +81,8 @@ async def _with_password(wire: Wire, server: Server, names: list[str]) -> str:
 def _taken(name: str, server: Server, reply: Reply) -> str:
     if reply.code == 235:
         return name
+    if kind_of(reply) == QUOTA:
+        raise RefusalError(f"has no more quota for this account: {reply.text}", lasting=False, quota=True)
     if reply.code < 500:
         raise RefusalError(f"does not take AUTH now: {reply.text}", lasting=False)
     raise RefusalError(f"refuses the credentials of {printable(server.username)}: {reply.text}", lasting=True)

@@ -7,7 +7,9 @@ began with stays the same. Tokens are in no text of an error.
 import asyncio
 import base64
 import hashlib
+import http.client
 import json
+import socket
 import ssl
 import time
 import urllib.error
@@ -17,6 +19,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
+from python_socks.sync import Proxy
 
 from postroad import system
 from postroad.errors import InstallError
@@ -75,16 +80,24 @@ Post = Callable[[str, Mapping[str, str]], tuple[int, bytes]]
 """Posts a form to a URL; the status and the body."""
 
 
-def poster(context: ssl.SSLContext) -> Post:
-    """Post over TLS, without redirects and proxies."""
+def poster(context: ssl.SSLContext, proxy: str = "") -> Post:
+    """Post over TLS, without redirects, and through no proxy but the one with this URL."""
+
+    class _Connection(http.client.HTTPSConnection):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            if proxy:
+                self._create_connection = _through(proxy)
+
+    class _Https(urllib.request.HTTPSHandler):
+        def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+            return self.do_open(_Connection, req, context=context)
 
     class _None(urllib.request.HTTPRedirectHandler):
         def redirect_request(self, *_: Any) -> None:
             return None
 
-    opener = urllib.request.build_opener(
-        urllib.request.HTTPSHandler(context=context), urllib.request.ProxyHandler({}), _None()
-    )
+    opener = urllib.request.build_opener(_Https(context=context), urllib.request.ProxyHandler({}), _None())
 
     def post(url: str, form: Mapping[str, str]) -> tuple[int, bytes]:
         asked = urllib.request.Request(  # noqa: S310 - the configuration takes https only
@@ -98,6 +111,16 @@ def poster(context: ssl.SSLContext) -> Post:
                 return error.code, error.read(LARGEST)
 
     return post
+
+
+def _through(proxy: str) -> Callable[..., socket.socket]:
+    def connect(address: tuple[str, int], timeout: float, *_: Any) -> socket.socket:
+        try:
+            return Proxy.from_url(proxy, rdns=True).connect(address[0], address[1], timeout=timeout)
+        except (ProxyError, ProxyTimeoutError, ProxyConnectionError) as error:
+            raise OSError(f"through the proxy: {error}") from error
+
+    return connect
 
 
 def ask(post: Post, url: str, form: Mapping[str, str]) -> dict[str, Any]:

@@ -2,14 +2,13 @@
 
 import asyncio
 import contextlib
-import os
-import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from postroad.runtime.uplink import Server
 from postroad.uplink.authentication import RefusalError, authenticate
+from postroad.uplink.connecting import ConnectError, connect, why_not
 from postroad.uplink.mechanisms import MechanismError
 from postroad.uplink.oauth import TokenError, Tokens, poster
 from postroad.uplink.replies import ReplyError, printable
@@ -17,12 +16,11 @@ from postroad.uplink.wire import Wire
 
 WITHIN = 50.0
 """Seconds for all of it: sendmail waits a minute for the greeting (``Timeout.initial``)."""
-CONNECT_WITHIN = 15.0
-"""Seconds for a connection to one address."""
 LOGINS = 4
 """At once, an account; Exchange Online takes three connections."""
 
-CONNECTION, TLS, CREDENTIALS, SERVER, OBJECTION = "connection", "tls", "credentials", "server", "objection"
+CONNECTION, TLS, CREDENTIALS, QUOTA, SERVER = "connection", "tls", "credentials", "quota", "server"
+OBJECTION = "objection"
 """What failed; an objection is ours, and a whole sentence."""
 
 
@@ -47,7 +45,7 @@ class Opened:
     Attributes:
         reader: what the server says from now on.
         writer: what it is told.
-        address: the address that was connected to.
+        address: the address that was connected to; behind a proxy the proxy's.
         greeting: the text of its greeting's first line.
         offers: the lines of its last answer to EHLO; the first is its name.
         tls: version, cipher and its bits; None: clear text.
@@ -85,7 +83,7 @@ def accesses(authorities: str) -> Callable[[Server, str], Access]:
     context = contexts(authorities)
 
     def of(server: Server, certificate: str) -> Access:
-        tokens = Tokens(server.oauth, poster(token_context(authorities))) if server.oauth else None
+        tokens = Tokens(server.oauth, poster(token_context(authorities), server.proxy)) if server.oauth else None
         return Access(context(server, certificate), tokens)
 
     return of
@@ -147,9 +145,11 @@ async def open_session(server: Server, hostname: str, access: Access, within: fl
     wire: Wire | None = None
     try:
         async with asyncio.timeout(within):
-            connected, address = await _connect(server)
+            connected, address = await connect(server)
             wire = Wire(connected)
             return await _prepare(wire, server, hostname, access, address, stage)
+    except ConnectError as error:
+        raise OpeningError(CONNECTION, str(error)) from error
     except BaseException as error:
         if wire:
             wire.close()
@@ -167,22 +167,17 @@ def _failure(error: BaseException, kind: str, doing: str, within: float) -> Open
     elif isinstance(error, ReplyError):
         reason = f"did not get through the TLS handshake: {error}" if kind == TLS else f"does not speak SMTP: {error}"
     elif isinstance(error, RefusalError):
-        kind, reason = CREDENTIALS if error.lasting else SERVER, error.reason
+        kind, reason = QUOTA if error.quota else CREDENTIALS if error.lasting else SERVER, error.reason
     elif isinstance(error, TokenError):
         kind, reason = CREDENTIALS if error.lasting else SERVER, f"can't be logged in to: {error}"
     elif isinstance(error, MechanismError):
         kind, reason = CREDENTIALS, f"breaks the rules of AUTH: {error}"
     elif isinstance(error, OSError | EOFError):
-        why = _why(error, "it ended")
+        why = why_not(error, "it ended")
         reason = f"did not get through the TLS handshake: {why}" if kind == TLS else f"broke off {doing}: {why}"
     else:
         kind, reason = SERVER, f"can't be spoken to: {type(error).__name__}"
     return OpeningError(kind, reason)
-
-
-def _why(error: BaseException, otherwise: str) -> str:
-    # asyncio puts words of its own into strerror
-    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else otherwise
 
 
 def _tls_fault(error: ssl.SSLError) -> str:
@@ -192,32 +187,6 @@ def _tls_fault(error: ssl.SSLError) -> str:
     if "mismatch" in said:
         return f"fails at TLS: its certificate is for another name: {said}"
     return f"fails at TLS: its certificate is expired or not signed by an authority we trust: {said}"
-
-
-async def _connect(server: Server) -> tuple[socket.socket, str]:
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise OpeningError(CONNECTION, f"has no address that can be looked up: {error.strerror}") from error
-    problems = []
-    for family, kind, protocol, _, name in found:
-        connected = socket.socket(family, kind, protocol)
-        connected.setblocking(False)
-        try:
-            async with asyncio.timeout(CONNECT_WITHIN):
-                await loop.sock_connect(connected, name)
-        except (OSError, TimeoutError) as error:
-            connected.close()
-            problems.append(f"{name[0]}: {_why(error, 'no answer')}")
-        except BaseException:
-            connected.close()
-            raise
-        else:
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            return connected, str(name[0])
-    raise OpeningError(CONNECTION, f"can't be reached on port {server.port}: {'; '.join(problems[:4])}")
 
 
 async def _prepare(wire: Wire, server: Server, hostname: str, access: Access, address: str, stage: list[str]) -> Opened:

@@ -28,7 +28,14 @@ CLOSING, UNAVAILABLE = 221, 421
 PART = 1 << 16
 
 _HIDDEN = ("STARTTLS", "AUTH", "AUTH=", "CHUNKING", "BINARYMIME")
-_CODES = {CREDENTIALS: "4.7.0", OBJECTION: "4.7.0", "tls": "4.7.0", "connection": "4.4.1", "server": "4.4.0"}
+_CODES = {
+    CREDENTIALS: "4.7.0",
+    QUOTA: "4.7.0",
+    OBJECTION: "4.7.0",
+    "tls": "4.7.0",
+    "connection": "4.4.1",
+    "server": "4.4.0",
+}
 
 
 @dataclass
@@ -104,8 +111,9 @@ class Session:
             opened = await open_session(way.server, self._hostname, way.access)
         except OpeningError as error:
             refusal = error.reason if error.kind == OBJECTION else f"{way.server.host} {error.reason}"
-            if error.kind == CREDENTIALS:
-                if account.refused(clock(), refusal):
+            if error.kind in {CREDENTIALS, QUOTA}:
+                note = account.refused if error.kind == CREDENTIALS else account.has_no_quota
+                if note(clock(), refusal):
                     self._said("err", f"smarthost {refusal}; its mail waits: see {way.server.key}")
             elif error.kind != OBJECTION:
                 account.put_off()

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, func, insert, select, true, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, func, insert, or_, select, true, update
 
 from postroad.http import metrics
 from postroad.runtime.recording import Hook
-from postroad.store import database
+from postroad.store import changes, database
 from postroad.store.schema import EVENTS, OUTBOX
 from postroad.webhooks.envelope import wants
 
@@ -71,6 +71,7 @@ def put(
                 for i in wanted
             ],
         )
+        changes.note(connection, changes.OUTBOX)
         if (surplus := _count(connection, hook.name) - MOST) > 0:
             lost[hook.name] = _drop(connection, hook.name, surplus)
     return lost
@@ -90,11 +91,15 @@ def _drop(connection: Connection, webhook: str, number: int) -> int:
 
 
 def due(engine: Engine, webhook: str, most: int) -> list[OutboxEvent]:
-    """What is to be posted now, what has waited longest first."""
+    """What is to be posted now, what has waited longest first; of a message only the oldest event that waits."""
+    older, same = OUTBOX.alias(), EVENTS.alias()
+    waits = exists().where(older.c.event == same.c.id, older.c.webhook == webhook, older.c.due.is_not(None))
+    message = and_(same.c.queue_id == EVENTS.c.queue_id, or_(same.c.relay.is_(None), same.c.relay == EVENTS.c.relay))
+    behind = exists().where(message, same.c.id < EVENTS.c.id, waits)
     with engine.connect() as connection:
         return _entries(
             connection,
-            and_(OUTBOX.c.webhook == webhook, OUTBOX.c.due <= time.time()),
+            and_(OUTBOX.c.webhook == webhook, OUTBOX.c.due <= time.time(), ~behind),
             (OUTBOX.c.due, OUTBOX.c.id),
             most,
         )
@@ -111,10 +116,12 @@ def _dead(webhook: str | None) -> ColumnElement[bool]:
 
 
 def until_due(engine: Engine, webhook: str, most: float) -> float:
-    """Seconds until something is due, one at least, or ``most``."""
+    """Seconds until something becomes due, one at least, or ``most``; what is due waits for an older event."""
+    now = time.time()
+    coming = select(func.min(OUTBOX.c.due)).where(OUTBOX.c.webhook == webhook, OUTBOX.c.due > now)
     with engine.connect() as connection:
-        first = connection.execute(select(func.min(OUTBOX.c.due)).where(OUTBOX.c.webhook == webhook)).scalar()
-    return most if first is None else min(most, max(1.0, first - time.time()))
+        first = connection.execute(coming).scalar()
+    return most if first is None else min(most, max(1.0, first - now))
 
 
 def _entries(connection: Connection, where: Any, order: Sequence[Any], most: int) -> list[OutboxEvent]:
@@ -132,8 +139,8 @@ def _entries(connection: Connection, where: Any, order: Sequence[Any], most: int
 def delivered(engine: Engine, entry: OutboxEvent) -> None:
     """The webhook took it."""
     with database.writing(engine) as connection:
-        connection.execute(delete(OUTBOX).where(OUTBOX.c.id == entry.id))
-        metrics.add(connection, {("webhook_events", f"{entry.webhook},delivered"): 1})
+        if connection.execute(delete(OUTBOX).where(OUTBOX.c.id == entry.id)).rowcount:
+            metrics.add(connection, {("webhook_events", f"{entry.webhook},delivered"): 1})
 
 
 def failed(engine: Engine, entry: OutboxEvent, error: str, give_up_after: float, retry_after: float | None) -> bool:

@@ -1,6 +1,7 @@
 """The threads that post events to webhooks, one a webhook, so that none waits for another's receiver.
 
-They live in the recorder: what is not posted when it ends is still in the outbox.
+They live in the recorder: what is not posted when it ends is still in the outbox. Of relays that share a database, one
+at a time posts for a webhook.
 """
 
 import threading
@@ -8,11 +9,14 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from postroad.runtime.recording import Hook
+from postroad.store import leases
+from postroad.store.leases import Lease
 from postroad.webhooks import outbox
 from postroad.webhooks.outbox import OutboxEvent
 from postroad.webhooks.post import CONNECTIONS, Receiver, ReceiverAnswer
@@ -23,6 +27,8 @@ LONGEST_ATTEMPT = 30.0
 """Seconds after which an attempt is ended, whatever the receiver does meanwhile."""
 LONGEST_PAUSE = 60.0
 """Seconds between two attempts at a receiver that takes nothing, unless it asks for more itself."""
+LEASE = LONGEST_ATTEMPT + 5.0
+"""Seconds for which the webhook has to be ours when a post begins."""
 GONE = 410
 
 Tell = Callable[[str, str], object]
@@ -31,13 +37,18 @@ Tell = Callable[[str, str], object]
 class Sender:
     """Posts what is due for one webhook, a few at once."""
 
-    def __init__(self, engine: Engine, hook: Hook, source: str, tell: Tell) -> None:
-        """Post from this store; ``tell`` gets what the log should say: a level and a message."""
+    def __init__(self, engine: Engine, hook: Hook, source: str, tell: Tell, relay: int = 1) -> None:
+        """Post from this store; ``tell`` gets what the log should say: a level and a message.
+
+        ``relay`` is the number of the relay's journal, by which it holds the webhook's lease.
+        """
         self._engine = engine
         self._name = hook.name
         self._patience = hook.give_up_after
         self._receiver = Receiver(hook, source)
         self._tell = tell
+        self._lease = Lease(engine, f"webhook {hook.name}", relay)
+        self._ending, self._ended = threading.Event(), threading.Event()
         self._new = threading.Event()
         self._open: list[tuple[OutboxEvent, ReceiverAnswer]] = []  # posted, and not yet written down
         self._failures = 0  # rounds in a row in which nothing was taken
@@ -51,8 +62,17 @@ class Sender:
         """There are new events."""
         self._new.set()
 
+    def end(self) -> None:
+        """Post no more once what is under way is done, and let another relay post."""
+        self._ending.set()
+        self._new.set()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for so long at most until it has ended."""
+        self._ended.wait(seconds)
+
     def _run(self) -> None:
-        while True:
+        while not self._ending.is_set():
             self._new.clear()
             try:
                 pause = self.round()
@@ -62,9 +82,20 @@ class Sender:
                 traceback.print_exc()
                 pause = LONGEST_PAUSE
             if self._failures:
-                time.sleep(pause)
-            elif pause:
+                self._rest(pause)
+            elif pause and not self._ending.is_set():
                 self._new.wait(pause)
+        with suppress(SQLAlchemyError):
+            self._settle()
+            self._lease.release()
+        self._ended.set()
+
+    def _rest(self, seconds: float) -> None:
+        """Leave the receiver alone for so long, and keep the lease: another relay would post at once."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0 and not self._ending.wait(min(left, leases.RENEWED)):
+            with suppress(SQLAlchemyError):
+                self._lease.held(0.0)
 
     def round(self) -> float:
         """Post some of what is due; return the seconds until there is reason to do it again.
@@ -73,6 +104,9 @@ class Sender:
             SQLAlchemyError: the store can't be read or written.
         """
         self._settle()
+        if not self._lease.held(LEASE):
+            self._failures = 0
+            return POLL
         entries = outbox.due(self._engine, self._name, 1 if self._failures else CONNECTIONS)
         if not entries:
             return outbox.until_due(self._engine, self._name, POLL)
@@ -120,9 +154,18 @@ class Sender:
         self._tell("err", f"{events} of webhook {self._name}, `postroad webhook replay` posts again: {error}")
 
 
-def start(engine: Engine, hooks: Sequence[Hook], source: str, tell: Tell) -> list[Sender]:
+def start(engine: Engine, hooks: Sequence[Hook], source: str, tell: Tell, relay: int = 1) -> list[Sender]:
     """Begin to post for all of these webhooks."""
-    found = [Sender(engine, hook, source, tell) for hook in hooks]
+    found = [Sender(engine, hook, source, tell, relay) for hook in hooks]
     for sender in found:
         sender.start()
     return found
+
+
+def end(senders: Sequence[Sender], seconds: float) -> None:
+    """Let all of them end, and wait for that for so long at most."""
+    deadline = time.monotonic() + seconds
+    for sender in senders:
+        sender.end()
+    for sender in senders:
+        sender.wait(deadline - time.monotonic())

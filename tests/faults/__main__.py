@@ -13,7 +13,20 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from tests.faults import badinput, clock, front, life, neighbours, overload, power, processes, report, servers, volumes
+from tests.faults import (
+    badinput,
+    clock,
+    front,
+    life,
+    neighbours,
+    overload,
+    power,
+    processes,
+    report,
+    servers,
+    smarthosts,
+    volumes,
+)
 from tests.faults.account import Row
 from tests.faults.bench import Bench, build_images
 from tests.faults.model import Step, run
@@ -22,6 +35,7 @@ STEPS: list[Step] = [
     *processes.FAULTS,
     *front.FAULTS,
     *servers.FAULTS,
+    *smarthosts.CHECKS,
     *volumes.FAULTS,
     *power.FAULTS,
     *clock.FAULTS,

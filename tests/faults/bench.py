@@ -84,6 +84,7 @@ class Relay:
         *,
         alias: str = "relay",
         volumes: Mapping[str, str] = {},
+        mounts: Mapping[str, str] = {},
         **run: Any,
     ) -> None:
         """Prepare it.
@@ -93,6 +94,7 @@ class Relay:
             config: over a minimal configuration.
             alias: its name in the network.
             volumes: mount path to the name of a volume that is there already; else it makes its own.
+            mounts: folders here to where the container has them, to read.
             run: more of docker-py's ``containers.run``.
         """
         self.bench = bench
@@ -104,6 +106,7 @@ class Relay:
         }
         self.alias = alias
         self.volumes = {path: volumes.get(path) or bench.volume() for path in (QUEUE, STATE)}
+        self.mounts = mounts
         self.run = run
         self.on_start: Callable[[], None] = lambda: None
         """Called when a new container has begun, before it is waited for."""
@@ -123,6 +126,8 @@ class Relay:
             state=self.volumes[STATE],
             **self.run,
         )
+        for source, target in self.mounts.items():
+            self.container.with_volume_mapping(source, target, "ro")
         DockerContainer.start(self.container)
         self.on_start()
         self.container._await_ready(60)
@@ -210,8 +215,11 @@ class Sink:
 
     def fail(self, share: float, *kinds: str) -> None:
         """From now on, do this to a share of the transactions."""
-        text = json.dumps({"share": share, "kinds": kinds})
-        docker("exec", self.name, "sh", "-c", f"echo '{text}' > /run/sink/new; mv /run/sink/new /run/sink/faults")
+        self.put("faults", json.dumps({"share": share, "kinds": kinds}))
+
+    def put(self, name: str, text: str) -> None:
+        """Write a file that it reads."""
+        docker("exec", self.name, "sh", "-c", f"echo '{text}' > /run/sink/new; mv /run/sink/new /run/sink/{name}")
 
     def behave(self) -> None:
         docker("exec", self.name, "rm", "-f", "/run/sink/faults")
@@ -287,8 +295,8 @@ class Bench:
         return name
 
     def relay(self, **config: Any) -> Relay:
-        """Start a relay; ``alias``, ``volumes`` and ``run`` go to ``Relay``, the rest is its configuration."""
-        more = {key: config.pop(key) for key in ("alias", "volumes") if key in config}
+        """Start a relay; ``alias``, ``volumes``, ``mounts`` and ``run`` go to ``Relay``, the rest is its configuration."""
+        more = {key: config.pop(key) for key in ("alias", "volumes", "mounts") if key in config}
         relay = Relay(
             self, {key: value for key, value in config.items() if key != "run"}, **more, **config.get("run", {})
         )

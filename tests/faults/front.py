@@ -63,7 +63,9 @@ def descriptors(trial: Trial) -> None:
     """Those that are in can send; those that are not wait, and are refused nothing."""
     for _ in trial.rounds():
         with idle_clients(trial.bench, DESCRIPTORS * 2):
-            wait_until(lambda: greeted(trial.bench) >= DESCRIPTORS // 2 - 15, 30, "the last client that is let in")
+            wait_until(
+                lambda: greeted(trial.bench) >= DESCRIPTORS * 3 // 8 - 15, 30, "the last client that is let in"
+            )  # of others than have sent
             trial.pause(1, 3)
             if greeted(trial.bench) >= DESCRIPTORS:
                 trial.row.faults.append("the limit was not felt")

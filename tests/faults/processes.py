@@ -87,13 +87,6 @@ FAULTS = [
         load=SLOW,
     ),
     Fault("signer", "`kill -9` of the signer", lambda trial: kill_daemon(1, trial), (12, 2)),
-    Fault(
-        "uplink",
-        "`kill -9` of the uplink, all mail by a smarthost",
-        lambda trial: kill_daemon(2, trial),
-        (12, 2),
-        config={"delivery": {"smarthost": {"host": "sink.rcpt.example", "port": 25, "tls": "none"}}},
-    ),
     Fault("recorder", "`kill -9` of the recorder", kill_recorder, (12, 2)),
     Fault("supervisor", "`kill -9` of the supervisor, and start", kill_supervisor, (12, 2), load=SLOW),
     Fault("container", "`docker kill`, and start", kill_container, (12, 3), load=SLOW),

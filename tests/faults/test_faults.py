@@ -24,6 +24,7 @@ def bench() -> Iterator[Bench]:
         *("delivery", "container", "mx-after-dot", "fsync", "doors"),
         *("front", "front-stopped", "front-descriptors", "front-idle"),
         *("idle-clients", "neighbours", "guessing", "helper-dies", "dripping-mx", "silent-mx"),
+        *("uplink", "smarthost-password", "token-expires"),
     ],
 )
 def test_nothing_is_lost(name: str, bench: Bench) -> None:

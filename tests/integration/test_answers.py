@@ -1,14 +1,17 @@
 """The words of answers: who is meant, what is wrong, what to change. docs/trouble.md lists them all."""
 
 import json
+import re
 import smtplib
+from datetime import UTC, datetime
 from email.message import EmailMessage
+from email.utils import parsedate_to_datetime
+from functools import partial
 
 import pytest
 
 from postroad.testing import PostroadContainer
 from tests.integration.conftest import Relays, letter, send, wait_until
-from tests.internet.host import Host
 from tests.internet.internet import Internet
 
 SENDER = "app@sender.example"
@@ -28,12 +31,27 @@ def answer(relay: PostroadContainer, *commands: str) -> tuple[int, str]:
     return code, text.decode()
 
 
+def holds(relay: PostroadContainer, command: str, text: str) -> bool:
+    return text in relay.shell(command)[1]
+
+
 def test_the_greeting_says_once_what_it_speaks(relay: PostroadContainer) -> None:
     with smtplib.SMTP(timeout=20) as smtp:
         code, text = smtp.connect(relay.host, relay.port)
         assert code == 220
         assert text.count(b"SMTP") == 1
-        assert text.startswith(b"mail.sender.example ESMTP ")
+        assert text == b"mail.sender.example ESMTP"
+
+
+@pytest.mark.parametrize("hide_client", [False, True])
+def test_the_date_in_received_is_in_the_form_of_rfc_5322(hide_client: bool, relays: Relays, internet: Internet) -> None:
+    message_id = send(relays(rewrite={"hide_client": hide_client}), letter())
+    received = internet.wait_for_message(lambda found: found.message["Message-ID"] == message_id)
+    ours = str((received.message.get_all("Received") or [""])[-1])
+    assert "by mail.sender.example" in ours
+    date = ours.rpartition(";")[2].strip()
+    assert re.fullmatch(r"\w{3}, \d{1,2} \w{3} \d{4} \d\d:\d\d:\d\d \+0000", date), ours
+    assert abs((parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds()) < 600
 
 
 @pytest.mark.parametrize("sender", ["root@localhost", "root@mail.sender.example"])
@@ -100,9 +118,9 @@ def test_sendmail_s_own_answers_are_those_of_the_page(relay: PostroadContainer) 
             "mail loops back: me.loop.example is this server's own address, or 127.0.0.1: its DNS is wrong",
         ),
         (
-            "six.example",
-            [("six.example", "MX", "10 mx.six.example."), ("mx.six.example", "AAAA", "2001:db8::25")],
-            "mx.six.example, an MX host of six.example, has no address that this server can reach",
+            "none.example",
+            [("none.example", "MX", "10 mx.none.example."), ("mx.none.example", "TXT", '"no address"')],
+            "mx.none.example, an MX host of none.example, has no address in the DNS: its DNS is wrong",
         ),
     ],
 )
@@ -117,15 +135,32 @@ def test_an_mx_that_leads_nowhere_is_told_as_such(
     assert told in text
 
 
-def test_trace_does_not_take_an_unknown_sender_for_none(relay: PostroadContainer, app: Host) -> None:
-    code, _ = answer(relay, f"MAIL FROM:<{SENDER}>", "RCPT TO:<refused@mail.sender.example>")
-    assert code == 550
+def test_mail_for_an_mx_that_has_ipv6_only_waits(relay: PostroadContainer, internet: Internet) -> None:
+    """The pretend internet has no IPv6: there is no way to the host, which may be there again tomorrow."""
+    internet.add_zone("six.example")
+    internet.publish("six.example", "MX", "10 mx.six.example.")
+    internet.publish("mx.six.example", "AAAA", "2001:db8::25")
+    code, text = relay.shell("postroad send user@six.example --timeout 20")
+    assert code == 3, text
+    assert "mx.six.example does not answer, or names IPv6 addresses only, which this server can't reach" in text
+    waiting = json.loads(relay.shell("postroad queue list --json --domain six.example")[1])["messages"]
+    assert len(waiting) == 1
+    assert relay.shell("postroad queue delete --domain six.example --yes")[0] == 0
+
+
+def test_trace_shows_the_sender_and_each_recipient_of_a_refused_message(relay: PostroadContainer) -> None:
     relay.shell("postroad suppress add gone@rcpt.example")
     wait_until(lambda: answer(relay, f"MAIL FROM:<{SENDER}>", "RCPT TO:<gone@rcpt.example>")[0] == 550, timeout=20)
-    wait_until(lambda: "rejected" in relay.shell("postroad trace gone@rcpt.example")[1], timeout=20)
-    text = relay.shell("postroad trace gone@rcpt.example")[1]
-    assert "<> → gone@rcpt.example" not in text
-    assert "→ gone@rcpt.example" in text
+    first, second = "RCPT TO:<gone@rcpt.example>", "RCPT TO:<refused@mail.sender.example>"
+    code, _ = answer(relay, f"MAIL FROM:<{SENDER}>", first, second)
+    assert code == 550
+    for recipient in ("gone@rcpt.example", "refused@mail.sender.example"):
+        traced = f"postroad trace {recipient}"
+        wait_until(partial(holds, relay, traced, "rejected"), timeout=20)
+        text = relay.shell(traced)[1]
+        assert f"{SENDER} → {recipient}" in text
+        assert "? →" not in text
+        assert "<> →" not in text
 
 
 def test_delete_counts_what_it_did(relay: PostroadContainer, internet: Internet) -> None:

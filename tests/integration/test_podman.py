@@ -16,12 +16,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.documents import commands as of_page
 from tests.integration.conftest import wait_until
 
 ROOT = Path(__file__).parents[2]
 PODMAN = str(ROOT / "dev" / "podman")
 CONFIG = {"HOSTNAME": "mail.example.com", "DOMAINS": "example.com", "DOCTOR__AT_START": "false"}
 LOW_PORTS = "--sysctl=net.ipv4.ip_unprivileged_port_start=25"
+VOLUMES = {"queue": "/var/spool/mqueue", "state": "/var/lib/postroad"}
 ASK = (
     "import smtplib, sys\n"
     "smtp = smtplib.SMTP(sys.argv[1], 25, timeout=10)\n"
@@ -221,3 +223,25 @@ def test_the_quadlet_runs_as_printed(commands: list[list[str]], loaded: str) -> 
         podman(*words[:-1], loaded)
         relay.await_ready()
         assert podman("exec", name, "postroad", "dkim", "list", "--json") == before
+
+
+def test_the_commands_of_the_page(loaded: str) -> None:
+    """docs/podman.md, "Try it": as printed, but for names that another run may have, and the image under test."""
+    made, run, sent = [command for command in of_page("docs/podman.md") if command.startswith("podman ")]
+    name = f"postroad-test-{secrets.token_hex(3)}"
+
+    def words(command: str) -> list[str]:
+        own = {"mail": name, "postroad": name, "localhost/postroad:latest": loaded}
+        own |= {f"{volume}:{path}": f"{name}-{volume}:{path}" for volume, path in VOLUMES.items()}
+        return [own.get(word, word) for word in command.split()[1:]]
+
+    with ExitStack() as stack:
+        stack.callback(podman, "network", "rm", "--force", name)
+        stack.callback(podman, "volume", "rm", "--force", *(f"{name}-{volume}" for volume in VOLUMES))
+        stack.callback(podman, "rm", "--force", "--time=1", name)
+        podman(*words(made))
+        podman(*words(run))
+        Relay(name).await_ready()
+        # "postroad" is the container's name, and then the command's
+        said = podman("exec", name, *sent.split()[3:], "--timeout", "1", check=False)
+        assert "accepted" in said, said

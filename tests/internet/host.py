@@ -120,6 +120,13 @@ class Watch(Host):
         self.run("touch", "/run/watch/go")
 
 
+class Proxy(Host):
+    """SOCKS 5 on ports 1080 (``app``, ``s3cret``) and 1081 (nobody asks), HTTP on 3128."""
+
+    role = "proxy"
+    port = 1081
+
+
 class Hooks(Host):
     """A receiver of webhooks that writes down what it gets; ``image/hooks`` has a path and a port a behaviour."""
 
@@ -164,11 +171,21 @@ class Postgres(Host):
         url = f"postgresql://postgres:superuser@{self.address}/postgres"
         return psycopg.connect(url, autocommit=True, connect_timeout=5)
 
-    def add_database(self, name: str, password: str) -> None:
-        """Make a database, and a role of the same name that owns it."""
+    def add_database(self, name: str, password: str, encoding: str = "UTF8") -> None:
+        """Make a database in this encoding, and a role of the same name that owns it."""
+        given = (sql.Identifier(name), sql.Literal(password), sql.Literal(encoding))
         with self._connect() as connection:
-            for statement in ("CREATE ROLE {0} LOGIN PASSWORD {1}", "CREATE DATABASE {0} OWNER {0}"):
-                connection.execute(sql.SQL(statement).format(sql.Identifier(name), sql.Literal(password)))
+            for statement in (
+                "CREATE ROLE {0} LOGIN PASSWORD {1}",
+                "CREATE DATABASE {0} OWNER {0} ENCODING {2} TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'",
+            ):
+                connection.execute(sql.SQL(statement).format(*given))
+
+    def start_pooler(self) -> int:
+        """Start a pooler in transaction mode in front of the server, until that stops; return its port."""
+        self.container.exec_run(["role", "pooler"], detach=True)
+        self.run("role", "ready", "6432")
+        return 6432
 
 
 class Mx(Host):

@@ -27,7 +27,7 @@ import docker
 from docker.errors import NotFound
 from docker.types import EndpointConfig, IPAMConfig, IPAMPool
 
-from tests.internet.host import Dns, Hooks, Host, Mx, Policies, Postgres, Resolver, Watch
+from tests.internet.host import Dns, Hooks, Host, Mx, Policies, Postgres, Proxy, Resolver, Watch
 from tests.internet.received import ReceivedMessage
 
 IMAGE = os.environ.get("POSTROAD_INTERNET_IMAGE", "postroad-internet")  # two source trees may share one engine
@@ -132,6 +132,13 @@ class Internet:
         )
         return subnets
 
+    @property
+    def subnet(self) -> ipaddress.IPv4Network:
+        """The network's IPv4 subnet; Docker gives addresses from the beginning of its upper half."""
+        found = self._subnets[0]
+        assert isinstance(found, ipaddress.IPv4Network)  # as it was made
+        return found
+
     def _add_host(self, kind: type[HostT], **environment: str) -> HostT:
         number = next(self._numbers)
         addresses = [str(net[number]) for net in self._subnets]
@@ -187,6 +194,7 @@ class Internet:
         certificate: str = "good",
         tls: bool = True,
         tokens: bool = False,
+        client_certificates: bool = False,
     ) -> Mx:
         """Start and publish a server that takes mail for any domain and keeps it; on ports 587 and 465 from those who log in.
 
@@ -196,10 +204,12 @@ class Internet:
             mechanisms: the SASL mechanisms it offers.
             certificate: good, expired, self-signed, wrong-name or wildcard.
             tls: offer STARTTLS.
+            client_certificates: those ports are for clients with a certificate of the authority, and know no AUTH.
             tokens: the user logs in by access tokens (XOAUTH2, OAUTHBEARER), which ``https://HOSTNAME/token`` grants.
         """
         environment = {
             "MX_TOKENS": "yes" if tokens else "",
+            "MX_CLIENT_CERTIFICATES": "yes" if client_certificates else "",
             "MX_TLS": "may" if tls else "none",
             "MX_HOSTNAME": hostname,
             "MX_DOMAINS": "static:all",
@@ -227,6 +237,14 @@ class Internet:
         host = self._add_host(Postgres, PG_HOSTNAME=hostname)
         self.add_zone(hostname.partition(".")[2])
         self.publish_host(hostname, *host.addresses)
+        return host
+
+    def add_proxy(self, hostname: str) -> Proxy:
+        """Start and publish a host with proxies."""
+        host = self._add_host(Proxy, DNS_SERVER=self.dns.address)
+        self.add_zone(hostname.partition(".")[2])
+        self.publish_host(hostname, *host.addresses)
+        host.run("role", "ready", "3128")
         return host
 
     def add_hooks(self, hostname: str) -> Hooks:
@@ -268,6 +286,15 @@ class Internet:
     def add_app(self) -> Host:
         """Start a container that does nothing, with Python, to run senders in."""
         return self._add_host(Host)
+
+    def client_certificate(self, name: str) -> tuple[bytes, bytes]:
+        """A client's certificate of that authority, and its key (PEM)."""
+        share = "/usr/local/share/internet"
+        ask = ["openssl", "req", "-quiet", "-x509", "-CA", f"{share}/ca.pem", "-CAkey", f"{share}/ca.key"]
+        ask += ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj", f"/CN={name}"]
+        ask += ["-addext", "extendedKeyUsage=clientAuth", "-keyout", "/tmp/client.key", "-out", "/tmp/client.pem"]
+        self.dns.run(*ask)
+        return self.dns.run("cat", "/tmp/client.pem"), self.dns.run("cat", "/tmp/client.key")
 
     def ca_certificate(self) -> bytes:
         """The certificate (PEM) of the authority that signs those of the MX hosts."""

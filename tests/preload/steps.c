@@ -6,6 +6,7 @@
  *   authorities FILE       read trusted authorities
  *   hostname SIZE          print the host's name in so many octets
  *   user                   print who this is
+ *   lookup NAME            look up as makeconnection() does, IPv6 first: print which family it has found
  *   log LENGTH             log a line of so many letters
  */
 
@@ -13,10 +14,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -86,7 +89,11 @@ main(int count, char **words)
 				status = gethostname(name, (size_t)atol(next));
 				printf("%d %s\n", status, name);
 				free(name);
-			} else if (strcmp(word, "log") == 0)
+			} else if (strcmp(word, "lookup") == 0)
+				printf("%s\n", gethostbyname2(next, AF_INET6) != NULL ? "IPv6"
+				    : gethostbyname2(next, AF_INET) != NULL    ? "IPv4"
+										: "none");
+			else if (strcmp(word, "log") == 0)
 				log_letters((size_t)atol(next));
 		}
 	}

@@ -185,3 +185,13 @@ def test_an_environment_that_is_too_long_is_none(steps: Steps) -> None:
         "hostname", "200", POSTROAD_FQDN="h" * 256, POSTROAD_LOG_SOCKET="/" + "l" * 200, POSTROAD_NO_AUTH="5" * 600
     )
     assert name == [f"0 {os.uname().nodename}"]
+
+
+@pytest.mark.parametrize(
+    ("prefer", "found"),
+    [("auto", ["IPv6", "IPv6", "IPv4"]), ("ipv6", ["IPv6", "IPv6", "IPv4"]), ("ipv4", ["IPv4", "IPv6", "IPv4"])],
+)
+def test_ipv4_goes_first_where_it_is_preferred(prefer: str, found: list[str], steps: Steps) -> None:
+    names = ["both.example", "six.example", "four.example"]
+    words = [word for name in names for word in ("lookup", name)]
+    assert [line for line in steps(*words, POSTROAD_PREFER=prefer) if line.startswith("IPv")] == found

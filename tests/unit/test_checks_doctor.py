@@ -107,7 +107,18 @@ def test_the_checks_have_names_of_their_own() -> None:
     assert len(set(names)) == len(names)
     table = re.findall(r"^\| `([a-z0-9-]+)` \|", DOCS.read_text(), re.MULTILINE)
     assert set(names) <= set(table), "a row in docs/doctor.md"
-    beside = {"mx", "starttls", "blocklists", "clock", "mta-sts", "bimi", "senders", "clients", "smarthost-session"}
+    beside = {
+        "mx",
+        "starttls",
+        "blocklists",
+        "clock",
+        "mta-sts",
+        "bimi",
+        "senders",
+        "clients",
+        "smarthost-session",
+        "store",
+    }
     assert {each.ID for each in CHECKS if not each.SHORT} == beside
 
 

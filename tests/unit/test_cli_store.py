@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from postroad import system
 from postroad.cli import brake as brake_command
@@ -61,6 +61,31 @@ def put(engine: Engine, queue_id: str, *kinds: str, at: float | None = None, **f
 # --- trace and stats
 
 
+def test_where_relays_share_the_store_each_row_has_its_relay_and_there_are_totals(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(engine, "q1", "accepted", "delivered")
+    put(engine, "q2", "accepted", "bounced")
+    put(engine, "q3", "accepted", sender="app@other.example")
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO relays (id, name) VALUES (2, 'mail-0'), (3, 'mail-1')"))
+        connection.execute(text("UPDATE events SET relay = CASE queue_id WHEN 'q2' THEN 3 ELSE 2 END"))
+    monkeypatch.setattr(database, "is_server", lambda _: True)
+    assert "app@sender.example → u@rcpt.example  at mail-1" in run("trace", "q2").out
+    assert json.loads(run("trace", "q1", "--json").out)["messages"][0]["relay"] == "mail-0"
+    rows = [line.split() for line in run("stats").out.splitlines()[2:]]
+    assert rows[-1] == ["total", "all", "3", "1", "0", "1", "0", "50.0%"]
+    assert ["sender.example", "all", "2", "1", "0", "1", "0", "50.0%"] in rows
+    assert ["sender.example", "mail-1", "1", "0", "0", "1", "0", "100.0%"] in rows
+    assert ["other.example", "mail-0", "1", "0", "0", "0", "0", "-"] in rows
+    assert len(rows) == 5
+    by_relay = [line.split()[:2] for line in run("stats", "--by", "relay").out.splitlines()[2:]]
+    assert by_relay == [["mail-0", "2"], ["mail-1", "1"], ["total", "3"]]
+    found = json.loads(run("stats", "--json").out)
+    assert found["total"]["accepted"] == 3
+    assert [each["relay"] for each in found["groups"][0]["relays"]] == ["mail-0", "mail-1"]
+
+
 def test_a_message_is_told_from_its_acceptance_to_its_end(engine: Engine) -> None:
     put(engine, "q1", "accepted", "delivered")
     put(engine, "q2", "accepted", "bounced")
@@ -77,6 +102,20 @@ def test_a_message_is_told_from_its_acceptance_to_its_end(engine: Engine) -> Non
     ]
     assert found[1]["first"].endswith("Z")
     assert len(json.loads(run("trace", "u@rcpt.example", "--json", "--limit", "1").out)["messages"]) == 1
+
+
+def test_a_refused_recipient_has_no_part_in_what_the_others_came_to(engine: Engine) -> None:
+    put(engine, "q1", "rejected", recipient="gone@rcpt.example", reply="550 5.1.1 gone")
+    put(engine, "q1", "accepted", "delivered")
+    gone, other = json.loads(run("trace", "q1", "--json").out)["messages"]
+    assert (gone["recipient"], gone["sender"], gone["status"]) == (
+        "gone@rcpt.example",
+        "app@sender.example",
+        "rejected",
+    )
+    assert [event["event"] for event in gone["events"]] == ["rejected"]
+    assert (other["recipient"], other["status"]) == ("u@rcpt.example", "delivered")
+    assert "rejected  q1" in run("trace", "gone@rcpt.example").out
 
 
 def test_what_is_not_known_is_exit_code_1() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
+from dev import since
 from dev.config_files import example, files, main
 from dev.config_reference import reference
 from dev.config_schema import schema
@@ -44,11 +46,72 @@ def test_the_commented_entry_of_a_list_loads_too() -> None:
     assert [domain.name for domain in config.domains] == ["example.com"]
 
 
-def test_the_reference_has_every_key_and_variable() -> None:
-    text = reference()
-    for key in keys(Config):
-        assert f"| `{key.name}` |" in text
-        assert not key.variable or f"| `{key.variable}` |" in text
+PARTS = {
+    part.partition("`")[0]: part
+    for part in re.split(
+        r"^#{3,4} `", reference().partition("## Keys\n")[2].partition("\n## Raw m4")[0], flags=re.MULTILINE
+    )[1:]
+}
+"""The reference's part of each key."""
+
+
+def in_reference(name: str) -> str:
+    """The part of a key, or of the same key in the section that the page refers to."""
+    if name not in PARTS:
+        above = next(
+            above for above in PARTS if name.startswith(f"{above}.") and "It has the same keys as" in PARTS[above]
+        )
+        (twin,) = re.findall(r"It has the same keys as \[`(.+?)`\]", PARTS[above])
+        return in_reference(twin + name.removeprefix(above))
+    return PARTS[name]
+
+
+@pytest.mark.parametrize("key", list(keys(Config)), ids=lambda key: key.name)
+def test_the_reference_tells_every_key(key: ConfigKey) -> None:
+    part = in_reference(key.name)
+    assert not key.variable or f"`{key.variable}`" in part or key.name not in PARTS
+    assert re.search(r" · since \d+\.\d+\.\d+\b|^since ", part, re.MULTILINE), part
+    if key.section is None:
+        (example,) = re.findall(r"^```yaml\n(.*?)^```$", part, re.DOTALL | re.MULTILINE)
+        assert re.search(rf"^[ -]*{key.path[-1]}:", example, re.MULTILINE)
+        Config.model_validate({"hostname": "mail.example.com", "domains": ["example.com"], **yaml.safe_load(example)})
+
+
+BOUNDED = re.compile(r"^(duration|size|rate|share|\d+ to \d+|whole number)\b")
+
+
+def test_a_key_with_a_bound_says_what_happens_there() -> None:
+    held = 0
+    for name, part in PARTS.items():
+        facts = next(line for line in part.splitlines() if "since " in line and " · " in line)
+        if BOUNDED.match(facts) and not name.startswith("listeners.") and not name.endswith(".port"):
+            text = part.split("\n\n")[1]
+            said = [each for each in re.split(r"(?<=\.) (?=[A-Z`])", text) if not each.startswith("`null`")]
+            # at the bound: either a sentence of its own after what the key is, or one that begins with the bound
+            assert len(said) > 1 or re.match(r"(After|At|With) ", text), f"{name}: {text}"
+            held += 1
+    assert held > 20
+
+
+def test_a_new_key_gets_the_release_that_comes_next() -> None:
+    log = "# Changelog\n\n## Unreleased\n\n- x\n\n## 0.2.0 (2027-01-02)\n\n## 0.1.0\n"
+    assert since.releases(log) == ["0.2.0", "0.1.0"]
+    assert since.ledger(["a", "b"], {"a": "0.1.0", "gone": "0.1.0"}, log, "0.3.0") == {"a": "0.1.0", "b": "0.3.0"}
+    # nothing new asks for nothing
+    assert since.ledger(["a"], {"a": "0.1.0"}, log, "0.2.0") == {"a": "0.1.0"}
+    with pytest.raises(ValueError, match=r"0\.2\.0 is out already: raise project\.version"):
+        since.ledger(["b"], {}, log, "0.2.0")
+
+
+def test_each_key_is_from_a_release_of_the_changelog_or_from_the_next() -> None:
+    written = tomllib.loads((TOP / since.LEDGER).read_text())
+    log = (TOP / "CHANGELOG.md").read_text()
+    next_one = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]["version"]
+    assert list(written) == [key.name for key in keys(Config)]
+    assert set(written.values()) <= {*since.releases(log), next_one}
+    for release in set(written.values()) - set(since.releases(log)):
+        assert f"{release} is the next release; it is not out yet." in reference()
+        assert "## Unreleased" in log
 
 
 GOOD = [
@@ -68,6 +131,7 @@ BAD = [
     {"hostname": "a.b", "domains": ["b.c"], "dkim": {"key_bits": 1024}},
     {"hostname": "a.b", "domains": ["b.c"], "listeners": {"smtp": 0}},
     {"hostname": "a.b", "domains": ["b.c"], "limits": {"message_size": "25 megs"}},
+    {"hostname": "a.b", "domains": ["b.c"], "limits": {"connections_per_client": 0}},
     {"hostname": "a.b", "domains": [{"dkim": {}}]},
     {"hostname": "a.b", "domains": ["b.c"], "nope": 1},
 ]

@@ -49,7 +49,7 @@ def test_what_it_does_not(values: dict[str, object], said: str) -> None:
 def test_every_preset_has_a_source(name: str) -> None:
     preset = PRESETS[name]
     assert preset.source.startswith("https://")
-    if name != "resend":
+    if name not in {"resend", "naver"}:
         assert smarthosts.provider(preset.host.format(region="eu-west-1"))
 
 
@@ -61,3 +61,27 @@ def test_a_secret_key_is_no_smtp_password() -> None:
     assert not hint(probe("x" * 44))
     assert not hint(probe("x" * 40, "smtp.example.net"))
     assert not hint(probe("x" * 40, reason=""))
+
+
+@pytest.mark.parametrize(
+    ("host", "username", "said"),
+    [
+        ("smtp.sendgrid.net", "app", "all customers of smtp.sendgrid.net log in as apikey"),
+        ("smtp.sendgrid.net", "apikey", ""),
+        ("smtp.eu.mailgun.org", "postmaster", "user names at smtp.eu.mailgun.org are mail addresses"),
+        ("smtp.gmail.com", "app@example.com", ""),
+        ("smtp.example.net", "app", ""),
+    ],
+)
+def test_a_provider_s_form_of_user_names(host: str, username: str, said: str) -> None:
+    server = Server("0a1b2c", "delivery.smarthost", host, 587, "verify", username, "x", "")
+    assert hint(Probe(server, "refuses the credentials")).startswith(said)
+    assert bool(hint(Probe(server, "refuses the credentials"))) == bool(said)
+    assert not hint(Probe(server))
+
+
+def test_a_provider_may_stand_for_another_port() -> None:
+    brevo = Smarthost.model_validate({"provider": "brevo", "username": "app", "password_file": "/run/secrets/app"})
+    assert (brevo.port, brevo.security) == (465, "implicit")
+    other = {"provider": "brevo", "port": 587, "username": "app", "password_file": "/run/secrets/app"}
+    assert Smarthost.model_validate(other).security == "verify"

@@ -1,6 +1,7 @@
 """The parser's memory and its judgement; what lines look like is in test_events_recorded.py and test_events_lines.py."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -395,7 +396,35 @@ def test_what_is_not_known_passes_as_it_is(text: str) -> None:
     ],
 )
 def test_lines_of_the_daemon_and_of_sessions(text: str, expected: str) -> None:
-    assert kinds(Parser().feed(line(text))) == [expected]
+    parser = Parser()
+    assert kinds(parser.feed(line(text)) + parser.expire(SETTLE)) == [expected]
+
+
+def test_a_refused_recipient_is_told_with_the_sender_that_a_later_line_names() -> None:
+    refused = "ruleset=check_rcpt, arg1=<a@y>, relay=[192.0.2.1], reject=550 5.1.1 <a@y>... gone"
+    here = "<b@x>... no mailboxes here: x only sends"
+    parser = Parser()
+    assert feed(parser, refused) == []
+    assert parser.feed(line(f"{ID}: {here}", level=5)) == []
+    first, second = feed(parser, ABORTED.replace("nrcpts=1", "nrcpts=0"))
+    assert isinstance(first, model.Rejected)
+    assert isinstance(second, model.Rejected)
+    assert (first.sender, first.recipient, first.dsn) == ("app@x", "a@y", "5.1.1")
+    assert (second.sender, second.recipient, second.dsn) == ("app@x", "b@x", "5.1.1")
+    assert second.reply == f"550 5.1.1 {here}"
+    # the words are those of the rules, which are no other process's to import
+    rules = Path("tests/golden/minimal/expected/sendmail.mc").read_text()
+    assert rules.count('$#error $@ 5.1.1 $: "550 no mailboxes here: "') == 2
+    assert parser.expire(1000) == []
+
+
+def test_a_refused_recipient_is_told_a_moment_later_where_no_line_names_the_sender() -> None:
+    parser = Parser()
+    feed(parser, "ruleset=check_rcpt, arg1=<a@y>, relay=[192.0.2.1], reject=550 5.1.1 <a@y>... gone", time=10)
+    assert parser.deadline == 10 + SETTLE
+    (event,) = parser.expire(10 + SETTLE)
+    assert isinstance(event, model.Rejected)
+    assert (event.sender, event.recipient, event.time) == (None, "a@y", 10)
 
 
 def test_a_bare_line_feed_is_a_refusal() -> None:
@@ -409,7 +438,9 @@ def test_a_bare_line_feed_is_a_refusal() -> None:
 
 
 def test_a_milter_may_refuse_an_address() -> None:
-    (event,) = feed(Parser(), 'Milter: to=<"a, reject=250 2.0.0 forged"@y>, reject=550 5.7.1 no')
+    parser = Parser()
+    assert feed(parser, 'Milter: to=<"a, reject=250 2.0.0 forged"@y>, reject=550 5.7.1 no') == []
+    (event,) = parser.expire(SETTLE)
     assert isinstance(event, model.Rejected)
     assert (event.recipient, event.reply, event.dsn) == ('"a, reject=250 2.0.0 forged"@y', "550 5.7.1 no", "5.7.1")
 
@@ -552,7 +583,7 @@ def test_neither_address_nor_message_id_forges_an_acceptance(sender: str, words:
 def test_no_address_forges_a_refusal(ruleset: str, address: str) -> None:
     text = f"ruleset={ruleset}, arg1={address}, relay=[192.0.2.1], reject=550 5.7.1 {address}... no"
     parser = Parser()
-    (event,) = [event for each in log(ID, text) for event in parser.feed(line(each))]
+    (event,) = [event for each in log(ID, text) for event in parser.feed(line(each))] + parser.expire(SETTLE)
     assert isinstance(event, model.Rejected)
     assert (event.recipient or event.sender) == address[1:-1]
     assert (event.client_address, event.reply, event.dsn) == ("192.0.2.1", f"550 5.7.1 {address}... no", "5.7.1")
@@ -666,7 +697,7 @@ def test_an_mx_that_is_this_server_is_told_as_the_dns_s_fault(logged: str, told:
     [
         (
             "mx.y.example.",
-            "mx.y.example, an MX host of y.example, has no address that this server can reach (such as IPv6 only)",
+            "mx.y.example, an MX host of y.example, has no address in the DNS: its DNS is wrong",
         ),
         ("y.example.", "Host unknown (Name server: y.example.: no data known)"),
     ],

@@ -629,8 +629,8 @@ def test_the_header_says_who_the_client_is() -> None:
 
 
 def test_the_time_in_a_greeting() -> None:
-    assert greeting._date(0) == b"Thu, 1 Jan 1970 00:00:00 GMT"
-    assert greeting._date(1_798_678_799) == b"Thu, 31 Dec 2026 00:59:59 GMT"
+    assert greeting._date(0) == b"Thu, 1 Jan 1970 00:00:00 +0000"
+    assert greeting._date(1_798_678_799) == b"Thu, 31 Dec 2026 00:59:59 +0000"
 
 
 def test_stages_in_which_nobody_is_silent(world: World) -> None:

@@ -119,7 +119,7 @@ def test_nothing_of_the_container_s_environment_gets_in(tmp_path: Path, monkeypa
         assert "secret" not in str(each.env)
         assert set(each.env) <= {
             "PATH", "LD_PRELOAD", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "POSTROAD_FQDN", "POSTROAD_LOG_SOCKET", "POSTROAD_NO_AUTH",
-            "POSTROAD_ATTEMPT_TIMEOUT", "POSTROAD_MOST_DELIVERIES",
+            "POSTROAD_ATTEMPT_TIMEOUT", "POSTROAD_MOST_DELIVERIES", "POSTROAD_PREFER",
         }  # fmt: skip
 
 

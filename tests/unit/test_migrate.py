@@ -100,7 +100,12 @@ BOKY = {
                 "host": "smtp.gmail.com",
                 "port": 587,
                 "username": "<put.your.account>@gmail.com",
-                "password_file": SECRET,
+                "oauth": {
+                    "token_url": "https://oauth2.googleapis.com/token",
+                    "client_id": "CLIENT-ID",
+                    "client_secret_file": "/run/secrets/xoauth2-secret",
+                    "refresh_token_file": "/run/secrets/xoauth2-refresh-token",
+                },
             }
         },
     },
@@ -219,7 +224,7 @@ def test_what_their_documents_show(text: str, expected: dict[str, Any]) -> None:
     assert yaml.safe_load(said) == expected
     Config.model_validate(expected)
     for secret in ("world", "secret\n", ":secret"):
-        assert secret not in said
+        assert secret not in said.replace("/xoauth2-secret", "")
 
 
 def test_what_has_no_counterpart_is_told_and_why() -> None:
@@ -227,7 +232,29 @@ def test_what_has_no_counterpart_is_told_and_why() -> None:
     assert "POSTSRSD_SRS_DOMAIN: Postroad only sends, so it forwards nothing" in said
     assert "POSTMASTER_ADDRESS: Postroad sends no mail about itself" in said
     assert "domain.tld is a guess: list every domain that your apps send as" in said
-    assert "XOAUTH2_SECRET_FILE" in notes(migrate(list(BOKY)[-1]))
+    assert "write what XOAUTH2_CLIENT_ID_FILE holds to client_id" in notes(migrate(list(BOKY)[-1]))
+    said = migrate(
+        "-e ALLOWED_SENDER_DOMAINS=example.com -e RELAYHOST=[smtp.example.net]:587 -e RELAYHOST_USERNAME=app"
+        " -e XOAUTH2_CLIENT_ID=the-id -e XOAUTH2_SECRET=the-secret -e XOAUTH2_TOKEN_ENDPOINT=https://login.example.net/t"
+        " -e XOAUTH2_INITIAL_REFRESH_TOKEN=the-token"
+    )
+    assert yaml.safe_load(said)["delivery"]["smarthost"]["oauth"] == {
+        "token_url": "https://login.example.net/t",
+        "client_id": "the-id",
+        "client_secret_file": "/run/secrets/client_secret",
+        "refresh_token_file": "/run/secrets/refresh_token",
+    }
+    assert "the-secret" not in said
+    assert "the-token" not in said
+    said = migrate(
+        "-e ALLOWED_SENDER_DOMAINS=example.com -e RELAYHOST=[smtp.example.net]:587 -e RELAYHOST_USERNAME=app"
+        " -e XOAUTH2_CLIENT_ID=the-id -e XOAUTH2_INITIAL_REFRESH_TOKEN=the-token"
+    )
+    assert "token_url is a guess" in notes(said)
+    assert "client_secret_file" not in said
+    # without a user nobody logs in
+    without = "-e ALLOWED_SENDER_DOMAINS=example.com -e RELAYHOST=[smtp.example.net]:587 -e XOAUTH2_CLIENT_ID=the-id"
+    assert "username" not in yaml.safe_load(migrate(without))["delivery"]["smarthost"]
 
 
 def test_a_host_name_without_a_domain_is_not_kept() -> None:

@@ -185,6 +185,20 @@ def test_a_helper_that_a_reload_can_t_start_is_tried_again(world: World, monkeyp
     assert "recorder" in world.running.values()
 
 
+def test_the_front_refuses_before_sendmail_is_told_and_is_waited_for_a_moment(world: World) -> None:
+    front = process("front", listens=("127.0.0.1", 0))
+    world.begin(front, SENDMAIL)
+    (child,) = [each for each in world.supervisor.children if each.process is front]
+    world.stubborn.add("front")
+    began = world.now
+    assert world.supervisor._stop() == 0
+    terminated = [name for name, number in world.kills if number == signal.SIGTERM]
+    assert terminated[0] == "front"
+    assert sorted(terminated[1:3]) == ["front", "sendmail"]
+    assert child.listener is None
+    assert world.now - began >= main.FRONT_FIRST
+
+
 def test_what_signs_ends_last_and_who_does_not_end_is_killed(world: World) -> None:
     world.begin(SIGNER, SENDMAIL, RECORDER)
     world.stubborn.add("sendmail")

@@ -5,6 +5,7 @@ import base64
 import contextlib
 import ssl
 import subprocess
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -425,6 +426,27 @@ def test_a_wrong_password_is_not_tried_again_at_once(certificate: Path) -> None:
         assert client.log == ["notice smarthost localhost takes mail of delivery.smarthost again"]
 
     run(right, certificate, works, account=account)
+
+
+def test_a_quota_that_auth_speaks_of_pauses_the_account(certificate: Path) -> None:
+    """SendGrid's answer to AUTH."""
+    account = Account()
+    why = "has no more quota for this account: 451 Authentication failed: Maximum credits exceeded"
+
+    async def script(peer: Peer) -> None:
+        await good(peer, "451 Authentication failed: Maximum credits exceeded")
+
+    async def talk(client: Client, peers: list[Peer]) -> None:
+        assert await client.ask() == f"421 4.7.0 localhost {why}"
+        assert client.log == [f"err smarthost localhost {why}; its mail waits: see delivery.smarthost"]
+
+    async def again(client: Client, peers: list[Peer]) -> None:
+        assert await client.ask() == f"421 4.7.0 localhost {why}"
+        assert not peers
+
+    run(script, certificate, talk, account=account)
+    assert account.until > time.monotonic() + 600
+    run(script, certificate, again, account=account)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, delete, inspect, text
+from sqlalchemy import Engine, delete, func, inspect, select, text
 
 from postroad.journal.reader import Batch, Position
 from postroad.recorder import writer
@@ -20,9 +20,11 @@ DAY = 86400.0
 
 
 def put(engine: Engine, *kinds: str, hooks: Any = (HOOK,)) -> writer.Written:
+    with engine.connect() as connection:
+        known = connection.execute(select(func.count()).select_from(EVENTS)).scalar_one()
     events = [
         {"event": kind, "time": "2026-11-24T10:00:00Z", "queue_id": f"q{i}", "sender": "a@b.c", "recipient": "x@y.z"}
-        for i, kind in enumerate(kinds)
+        for i, kind in enumerate(kinds, known)
     ]
     return writer.write(engine, Batch(tuple(events), Position("journal-1.jsonl", 1)), recorded(webhooks=tuple(hooks)))
 
@@ -44,6 +46,27 @@ def test_what_is_wanted_waits_and_what_is_delivered_is_gone(engine: Engine) -> N
     outbox.delivered(engine, first)
     assert [each.id for each in outbox.due(engine, "app", 10)] == [second.id]
     assert counters(engine) == {"app,delivered": 1}
+
+
+def test_events_of_a_message_are_posted_one_after_the_other(engine: Engine) -> None:
+    events = [
+        {"event": kind, "time": "2026-11-24T10:00:00Z", "queue_id": queue_id, "sender": "a@b.c", "recipient": "x@y.z"}
+        for queue_id, kind in (("q1", "bounced"), ("q1", "delivered"), ("q2", "delivered"), ("q1", "bounced"))
+    ]
+    hooks = (HOOK, replace(HOOK, name="other"))
+    writer.write(engine, Batch(tuple(events), Position("journal-1.jsonl", 1)), recorded(webhooks=hooks))
+    first, other = outbox.due(engine, "app", 10)
+    assert [first.event["queue_id"], other.event["queue_id"]] == ["q1", "q2"]
+    outbox.failed(engine, first, "answered 500", DAY, 300.0)
+    assert outbox.due(engine, "app", 10) == [other]  # the others of q1 wait for the first
+    assert 200 < outbox.until_due(engine, "app", DAY) <= 300
+    outbox.failed(engine, first, "answered 500", -DAY, None)
+    second, _ = outbox.due(engine, "app", 10)  # that was given up
+    outbox.delivered(engine, second)
+    assert sorted(each.event["event"] for each in outbox.due(engine, "app", 10)) == ["bounced", "delivered"]
+    outbox.delivered(engine, second)
+    assert counters(engine) == {"app,dead": 1, "app,delivered": 1}
+    assert len(outbox.due(engine, "other", 10)) == 2
 
 
 def test_it_is_the_same_event_in_the_database(engine: Engine) -> None:

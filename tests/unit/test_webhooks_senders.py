@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
+from postroad.store import leases
 from postroad.webhooks import outbox, senders
 from postroad.webhooks.post import ReceiverAnswer
 from postroad.webhooks.senders import Sender
@@ -169,6 +170,56 @@ def test_new_events_are_posted_at_once_and_errors_are_survived(
         put(engine, "delivered")
         case.sender.wake()
         wait_until(lambda number=number: len(receiver.asked) == number)  # type: ignore[misc]
+
+
+def test_another_relay_s_webhook_is_left_alone_until_it_is_ours(engine: Engine) -> None:
+    case = Case(engine)
+    receiver = case.receive(lambda _: TAKEN)
+    held = [False, False, True]
+    case.sender._lease.held = lambda seconds: held.pop(0)  # type: ignore[method-assign]
+    put(engine, "delivered")
+    assert [case.sender.round() for _ in range(3)] == [senders.POLL, senders.POLL, 0.0]
+    assert len(receiver.asked) == 1
+
+
+def test_the_lease_is_kept_while_the_receiver_is_left_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "RENEWED", 0.01)
+    case = Case(engine)
+    renewed: list[float] = []
+
+    def held(seconds: float) -> bool:
+        renewed.append(seconds)
+        if len(renewed) % 2:
+            raise OperationalError("UPDATE", {}, Exception("connection refused"))
+        return True
+
+    case.sender._lease.held = held  # type: ignore[method-assign]
+    case.sender._rest(0.2)
+    assert len(renewed) > 3
+
+
+def test_at_the_end_posts_under_way_are_written_down_and_the_lease_is_free(engine: Engine) -> None:
+    case = Case(engine)
+    begun, go = threading.Event(), threading.Event()
+    released: list[bool] = []
+
+    def answer(_: str) -> ReceiverAnswer:
+        begun.set()
+        assert go.wait(60)
+        return TAKEN
+
+    receiver = case.receive(answer)
+    case.sender._lease.release = lambda: released.append(True)  # type: ignore[method-assign]
+    put(engine, *["delivered"] * 9)
+    case.sender.start()
+    assert begun.wait(60)
+    senders.end([case.sender], 0.05)
+    assert not released  # one that hangs holds up no end
+    go.set()
+    senders.end([case.sender], 60)
+    assert released == [True]
+    assert len(receiver.asked) == 4
+    assert counters(engine) == {"app,delivered": 4}
 
 
 def wait_until(happened: Callable[[], bool]) -> None:
