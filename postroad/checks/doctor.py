@@ -60,7 +60,7 @@ def examine(checks: Sequence[Check], context: Context) -> Iterator[tuple[Check, 
         try:
             yield check, task.result(context.deadline + GRACE - time.monotonic())
         except Late:
-            unfinished = "this check did not end in time, so it says nothing"
+            unfinished = "this check did not end in time, so its result is unknown"
             fix = f"run it alone: --only {check.ID}"
             yield check, [Finding(check.ID, Level.WARNING, unfinished, fix=fix, unknown=True)]
         except Exception as error:  # noqa: BLE001 - a check that fails must not hide what the others found
@@ -78,5 +78,5 @@ def _broken(check: Check, error: Exception) -> Finding:
         trace = trace.tb_next
     seen = f"{type(error).__name__}: {error} ({where})"
     return Finding(
-        check.ID, Level.ERROR, "this check failed itself, so it says nothing", seen, "this is a bug: report it"
+        check.ID, Level.ERROR, "this check itself failed, so its result is unknown", seen, "this is a bug: report it"
     )

@@ -86,11 +86,11 @@ def command(queue_id: str | None, host: str | None) -> int:
     Exit code 0: they were ended. 3: some had ended by themselves.
     """
     if bool(queue_id) == bool(host):
-        raise click.UsageError("either an id or --host")
+        raise click.UsageError("give either a queue id or --host")
     found = [each for each in under_way(host) if queue_id is None or each.queue_id == queue_id]
     if not found:
         what = f"with {printable(host)}" if host else f"for message {printable(queue_id)}"
-        raise PostroadError(f"no attempt {what} is under way: `postroad queue list --active` shows those that are")
+        raise PostroadError(f"no attempt {what} is under way; `postroad queue list --active` lists those that are")
     console = terminal.console()
     ended = 0
     for each in found:

@@ -84,10 +84,10 @@ def rotate(domains: Sequence[str]) -> None:
     names = [name.lower().rstrip(".") for name in domains] or list(dict.fromkeys(each.domain for each in ours))
     for name in names:
         if not any(each.domain == name for each in ours):
-            raise PostroadError(f"no key of {name} is made here: `postroad dkim list` lists the keys")
+            raise PostroadError(f"Postroad manages no key of {name}: `postroad dkim list` lists the keys")
     chosen = [each for each in ours if each.domain in names]
     if not chosen:
-        raise PostroadError("no key is made here: dkim.enabled is false, or all are given (key_file)")
+        raise PostroadError("Postroad manages no key here: dkim.enabled is false, or every key is given by key_file")
     for each in chosen:
         made = dkim.make_next(config, STATE, each, time.time())
         echo(f"{published_at(config, each.name(made.next))}. TXT\n  {dkim.series_record(each, made.next)}")

@@ -72,7 +72,7 @@ def command(form: str, as_json: bool, zone: str | None, reports: str, tls_rpt: b
     if zone:
         zone = zone.lower().rstrip(".")
         if zone not in zones:
-            raise PostroadError(f"no record belongs into {zone}: the zones are {', '.join(zones)}")
+            raise PostroadError(f"no record belongs to the zone {zone}; the zones are {', '.join(zones)}")
         planned = tuple(each for each in planned if each.zone == zone)
     if form == "json":
         click.echo(json.dumps({"records": [asdict(each.record) for each in planned]}, indent=2))
@@ -112,7 +112,7 @@ def _one_zone(planned: Sequence[Planned]) -> tuple[Planned, ...]:
     """
     zones = list(dict.fromkeys(each.zone for each in planned if not each.zone.endswith(".arpa")))
     if len(zones) > 1:
-        raise PostroadError(f"a change batch is for one zone: choose one with --zone: {', '.join(zones)}")
+        raise PostroadError(f"a change batch covers one zone: choose one with --zone: {', '.join(zones)}")
     return tuple(each for each in planned if each.zone in zones) if zones else tuple(planned)
 
 

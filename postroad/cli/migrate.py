@@ -25,7 +25,7 @@ def command(files: tuple[str, ...], origin: str | None, service: str | None, set
     Passwords are not printed: the comments name the files to put them into. Nothing is changed.
     """
     if not files and not settings:
-        raise click.UsageError("a file, - for standard input, or -e NAME=VALUE")
+        raise click.UsageError("give a file, - for standard input, or -e NAME=VALUE")
     sources = [_source(file, service) for file in files] + [Source(dict(_pair(each) for each in settings))]
     variables = {name: value for source in sources for name, value in source.variables.items()}
     named = next((found for source in sources if (found := by_repository(source.image))), None)

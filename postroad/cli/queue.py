@@ -55,7 +55,7 @@ def list_(as_json: bool, domain: str | None, sender: str | None, is_active: bool
     """The messages that wait: for whom, since when, why, and when they are tried again."""
     if is_active:
         if domain or sender:
-            raise click.UsageError("--active stands without --domain and --sender")
+            raise click.UsageError("--active can't be combined with --domain or --sender")
         active.show(as_json=as_json)
         return
     delivery = load().delivery
@@ -205,7 +205,7 @@ def flush(everything: bool, domain: str | None, queue_id: str | None) -> int:
     Exit code 0: none of them waits any more, each was delivered, or bounced. 3: some still wait.
     """
     if bool(everything) + bool(domain) + bool(queue_id) != 1:
-        raise click.UsageError("one of --all, --domain and --id")
+        raise click.UsageError("give one of --all, --domain and --id")
     process = daemon()
     console = terminal.console()
     found = chosen(ids={queue_id} if queue_id else None, domain=domain)
@@ -213,7 +213,9 @@ def flush(everything: bool, domain: str | None, queue_id: str | None) -> int:
     wanted, shaped = set(apart), {each for each, is_apart in apart.items() if is_apart}
     if not wanted:
         if queue_id:
-            raise PostroadError(f"no message {printable(queue_id)} waits: `postroad queue list` shows those that do")
+            raise PostroadError(
+                f"no message {printable(queue_id)} is waiting; `postroad queue list` lists those that are"
+            )
         console.print("no such message waits" if domain else "the queue is empty")
         return EMPTY
     narrowed = [f"-qI{queue_id}"] if queue_id else [f"-qR@{domain.lower().lstrip('@')}"] if domain else ["-q"]
@@ -232,7 +234,7 @@ def flush(everything: bool, domain: str | None, queue_id: str | None) -> int:
     if left:
         tell_why(console, left)
     if run and run.code:
-        raise PostroadError(f"sendmail's queue run failed (exit {run.code}): the server's log tells more")
+        raise PostroadError(f"sendmail's queue run failed (exit {run.code}); see the server's log")
     return LEFT if left else EMPTY
 
 
@@ -302,7 +304,7 @@ class FlushRequest:
             self._shaper.shutdown(socket.SHUT_WR)
         except OSError as error:
             self._shaper.close()
-            raise PostroadError(f"{SHAPER}: the shaper does not answer ({error}); the log says why") from error
+            raise PostroadError(f"{SHAPER}: the shaper does not answer ({error}); see the server's log") from error
         self._shaper.setblocking(False)
 
     def ended(self) -> bool:
@@ -334,7 +336,7 @@ def delete(ids: tuple[str, ...], domain: str | None, sender: str | None, everyth
     Exit code 0: all are gone. 3: some stay.
     """
     if bool(ids) + (domain is not None) + (sender is not None) + everything != 1:
-        raise click.UsageError("one of --id, --domain, --sender and --all")
+        raise click.UsageError("give one of --id, --domain, --sender and --all")
     console = terminal.console()
     found = list(chosen(ids=set(ids) or None, domain=domain, sender=sender))
     if domain:
@@ -356,7 +358,7 @@ def delete(ids: tuple[str, ...], domain: str | None, sender: str | None, everyth
         console.print(f"  and {len(found) - 10} more")
     if not yes:
         if not sys.stdin.isatty():
-            raise click.UsageError("no terminal to ask on: --yes deletes without asking; nothing was deleted")
+            raise click.UsageError("there is no terminal to ask for confirmation: add --yes; nothing was deleted")
         click.confirm(f"Delete {_count(len(found))} for good? Their senders won't be told", abort=True)
     stay = _delete(found, console)
     console.print(f"{len(found) - len(stay)} deleted, {len(stay)} kept (in delivery)")
@@ -375,7 +377,7 @@ def _delete(found: list[QueuedMessage], console: Console) -> list[QueuedMessage]
             elif held and told:
                 told = log.tell("notice", f"queue: deleted {_described(message, printable)}", patience=1.0)
                 if not told:
-                    echo("postroad: the log takes no lines now: it has none on the rest", err=True)
+                    echo("postroad: the log takes no lines now: the remaining deletions are not logged", err=True)
     return stay
 
 

@@ -36,7 +36,7 @@ def command() -> None:
         while (answer := _reloads())[1] <= before:
             waited = time.monotonic() - began
             if waited > LIMIT:
-                raise PostroadError(f"not reloaded within {LIMIT:g} s: the container's log says why")
+                raise PostroadError(f"not reloaded within {LIMIT:g} s; see the container's log")
             if waited > SILENCE and not told:
                 click.echo("the server prepares the configuration; making DKIM keys takes its time", err=True)
                 told = True
@@ -44,7 +44,7 @@ def command() -> None:
     except OSError as error:
         raise no_server() from error
     if answer[2] != "done":
-        raise PostroadError("the configuration in force stays: the container's log says why")
+        raise PostroadError("the reload failed and the configuration in force stays; see the container's log")
     for warning in plan.load(CURRENT / plan.FILE).warnings:
         click.echo(f"warning: {warning}", err=True)
     changed = changes.between(old, changes.snapshot(CURRENT))

@@ -112,7 +112,7 @@ def hand_over(config: Config, message: EmailMessage) -> str:
     except smtplib.SMTPResponseException as error:
         return f"{error.smtp_code} {_text(error.smtp_error)}"
     except (OSError, smtplib.SMTPException) as error:
-        raise PostroadError(f"sendmail does not take it: {error}") from error
+        raise PostroadError(f"sendmail does not take the message: {error}") from error
     return ""
 
 
@@ -149,7 +149,7 @@ class MessageFeed:
             except TimeoutError:
                 return
             if not data:
-                raise PostroadError("the server ended, or cut us off: its log tells more")
+                raise PostroadError("the server ended or closed the connection; see its log")
             *lines, rest = (rest + data).split(b"\n")
             yield from map(json.loads, lines)
 

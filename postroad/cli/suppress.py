@@ -196,4 +196,4 @@ def _of_ses(text: str) -> Iterator[SuppressedAddress]:
                 _address(each["EmailAddress"]), _word(each.get("Reason", "")), when or time.time(), None, "SES"
             )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise PostroadError("not the JSON of `aws sesv2 list-suppressed-destinations`") from error
+        raise PostroadError("the file is not the JSON of `aws sesv2 list-suppressed-destinations`") from error

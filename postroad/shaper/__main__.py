@@ -26,7 +26,10 @@ def lock(path: Path, say: Callable[[str, str], None]) -> int:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("notice", "deliveries from before its start go on: mail of routes with limits waits for their end")
+            say(
+                "notice",
+                "deliveries of an earlier shaper go on: mail of routes with limits waits until they have ended",
+            )
             time.sleep(LOOK)
         else:
             return descriptor
@@ -54,7 +57,7 @@ def main() -> NoReturn:
         try:
             shaper.load()
         except (OSError, ValueError) as error:
-            shaper.say("err", f"the routes in force can't be read ({error}): those before stay")
+            shaper.say("err", f"the routes can't be read ({error}): the previous ones stay in force")
 
     shaper.watch(woken, reload)
     while True:

@@ -50,7 +50,10 @@ class RouteCounts:
         return pace
 
     def _damaged(self) -> None:
-        self._say("err", f"{self._path} can't be read: what was sent today is not known, so limits count as reached")
+        self._say(
+            "err",
+            f"{self._path} can't be read: the number of messages sent today is unknown, so limits count as reached",
+        )
 
     def keep(self) -> None:
         """Write the counts to disk, so that a restart does not raise any limit.

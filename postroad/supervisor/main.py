@@ -221,7 +221,7 @@ class Supervisor:
         except (CommandError, SupervisionError) as error:
             if child.process.essential:
                 raise
-            self._say("error", f"{error}; it is tried again, the mail goes on")
+            self._say("error", f"{error}; it will be started again, and mail goes on")
             if child.pid:
                 child.signal(signal.SIGKILL)
             elif not child.due:
@@ -339,7 +339,10 @@ class Supervisor:
                 self.doctor.pid = 0
                 if os.WIFSIGNALED(status) and self.state is not ServerState.STOPPING:
                     number = os.WTERMSIG(status)
-                    self._say("warning", f"a look of the doctor's was ended by {_signal_name(number)}: it says nothing")
+                    self._say(
+                        "warning",
+                        f"the doctor's run was ended by {_signal_name(number)}, without a finding",
+                    )
             for child in self.children:
                 if child.pid == pid:
                     child.died()

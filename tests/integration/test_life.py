@@ -374,7 +374,7 @@ def test_a_full_tmpfs_ends_nothing(start_relay: Relays, internet: Internet) -> N
     wait_until(lambda: "No space left" in notices(relay))
     code, said = relay.shell("exec postroad reload 2>&1")  # answered, and not after a minute of silence
     assert code != 0
-    assert "the configuration in force stays: the container's log says why" in said
+    assert "the configuration in force stays; see the container's log" in said
     assert relay.shell(HEALTHCHECK) == (0, "")
     relay.shell(f"kill -9 {old[1]}")
     wait_until(lambda: "signer runs again" in notices(relay))

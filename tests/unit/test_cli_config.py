@@ -144,8 +144,8 @@ def test_a_zone_is_chosen_by_its_name(signed: str, monkeypatch: pytest.MonkeyPat
     only = {each["name"] for each in json.loads(run("dns", "--json", "--zone", "Example.Org.").out)["records"]}
     assert only < every
     assert all(name.endswith("example.org") for name in only)
-    assert "no record belongs into other.example: the zones are" in run("dns", "--zone", "other.example").error
-    assert "a change batch is for one zone" in run("dns", "--format", "route53").error
+    assert "no record belongs to the zone other.example; the zones are" in run("dns", "--zone", "other.example").error
+    assert "a change batch covers one zone" in run("dns", "--format", "route53").error
     batch = json.loads(run("dns", "--format", "route53", "--zone", "example.org").out)
     assert batch["Changes"]
 

@@ -181,7 +181,7 @@ def test_flush_says_what_still_waits_and_why(world: World) -> None:
 def test_flush_of_what_is_not_there(world: World) -> None:
     assert run("queue", "flush", "--all") == (0, "the queue is empty\n", "")
     assert run("queue", "flush", "--domain", "x.example") == (0, "no such message waits\n", "")
-    assert "no message 6AAA waits" in run("queue", "flush", "--id", "6AAA").error
+    assert "no message 6AAA is waiting" in run("queue", "flush", "--id", "6AAA").error
     assert world.runs == []
 
 

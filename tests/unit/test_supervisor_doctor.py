@@ -86,7 +86,7 @@ def test_never_two_at_once_and_one_that_was_killed_is_told(world: World) -> None
     assert list(world.running.values()).count(PYTHON) == 1
     world.end(PYTHON, signal.SIGKILL)
     world.settle()
-    assert world.log.said("warning") == ["a look of the doctor's was ended by SIGKILL: it says nothing"]
+    assert world.log.said("warning") == ["the doctor's run was ended by SIGKILL, without a finding"]
     assert until_it_looks(world, 600) <= 100
 
 

@@ -1,0 +1,86 @@
+"""A message's end, packet by packet: who sent it counts, what changes is said to sendmail, what is signed is logged."""
+
+from dataclasses import replace
+
+import pytest
+
+from postroad.runtime.signing import DkimKey, Settings
+from postroad.signer import judge, protocol
+from postroad.signer.judge import Judge
+from postroad.signer.keys import PrivateKey
+from postroad.signer.protocol import Answer, Envelope
+from tests.unit.test_signer_policy import NO_REWRITING, PLAIN, REWRITING
+from tests.unit.test_signer_sign import rsa  # noqa: F401 - a fixture
+
+FROM = (b"From", b" a@x.example")
+Lines = list[tuple[str, str]]
+
+
+def judged(
+    settings: Settings, *headers: tuple[bytes, bytes], keys: dict[str, PrivateKey] | None = None, **macros: bytes
+) -> tuple[Answer, Lines]:
+    lines: Lines = []
+    names = {"id": b"i", "user": b"{auth_authen}"}
+    envelope = Envelope(headers=list(headers), macros={names[name]: value for name, value in macros.items()})
+    return Judge(settings, keys or {}, lambda level, text: lines.append((level, text)))(envelope), lines
+
+
+@pytest.mark.parametrize(
+    ("user", "sender", "refusal"),
+    [
+        (b"any", b" a@x.example", None),
+        (b"app", b" a@below.example", None),
+        (b"app", b" a@x.example", "user app may not send From: x.example"),
+        (b"nobody", b" a@x.example", "user nobody may not send From: x.example"),
+        (b"\xe9\xff", b" a@x.example", "user ?? may not send From: x.example"),
+        (b"", b" a@x.example", None),
+        (b"any", b" a@y.example", "From: domain y.example is not one of domains in the configuration of this relay"),
+    ],
+)
+def test_who_has_authenticated_counts(user: bytes, sender: bytes, refusal: str | None) -> None:
+    answer, lines = judged(PLAIN, (b"From", sender), user=user)
+    assert answer == ((protocol.refuse("550", "5.7.1", refusal),) if refusal else (protocol.ACCEPT,))
+    assert lines == []
+
+
+def test_what_changes_is_said_from_the_last_field_to_the_first() -> None:
+    answer, _ = judged(
+        REWRITING, (b"Bcc", b" x"), (b"From", b" a@web1"), (b"Resent-Bcc", b" y"), (b"Resent-Bcc", b" z")
+    )
+    assert answer == (
+        protocol.change(b"Resent-Bcc", 2, None),
+        protocol.change(b"Resent-Bcc", 1, None),
+        protocol.change(b"From", 1, b" a@x.example"),
+        protocol.change(b"Bcc", 1, None),
+        protocol.ACCEPT,
+    )
+    one = replace(PLAIN, rewriting=replace(NO_REWRITING, sender="no@below.example"))
+    assert judged(one, FROM)[0] == (
+        protocol.change(b"From", 1, b" no@below.example"),
+        protocol.add(b"X-Original-From", b" a@x.example"),
+        protocol.ACCEPT,
+    )
+
+
+def test_a_signature_is_inserted_and_logged(rsa: bytes) -> None:  # noqa: F811
+    settings = replace(PLAIN, keys=(DkimKey("x.example", False, "s1", "x.pem"),))
+    keys = {"x.pem": PrivateKey(rsa)}
+    (signed, accepted), lines = judged(settings, FROM, keys=keys, id=b"ID1")
+    assert signed[4:].startswith(b"i\0\0\0\0DKIM-Signature\0 v=1;")
+    assert b"d=x.example" in signed
+    assert b"s=s1" in signed
+    assert accepted == protocol.ACCEPT
+    assert lines == [("info", "ID1: DKIM-Signature field added (s=s1, d=x.example)")]
+    assert judged(settings, FROM, keys=keys)[1][0][1].startswith("?: DKIM-Signature")
+    assert judged(settings, FROM, keys=keys, id=b"\xe9")[1][0][1].startswith("\ufffd: DKIM-Signature")
+
+
+def test_a_fault_is_logged_and_puts_the_message_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(judge, "decide", broken)
+    assert judged(PLAIN, FROM, id=b"ID1") == (
+        (protocol.TRY_AGAIN,),
+        [("err", "ID1: can't be signed now: RuntimeError('broken')")],
+    )
