@@ -65,7 +65,7 @@ MAIL = [
     Case("check_mail", "<app@below.example>", NOT_HIS, SHOP),
     Case("check_mail", "<app@a.sender.example>", NOT_OURS, SHOP),
     Case("check_mail", "<app@below.example>", OK, ANY),
-    Case("check_mail", "<app@below.example>", NOT_HIS, SHOP | {"auth_authen": "shop@mail.sender.example"}),
+    Case("check_mail", "<app@below.example>", "550 user shop", SHOP | {"auth_authen": "shop@mail.sender.example"}),
     Case("check_mail", "<app@sender.example>", "550 user nobody may not send as", SHOP | {"auth_authen": "nobody"}),
     Case("check_mail", "<app@sender.example>", "550 user sho may not send as", SHOP | {"auth_authen": "sho"}),
 ]
@@ -101,16 +101,9 @@ SUPPRESSED = [
     Case("check_rcpt", "<half@rcpt.example>", OK, TRUSTED | {"f": "app@a.below.example"}),
 ]
 RELAY = [
-    Case("check_relay", "a.example $| 192.0.2.1", OK, {"daemon_name": "smtp"}),
-    Case("check_relay", "a.example $| 10.7.0.1", OK, {"daemon_name": "smtp"}),
-    Case("check_relay", "a.example $| 192.0.2.1", OK, {"daemon_name": "submission", "client_addr": "192.0.2.1"}),
-    Case("check_relay", "a.example $| 192.0.2.1", OK, {"daemon_name": "submissions", "client_addr": "192.0.2.2"}),
-    Case(
-        "check_relay",
-        "a.example $| 192.0.2.1",
-        "421 too many connections in a minute from 192.0.2.3",
-        {"daemon_name": "submission", "client_addr": "192.0.2.3", "client_rate": "999999"},
-    ),
+    # the front has counted its own clients
+    Case("translate,check_relay", "a.example $| 192.0.2.1", OK, {"daemon_name": "smtp"}),
+    Case("translate,check_relay", "a.example $| 10.7.0.1", OK, {"daemon_name": "smtp"}),
 ]
 TLS = [
     Case("TlsPolicy", host, policy)
@@ -129,7 +122,7 @@ TLS = [
     }.items()
 ]
 ROUTES = [
-    Case("Route", f"{to} $| {by}", target)
+    Case("translate,Route", f"{to} $| {by}", target)
     for to, by, target in [
         ("one.example", "sender.example", "1"),
         ("one.example.", "sender.example", "1"),
@@ -170,13 +163,12 @@ def script(cases: list[Case]) -> str:
     return "\n".join([*lines, "/quit", ""])
 
 
-def verdict(answer: str) -> str:
-    """What a ruleset returned, in a few words."""
+def verdict(ruleset: str, answer: str) -> str:
+    """What a ruleset returned, in a few words; of a check, whether it refuses."""
     refused = re.match(r"\$# ?error .*?\$: ?(.*)", answer)
     if refused:
         return re.sub(r"\s+", " ", refused[1].replace('"', "")).strip()
-    found = "".join(answer.split()).lower()
-    return OK if found in {"ok", "<@>", "<>"} or found.startswith("relay") else found
+    return OK if ruleset.startswith("check_") else "".join(answer.split()).lower()
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +198,7 @@ def verdicts(image: str, internet: Internet, tmp_path_factory: pytest.TempPathFa
                     {"domains": ["one.example"], "smarthost": {"host": "smtp.one.example"}},
                     {"domains": [".two.example"], "smarthost": {"host": "smtp.two.example"}},
                     {"senders": ["below.example"], "smarthost": {"host": "smtp.two.example"}},
-                    {"domains": ["slow.example"], "rate": "10/hour"},
+                    {"domains": ["slow.example"], "smarthost": None, "rate": "10/hour"},
                 ],
             },
             limits={"connections_per_minute": 1000},
@@ -225,16 +217,24 @@ def suppress(relay: PostroadContainer) -> None:
     wait_until(lambda: all(each.startswith(DEAD) for each in asked(relay, sample)), timeout=30)
 
 
+TRANSLATE = "Stranslate\nR$* $$| $*\t\t$: $1 $| $2\n"
+"""The test mode takes ``$|`` for two characters; this makes it what rules know by that name."""
+
+
 def asked(relay: PostroadContainer, cases: list[Case]) -> list[str]:
     """The verdicts of the rules in force."""
     code, text = relay.shell(
-        f"/usr/sbin/sendmail -C /run/postroad/current/sendmail.cf -bt <<'END'\n{script(cases)}END\n"
+        f"cat /run/postroad/current/sendmail.cf - >/tmp/rules.cf <<'END'\n{TRANSLATE}END\n"
+        f"/usr/sbin/sendmail -C /tmp/rules.cf -bt <<'END'\n{script(cases)}END\n"
     )
     assert code == 0, text
-    answers = re.findall(r"^(?:> )?(\w+) +returns: (.*)$", text, re.MULTILINE)
-    found = iter(answers)
-    # rulesets that it calls have answers of their own
-    return [verdict(next(answer for ruleset, answer in found if ruleset == case.ruleset)) for case in cases]
+    found = iter(re.findall(r"^(?:> ?)*(\w+) +returns: (.*)$", text, re.MULTILINE))
+    said = []
+    for case in cases:
+        wanted = case.ruleset.rpartition(",")[2]
+        # rulesets that it calls have answers of their own
+        said.append(verdict(wanted, next(answer for ruleset, answer in found if ruleset == wanted)))
+    return said
 
 
 @pytest.mark.parametrize(
