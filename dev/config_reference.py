@@ -232,7 +232,7 @@ def _entry(entry: Entry, variable: str | None, release: str, found: list[Entry])
     if entry.same:
         lines += [f"It has the same keys as [`{entry.same}`](#{entry.same.replace('.', '').replace('[]', '')}).", ""]
     lines.append(" · ".join(filter(None, facts)))
-    if entry.example is not None or not entry.section:
+    if not entry.section or entry.schema.get("examples"):
         lines += ["", "```yaml", yaml.safe_dump(_placed(entry, found), sort_keys=False, width=1000).strip(), "```"]
     return "\n".join(lines)
 

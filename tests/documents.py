@@ -31,8 +31,8 @@ ELSEWHERE = {
     r"aws .*": "they change what AWS has; tests/integration/test_dns.py holds the batch against Route 53's schema",
     r"cosign .*": "from the first release on; the release workflow verifies so itself",
     r"docker compose run --rm postroad check": "tests/integration/test_check.py: the same command without Compose",
+    r"openssl rand -hex 24 >deploy/store_password.*": "tests/unit/test_docs.py: test_the_password_of_scale_md",
     r"docker compose -f deploy/compose\.two\.yaml .*": "tests/integration/test_compose_two.py, in the pretend internet",
-    r"openssl rand -hex 24 >deploy/store_password && chmod 644 deploy/store_password": "tests/integration/test_compose_two.py writes a password of its own",
     r"docker compose -f compose\.yaml -f deploy/compose\.dane\.yaml up -d": "tests/integration/test_deploy.py",
 }
 """Commands that are not run there, by a pattern of the whole, and why."""

@@ -21,6 +21,7 @@ from tests.integration.test_webhooks import folder, hook, hooks
 from tests.internet.host import Hooks, Postgres
 
 __all__ = ["folder", "hooks", "start_relay", "store"]
+pytestmark = pytest.mark.filterwarnings("default:measured: ")
 PROMISED = 2.0
 """Seconds in which a relay knows what another has put into the database."""
 wait_for = partial(wait_until, timeout=60)
@@ -34,7 +35,7 @@ def opened(postgres: Postgres, store: Store) -> Iterator[Engine]:
 
 
 def measured(what: str) -> None:
-    warnings.warn(what, stacklevel=2)
+    warnings.warn(f"measured: {what}", stacklevel=2)
 
 
 def listening(engine: Engine, relays: int) -> None:

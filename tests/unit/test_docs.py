@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -83,3 +84,12 @@ def test_the_demo_needs_no_environment() -> None:
     assert "demo/run" in said
     assert ".venv" not in said
     assert "uv" not in said.split()
+
+
+def test_the_password_of_scale_md(tmp_path: Path) -> None:
+    (command,) = [command for command in commands("docs/scale.md") if command.startswith("openssl ")]
+    (tmp_path / "deploy").mkdir()
+    subprocess.run(["bash", "-c", f"umask 077; {command}"], cwd=tmp_path, check=True)
+    password = tmp_path / "deploy" / "store_password"
+    assert re.fullmatch(r"[0-9a-f]{48}\n", password.read_text())
+    assert password.stat().st_mode & 0o777 == 0o644
