@@ -5,6 +5,7 @@ SQLite lies on the state volume, in WAL mode, so that commands read while the re
 """
 
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,8 @@ SERVER_PATIENCE: Mapping[str, Any] = {
     "application_name": "postroad",
 }
 """libpq's parameters: a server that is gone is noticed within a minute; what stands in the URL goes first."""
+MADE = 15.0
+"""Seconds that a command waits for the recorder to make the tables, or to bring them up to date."""
 SESSION: Mapping[str, Any] = {"client_encoding": "utf8", "prepare_threshold": None}
 """Of each session: text in UTF-8 whatever the database's encoding; no prepared statements, which a pooler may lose."""
 ANY_TEXT = frozenset({"UTF8", "SQL_ASCII"})
@@ -100,10 +103,10 @@ def unreachable(settings: recording.Settings) -> list[str]:
 
 
 def existing() -> Engine:
-    """An engine for the running server's database.
+    """An engine for the running server's database; waits a moment for the tables of one that has just begun.
 
     Raises:
-        PostroadError: there is none.
+        PostroadError: there is none, it can't be read, or its tables are not made.
     """
     settings = recording.load(CURRENT) if (CURRENT / recording.FILE).exists() else None
     if not (settings and settings.store) and not DATABASE.exists():
@@ -111,7 +114,17 @@ def existing() -> Engine:
             f"no events are kept in {EVENTS}: run this in the server's container (`docker compose exec postroad"
             " postroad ...`) after its first start; with events.enabled: false there are none"
         )
-    return opened(settings) if settings else connect()
+    engine = opened(settings) if settings else connect()
+    until = time.monotonic() + MADE
+    with told("read"):
+        while not is_current(engine):
+            if time.monotonic() > until:
+                raise PostroadError(
+                    f"the tables of {place(engine)} are not those of this version yet: the server makes them at its"
+                    " start; its log says what keeps it from that"
+                )
+            time.sleep(0.1)
+    return engine
 
 
 def is_server(engine: Engine | Connection) -> bool:

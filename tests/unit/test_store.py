@@ -1,7 +1,9 @@
 import json
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, func, select, text
 from sqlalchemy.exc import IntegrityError
 
+from postroad.errors import PostroadError
 from postroad.feedback import suppression
 from postroad.journal.reader import Batch, Position, read
 from postroad.recorder import aside, writer
@@ -326,3 +329,20 @@ def test_a_newer_postroad_s_tables_are_left_alone(engine: Engine) -> None:
     ):
         database.is_current(engine)
     assert number(engine) == 1
+
+
+def test_a_command_waits_for_the_tables_of_a_server_that_begins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(database, "CURRENT", tmp_path)
+    monkeypatch.setattr(database, "DATABASE", tmp_path / "events.db")
+    monkeypatch.setattr(database, "connect", partial(database.connect, tmp_path / "events.db"))
+    (tmp_path / "events.db").touch()
+    monkeypatch.setattr(database, "MADE", 0.0)
+    with pytest.raises(PostroadError, match="are not those of this version yet"):
+        database.existing()
+    monkeypatch.setattr(database, "MADE", 60.0)
+    made = threading.Timer(0.2, database.upgrade, [database.connect()])
+    made.start()
+    assert database.is_current(database.existing())
+    made.join()
