@@ -19,6 +19,7 @@ CODES = {
     "render": {0, 1},
     "queue flush": {0, 3},
     "queue abort": {0, 1},
+    "smarthost login": {2},  # no smarthost here has oauth.device_url
 }
 CODES |= {name: {0, 1} for name in ("brake release", "suppress remove", "webhook replay", "webhook test")}
 """The exit codes that an example may have, where they depend on what there is: docs/trouble.md has their meaning."""
