@@ -84,7 +84,7 @@ class Relay:
         *,
         alias: str = "relay",
         volumes: Mapping[str, str] = {},
-        mounts: Mapping[str, str] = {},
+        folders: Mapping[str, str] = {},
         **run: Any,
     ) -> None:
         """Prepare it.
@@ -94,7 +94,7 @@ class Relay:
             config: over a minimal configuration.
             alias: its name in the network.
             volumes: mount path to the name of a volume that is there already; else it makes its own.
-            mounts: folders here to where the container has them, to read.
+            folders: folders here to where the container has them, to read.
             run: more of docker-py's ``containers.run``.
         """
         self.bench = bench
@@ -106,7 +106,7 @@ class Relay:
         }
         self.alias = alias
         self.volumes = {path: volumes.get(path) or bench.volume() for path in (QUEUE, STATE)}
-        self.mounts = mounts
+        self.folders = folders
         self.run = run
         self.on_start: Callable[[], None] = lambda: None
         """Called when a new container has begun, before it is waited for."""
@@ -126,7 +126,7 @@ class Relay:
             state=self.volumes[STATE],
             **self.run,
         )
-        for source, target in self.mounts.items():
+        for source, target in self.folders.items():
             self.container.with_volume_mapping(source, target, "ro")
         DockerContainer.start(self.container)
         self.on_start()
@@ -295,8 +295,8 @@ class Bench:
         return name
 
     def relay(self, **config: Any) -> Relay:
-        """Start a relay; ``alias``, ``volumes``, ``mounts`` and ``run`` go to ``Relay``, the rest is its configuration."""
-        more = {key: config.pop(key) for key in ("alias", "volumes", "mounts") if key in config}
+        """Start a relay; ``alias``, ``volumes``, ``folders`` and ``run`` go to ``Relay``, the rest is its configuration."""
+        more = {key: config.pop(key) for key in ("alias", "volumes", "folders") if key in config}
         relay = Relay(
             self, {key: value for key, value in config.items() if key != "run"}, **more, **config.get("run", {})
         )

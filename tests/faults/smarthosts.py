@@ -36,7 +36,7 @@ def loaded(bench: Bench, row: Row, tell: Tell, **smarthost: Any) -> Iterator[tup
         bench.sink.put("password", "right")
         bench.sink.put("token", f'{{"life": {TOKEN_LIFE}}}')
         relay = bench.relay(
-            mounts={str(folder): "/secrets"},
+            folders={str(folder): "/secrets"},
             delivery={
                 "queue": {"retry": "3s"},
                 "tls": {"ca_file": "/secrets/ca.pem"},
