@@ -10,6 +10,7 @@ import socket
 import sys
 import traceback
 from contextlib import suppress
+from functools import partial
 
 from postroad import system
 from postroad.errors import CommandError
@@ -89,7 +90,7 @@ class Front:
         self._hear_what_is_put_off()
         self._greeting.ask()
         self.loop.at(self.loop.now + 1, self._every_second)
-        self.loop.at(self.loop.now + 1, self._look_for_due)
+        self.loop.at(self.loop.now + 1, partial(self._look_for_due, "untried"))
 
     # --- clients
 
@@ -257,14 +258,14 @@ class Front:
 
     # --- what is to be tried again
 
-    def _look_for_due(self) -> None:
+    def _look_for_due(self, *more: str) -> None:
         """Have a process read the queue, and see to what it says is due; do so again and again."""
         self.loop.at(self.loop.now + self.settings.retry, self._look_for_due)
         if self._looking or self._stopping or not _any_waits():
             return
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         os.set_blocking(writer, True)
-        argv = [sys.executable, "-m", "postroad.front.due", str(self.settings.retry)]
+        argv = [sys.executable, "-m", "postroad.front.due", str(self.settings.retry), *more]
         try:
             pid = system.spawn(argv, dict(os.environ), output=writer)
         except CommandError as error:

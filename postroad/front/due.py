@@ -14,14 +14,17 @@ SLACK = 1.0
 
 
 def main() -> int:
-    """Print what is due; the argument is ``delivery.queue.retry`` in seconds."""
-    retry, now = float(sys.argv[1]), time.time()
+    """Print what is due: ``delivery.queue.retry`` in seconds, and ``untried`` for what was never tried, however new.
+
+    The process that was to try that is gone where the front begins: nobody else would before ``retry`` is over.
+    """
+    retry, untried, now = float(sys.argv[1]), sys.argv[2:] == ["untried"], time.time()
     due = []
     for path in QUEUE.glob("qf*"):  # those of routes with limits are in folders below, and the shaper's
         message = queue.read(path)
         if message is None:
             continue
-        when = message.next_try(retry, now)
+        when = now if untried and message.last_try is None else message.next_try(retry, now)
         if when is not None and when <= now + SLACK:
             due.append((message.last_try or 0, message.queue_id, min(message.domains, default="")))
     sys.stdout.writelines(f"{queue_id} {domain}\n" for _, queue_id, domain in sorted(due))
