@@ -67,8 +67,10 @@ def test_health(start_relay: Relays) -> None:
     pid = relay.shell("cat /run/postroad/health")[1].split()[2]
     relay.get_wrapped_container().kill("STOP")  # the supervisor: it starts nothing anew
     relay.shell(f"kill -9 {pid}")
-    code, text = get(relay, "/healthz")
-    relay.get_wrapped_container().kill("CONT")
+    try:
+        code, text = wait_for(lambda: (found := get(relay, "/healthz"))[0] != 200 and found)
+    finally:
+        relay.get_wrapped_container().kill("CONT")
     assert code == 503
     assert json.loads(text)["reasons"] == [f"process {pid} is gone"]
 
