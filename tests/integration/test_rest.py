@@ -14,7 +14,7 @@ from tests.internet.internet import Internet
 until = partial(wait_until, timeout=60)
 # its process id, what it is doing, and the memory that is its own in KiB
 LOOK = (
-    "for each in /proc/[0-9]*; do case $(tr '\\0' ' ' < $each/cmdline) in */python3' -m postroad.recorder.rest '*) echo ${each#/proc/} rest;;"
+    "exec 2>/dev/null; for each in /proc/[0-9]*; do case $(tr '\\0' ' ' < $each/cmdline) in */python3' -m postroad.recorder.rest '*) echo ${each#/proc/} rest;;"
     " */python3' -m postroad.recorder '*) echo ${each#/proc/} awake;; *) continue;; esac; grep Private_Dirty $each/smaps_rollup; done"
 )
 
@@ -27,8 +27,10 @@ def relay(relays: Relays) -> PostroadContainer:
 
 
 def look(relay: PostroadContainer) -> tuple[int, str, int]:
-    words = relay.shell(LOOK)[1].split() or ["0", "", "", "0"]
-    return int(words[0]), words[1], int(words[3])
+    match relay.shell(LOOK)[1].split():
+        case [pid, state, _, memory, _]:
+            return int(pid), state, int(memory)
+    return 0, "", 0  # it began or ended while it was looked for
 
 
 def ask(relay: PostroadContainer, path: str) -> str:
