@@ -1,7 +1,6 @@
 """The outbox: what is put in, tried again, given up, replayed, and what there is no room for."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,11 @@ from sqlalchemy import Engine, delete, inspect, text
 from postroad.journal.reader import Batch, Position
 from postroad.recorder import writer
 from postroad.store import database
-from postroad.store.schema import EVENTS, METADATA
+from postroad.store.schema import EVENTS
 from postroad.webhooks import outbox
 
 HOOK = {"name": "app", "types": ["delivered", "bounced"], "senders": [], "recipients": []}
 DAY = 86400.0
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    made = database.connect(tmp_path / "events.db")
-    METADATA.create_all(made)
-    yield made
-    made.dispose()
 
 
 def put(engine: Engine, *kinds: str, hooks: Any = (HOOK,)) -> writer.Written:

@@ -2,16 +2,13 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
-from postroad.store import database
-from postroad.store.schema import METADATA
 from postroad.webhooks import outbox, senders
 from postroad.webhooks.post import Answer
 from postroad.webhooks.senders import Sender
@@ -47,14 +44,6 @@ class Case:
     def receive(self, answer: Callable[[str], Answer]) -> Pretended:
         self.sender._receiver = made = Pretended(answer)  # type: ignore[assignment]
         return made
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    made = database.connect(tmp_path / "events.db")
-    METADATA.create_all(made)
-    yield made
-    made.dispose()
 
 
 def test_what_is_taken_is_gone_a_few_at_once(engine: Engine) -> None:
