@@ -263,29 +263,9 @@ def make_plan(loaded: Loaded, material: Material, around: networks.Surroundings,
         )
     # also where routes are no more: what waits in their directories is taken from there
     if outbound.shaped(config.delivery) or any(QUEUE.glob(f"{outbound.GROUP}*/")):
-        processes.append(
-            plan.Process(
-                name="shaper",
-                argv=(sys.executable, "-m", "postroad.shaper"),
-                env=_python_environment(),
-                socket="",
-                ports=(),
-                reload="SIGHUP",
-                essential=False,  # other mail goes on
-            )
-        )
+        processes.append(_beside_the_mail("shaper"))
     if config.events.enabled:
-        processes.append(
-            plan.Process(
-                name="recorder",
-                argv=(sys.executable, "-m", "postroad.recorder"),
-                env=_python_environment(),
-                socket="",
-                ports=(),
-                reload="SIGHUP",
-                essential=False,
-            )
-        )
+        processes.append(_beside_the_mail("recorder"))
     return plan.Plan(
         processes=tuple(processes),
         grace=config.delivery.shutdown_grace.total_seconds(),
@@ -325,6 +305,19 @@ def _environment(config: Config) -> dict[str, str]:
         "POSTROAD_LOG_SOCKET": str(LOG_SOCKET),
         "POSTROAD_NO_AUTH": listeners.no_auth(config),
     }
+
+
+def _beside_the_mail(name: str) -> plan.Process:
+    """A process of ours without which mail goes on, or other mail; it reads its files anew on SIGHUP."""
+    return plan.Process(
+        name=name,
+        argv=(sys.executable, "-m", f"postroad.{name}"),
+        env=_python_environment(),
+        socket="",
+        ports=(),
+        reload="SIGHUP",
+        essential=False,
+    )
 
 
 def _python_environment() -> dict[str, str]:
