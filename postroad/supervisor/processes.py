@@ -52,7 +52,7 @@ class Child:
 
     def _listen(self) -> None:
         wanted = self.process.listens
-        if not wanted or (self.listener and self.listener.getsockname()[1] == wanted[1]):
+        if not wanted or (self.listener and _is_open(self.listener, *wanted)):
             return
         self.close()
         try:
@@ -151,6 +151,13 @@ def listen(family: str, port: int) -> socket.socket:
         made.close()
         raise
     return made
+
+
+def _is_open(made: socket.socket, family: str, port: int) -> bool:
+    """Whether this is what ``listen`` would make, and takes connections: a front that is told to stop ends that."""
+    is_six = made.family == socket.AF_INET6
+    takes = made.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    return bool(takes) and is_six == (family == "inet6") and made.getsockname()[1] == port
 
 
 def _held(pid: int) -> set[str]:
