@@ -9,7 +9,7 @@ from collections.abc import Callable
 from re import Match, Pattern
 from typing import Any, ClassVar
 
-from postroad.events import lines, model, own, relays, sessions
+from postroad.events import lines, model, own, redirections, relays, sessions
 from postroad.events.ledger import Ledger, LoggedMessage, origin, raw
 from postroad.events.model import Event
 from postroad.events.pieces import UNFINISHED, Pieces
@@ -63,7 +63,7 @@ class Parser:
             for whole in self._pieces.feed(line):
                 events += self._sendmail(whole)
         elif line.program == "signer":
-            events.append(self._signer(line))
+            events += self._signer(line)
         elif line.program == "uplink":
             events += [] if self._relays.learn(line.text) else [raw(line)]
         elif line.program == "postroad":  # our own, from a process beside the supervisor
@@ -85,11 +85,15 @@ class Parser:
         self._lists.clear()
         return events + self._ledger.forget(keep=0)
 
-    def _signer(self, line: LogLine) -> Event:
+    def _signer(self, line: LogLine) -> list[Event]:
         if match := lines.DKIM_SIGNED.fullmatch(line.text):
             about = self._ledger.message(match["id"]).about() | origin(line)
-            return model.Signed(**about, queue_id=match["id"], domain=match["domain"], selector=match["selector"])
-        return raw(line)
+            return [model.Signed(**about, queue_id=match["id"], domain=match["domain"], selector=match["selector"])]
+        if found := redirections.read(line.text):
+            queue_id, pairs = found
+            about = self._ledger.message(queue_id).about() | origin(line) | {"queue_id": queue_id}
+            return [model.Redirected(**about, recipient=each, redirected_to=target) for each, target in pairs.items()]
+        return [raw(line)]
 
     def _sendmail(self, line: LogLine) -> list[Event]:
         queue_id, text = lines.split_queue_id(lines.unescape(line.text))

@@ -17,7 +17,9 @@ _LABEL = rb"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
 _DOMAIN = _LABEL + rb"(?:\." + _LABEL + rb")*"
 _MAILBOX = _LOCAL + rb"(?:@(?:" + _DOMAIN + rb"|\[[!-Z^-~]+\]))?"  # without a domain: the rules see to that
 _ROUTE = rb"(?:@" + _DOMAIN + rb"(?:,@" + _DOMAIN + rb")*:)?"
+_LEADING_ROUTE = re.compile(_ROUTE)
 _PATH = re.compile(rb"<" + _ROUTE + _MAILBOX + rb">|" + _MAILBOX)
+_UNQUOTED = re.compile(rb'["\\]')
 _XTEXT = re.compile(rb"(?:[!-*,-<>-~]|\+[2-7][0-9A-F])*")  # printable ASCII, also where it is encoded
 _ENCODED = (b"ENVID", b"ORCPT")
 
@@ -33,6 +35,25 @@ def refused_sender(arguments: Sequence[bytes]) -> Refusal | None:
 def refused_recipient(arguments: Sequence[bytes]) -> Refusal | None:
     """Likewise for RCPT."""
     return _refused(arguments, "recipient", "5.1.3")
+
+
+def redirected(path: bytes, resolved: bytes) -> tuple[str, str] | None:
+    """A recipient whose mail goes to another address.
+
+    Args:
+        path: RCPT's, as the client gave it.
+        resolved: the address that sendmail names to the receiver, ``{rcpt_addr}``.
+
+    Returns:
+        The recipient without its angle brackets, as sendmail logs it, and the other address; None where it is the same
+        one, whichever way it is written.
+    """
+    recipient = path.removeprefix(b"<").removesuffix(b">")
+    target = resolved.removeprefix(b"<").removesuffix(b">").removesuffix(b".")
+    named = _LEADING_ROUTE.sub(b"", recipient, count=1)
+    if _UNQUOTED.sub(b"", named).lower() == _UNQUOTED.sub(b"", target).lower():
+        return None
+    return recipient.decode("ascii", "replace"), target.decode("ascii", "replace")
 
 
 def _refused(arguments: Sequence[bytes], who: str, status: str) -> Refusal | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 HIDDEN = "***"
-ADDRESSES = frozenset({"sender", "recipient"})
+ADDRESSES = frozenset({"sender", "recipient", "redirected_to"})
 """Fields that hold nothing but an address."""
 AS_THEY_ARE = frozenset({"event", "time", "message_id"})
 """A Message-ID looks like an address, but names a message, and is what leads from the app's log to this one."""
