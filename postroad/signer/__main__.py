@@ -14,7 +14,7 @@ from types import FrameType
 
 from postroad.runtime.log import tell
 from postroad.runtime.paths import BOUNCES, CURRENT, SIGNER
-from postroad.signer.bounces import MapSession
+from postroad.signer.bounces import MapSession, clock
 from postroad.signer.judge import Judge
 from postroad.signer.protocol import Answer, Envelope, MilterSession
 
@@ -36,7 +36,7 @@ class Signer:
         self._listeners: dict[int, tuple[socket.socket, Callable[[], MilterSession | MapSession]]] = {}
         self._sessions: dict[int, tuple[socket.socket, MilterSession | MapSession]] = {}
         self._epoll = select.epoll()
-        self._listen(BOUNCES, lambda: MapSession(self._sign_bounce))
+        self._listen(BOUNCES, lambda: MapSession({b"bounce": self._sign_bounce, b"clock": clock}))
         self._listen(SIGNER, lambda: MilterSession(self._decide))  # the last: whoever waits for the signer looks here
         self._reload = False
         # a signal's number arrives here, so that it ends the wait
