@@ -185,6 +185,8 @@ class Progress:
         elif kind == "signed":
             self._signed = True
             yield f"[green]✔[/] signed for {event.get('domain')}, selector {event.get('selector')}"
+        elif kind == "redirected":
+            yield f"[yellow]![/] goes to {plain(event['redirected_to'])} in place of {plain(event['recipient'])}"
         elif kind in {"delivered", "deferred", "bounced", "rejected"}:
             yield from self._attempted(kind, event)
 

@@ -124,6 +124,7 @@ def test_everything_goes_to_one_mailbox_that_learns_whom_it_was_for(start_relay:
     text = relay.command("trace", message_id)
     for recipient in recipients:
         assert f"app@sender.example → {recipient}, redirected to qa+staging@rcpt.example\n" in text
+    assert "goes to qa+staging@rcpt.example in place of you@other.example" in relay.command("send", "you@other.example")
 
 
 def test_the_next_message_of_a_connection_has_its_own_recipients(start_relay: Relays, internet: Internet) -> None:
