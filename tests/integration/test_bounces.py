@@ -71,7 +71,7 @@ def test_a_bounce_leaves_without_the_signer(start_relay: Relays, internet: Inter
     relay.wait_for(message_id, "deferred")
     relay.shell("rm /run/postroad/bounces")
     received = internet.wait_for_message(bounce_of(message_id), 90)
-    assert str(received.message["Date"]).endswith(" +0000")
+    assert abs((parsedate_to_datetime(str(received.message["Date"])) - datetime.now(UTC)).total_seconds()) < 30
     assert b"\nDKIM-Signature" not in received.raw.partition(b"\n\n")[0]
 
 
