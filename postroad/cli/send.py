@@ -185,7 +185,7 @@ class Progress:
         elif kind == "signed":
             self._signed = True
             yield f"[green]✔[/] signed for {event.get('domain')}, selector {event.get('selector')}"
-        elif kind == "redirected":
+        elif kind == "redirected" and event["redirected_to"].lower() != event["recipient"].lower():
             yield f"[yellow]![/] goes to {plain(event['redirected_to'])} in place of {plain(event['recipient'])}"
         elif kind in {"delivered", "deferred", "bounced", "rejected"}:
             yield from self._attempted(kind, event)

@@ -42,7 +42,8 @@ def command(what: str, limit: int, as_json: bool) -> int:
         )
         sender = "?" if story.sender is None else story.sender or "<>"  # the null sender of bounces
         at = f"  at {plain(story.relay)}" if story.relay else ""
-        instead = f", redirected to {plain(story.redirected_to)}" if story.redirected_to else ""
+        other = story.redirected_to if (story.redirected_to or "").lower() != (story.recipient or "").lower() else None
+        instead = f", redirected to {plain(other)}" if other else ""
         console.print(f"  {plain(sender)} → {plain(story.recipient or '?')}{instead}{at}")
         for event in story.events:
             console.print(plain(f"  {event.get('time', '')}  {event['event']:<9} {_told(event)}"))

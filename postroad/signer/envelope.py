@@ -37,23 +37,33 @@ def refused_recipient(arguments: Sequence[bytes]) -> Refusal | None:
     return _refused(arguments, "recipient", "5.1.3")
 
 
-def redirected(path: bytes, resolved: bytes) -> tuple[str, str] | None:
-    """A recipient whose mail goes to another address.
+def redirections(recipients: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    """The recipients of a message whose mail goes to another address.
 
     Args:
-        path: RCPT's, as the client gave it.
-        resolved: the address that sendmail names to the receiver, ``{rcpt_addr}``.
+        recipients: each one's path of RCPT, as the client gave it, and the address that sendmail names to the receiver
+            (``{rcpt_addr}``), if it is known.
 
     Returns:
-        The recipient without its angle brackets, as sendmail logs it, and the other address; None where it is the same
-        one, whichever way it is written.
+        Recipients without their angle brackets, as sendmail logs them, with the other address. One at an address that
+        another one's mail goes to is among them: sendmail delivers once, and may log that other one only.
     """
-    recipient = path.removeprefix(b"<").removesuffix(b">")
-    target = resolved.removeprefix(b"<").removesuffix(b">").removesuffix(b".")
-    named = _LEADING_ROUTE.sub(b"", recipient, count=1)
-    if _UNQUOTED.sub(b"", named).lower() == _UNQUOTED.sub(b"", target).lower():
-        return None
-    return recipient.decode("ascii", "replace"), target.decode("ascii", "replace")
+    pairs = [(_bare(path), _bare(resolved).removesuffix(b".")) for path, resolved in recipients if resolved]
+    elsewhere = {_plain(target) for named, target in pairs if _plain(named) != _plain(target)}
+    return [
+        (named.decode("ascii", "replace"), target.decode("ascii", "replace"))
+        for named, target in pairs
+        if _plain(target) in elsewhere
+    ]
+
+
+def _bare(path: bytes) -> bytes:
+    return path.removeprefix(b"<").removesuffix(b">")
+
+
+def _plain(address: bytes) -> bytes:
+    """An address in one of the ways of writing it."""
+    return _UNQUOTED.sub(b"", _LEADING_ROUTE.sub(b"", address, count=1)).lower()
 
 
 def _refused(arguments: Sequence[bytes], who: str, status: str) -> Refusal | None:

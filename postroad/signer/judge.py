@@ -8,6 +8,7 @@ from postroad.events import redirections
 from postroad.runtime import signing
 from postroad.runtime.paths import QUEUE
 from postroad.signer import bounces, protocol, sign
+from postroad.signer import envelope as envelope_of
 from postroad.signer.keys import PrivateKey
 from postroad.signer.policy import Acceptance, Refusal, SubmittedMessage, decide
 
@@ -59,7 +60,7 @@ class Judge:
         except Exception as error:  # noqa: BLE001 - fail closed, whatever it is
             self._log("err", f"{queue_id}: can't be signed now: {error!r}")
             return (protocol.TRY_AGAIN,)
-        for line in redirections.written(queue_id, envelope.redirected):
+        for line in redirections.written(queue_id, envelope_of.redirections(envelope.recipients)):
             self._log("info", line)
         return answer
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from postroad.signer.canonical import BodyHash
-from postroad.signer.envelope import PARAMETER, redirected, refused_recipient, refused_sender
+from postroad.signer.envelope import PARAMETER, refused_recipient, refused_sender
 from postroad.signer.policy import Refusal
 
 _VERSION = 6
@@ -40,14 +40,14 @@ class Envelope:
         macros: what sendmail says of it, by their names.
         spoilt: why it is refused at its end, whatever is in it. sendmail keeps the ORCPT of a recipient that was
             refused where the same recipient was taken before, and puts it into bounces.
-        redirected: the recipients whose mail goes to another address, and that address.
+        recipients: RCPT's paths as the client gave them, and the address that sendmail names to the receiver.
     """
 
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     body: BodyHash = field(default_factory=BodyHash)
     macros: dict[bytes, bytes] = field(default_factory=dict)
     spoilt: Refusal | None = None
-    redirected: list[tuple[str, str]] = field(default_factory=list)
+    recipients: list[tuple[bytes, bytes]] = field(default_factory=list)
 
 
 Answer = Sequence[bytes]
@@ -147,8 +147,8 @@ class MilterSession:
         arguments = content.removesuffix(b"\0").split(b"\0")
         refusal = refused_recipient(arguments)
         resolved = self._message.macros.pop(_RESOLVED, b"")
-        if refusal is None and resolved and (pair := redirected(arguments[0], resolved)):
-            self._message.redirected.append(pair)
+        if refusal is None:
+            self._message.recipients.append((arguments[0], resolved))
         if refusal and refusal.status == PARAMETER:
             self._message.spoilt = refusal
         return _answer(refusal)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from postroad.signer.envelope import redirected, refused_recipient, refused_sender
+from postroad.signer.envelope import redirections, refused_recipient, refused_sender
 
 PLAIN = [
     "<a@x.example>", "a@x.example", "<a.b+c@x.example>", "<a%b@x.example>", "<b!a@x.example>", '<"a b"@x.example>', '<"a\\"b"@x.example>', '<"a@y"@x.example>',
@@ -47,7 +47,17 @@ def test_another_one_is_refused(path: str) -> None:
 def test_a_recipient_is_redirected_where_the_address_is_another(
     path: bytes, resolved: bytes, other: tuple[str, str] | None
 ) -> None:
-    assert redirected(path, resolved) == other
+    assert redirections([(path, resolved)]) == ([other] if other else [])
+
+
+def test_a_recipient_at_an_address_that_another_one_s_mail_goes_to_is_told_too() -> None:
+    """sendmail delivers once, and logs the first."""
+    plain = (b"<x@y.example>", b"x@y.example")
+    assert redirections([(b"<old@y.example>", b"new@y.example"), (b"<New@y.example>", b"New@y.example"), plain]) == [
+        ("old@y.example", "new@y.example"),
+        ("New@y.example", "New@y.example"),
+    ]
+    assert redirections([(b"<x@y.example>", b""), plain, plain]) == []
 
 
 def test_the_null_sender_sends_and_gets_nothing() -> None:

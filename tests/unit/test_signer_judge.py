@@ -79,7 +79,9 @@ def test_redirected_recipients_are_logged_once_the_message_is_taken() -> None:
     def lines_about(sender: bytes) -> Lines:
         lines: Lines = []
         envelope = Envelope(
-            headers=[(b"From", sender)], macros={b"i": b"ID1"}, redirected=[("a@y.example", "qa@x.example")]
+            headers=[(b"From", sender)],
+            macros={b"i": b"ID1"},
+            recipients=[(b"<a@y.example>", b"qa@x.example"), (b"<b@y.example>", b"b@y.example")],
         )
         Judge(PLAIN, {}, lambda level, text: lines.append((level, text)))(envelope)
         return lines

@@ -264,7 +264,7 @@ def test_a_message_whose_recipient_brought_a_line_is_refused_at_its_end() -> Non
     assert told(session, packet(b"E")) == protocol.ACCEPT, "a recipient who is not taken spoils nothing"
 
 
-def test_a_recipient_whose_mail_goes_elsewhere_is_kept_with_the_other_address() -> None:
+def test_each_recipient_is_kept_with_the_address_that_the_receiver_is_told() -> None:
     seen: list[Envelope] = []
 
     def judge(envelope: Envelope) -> Answer:
@@ -285,7 +285,14 @@ def test_a_recipient_whose_mail_goes_elsewhere_is_kept_with_the_other_address() 
         packet(b"E"),
     )
     told(session, packet(b"M", b"<a@x.example>\0"), packet(b"R", b"<five@y.example>\0"), packet(b"E"))
-    assert [each.redirected for each in seen] == [[("one@y.example", "qa@x.example")], []]
+    assert [each.recipients for each in seen] == [
+        [
+            (b"<one@y.example>", b"qa@x.example"),
+            (b"<three@y.example>", b""),
+            (b"<four@y.example>", b"four@y.example"),
+        ],
+        [(b"<five@y.example>", b"")],
+    ]
 
 
 def test_all_that_the_judge_says_is_sent() -> None:
