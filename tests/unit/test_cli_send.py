@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.text import Text
 
-from postroad.cli.send import DELIVERED, Progress
+from postroad.cli.send import DELIVERED, Progress, letter
 from postroad.config.model import Config
 
 CONFIG = Config.model_validate({"hostname": "mail.example.com", "domains": ["example.com"]})
@@ -36,3 +36,9 @@ def test_a_redirected_recipient_is_told_where_the_mail_goes() -> None:
 
 def test_events_of_other_messages_say_nothing() -> None:
     assert said({"event": "accepted", "message_id": "<2@example.com>", "queue_id": "q2"}) == ([], None)
+
+
+def test_the_date_of_the_test_message_names_its_time_zone() -> None:
+    message = letter(CONFIG, "you@example.net", "app@example.com")
+    assert str(message["Date"]).endswith(" +0000")
+    assert str(message["Date"]) in message.get_content()
