@@ -61,6 +61,13 @@ def test_a_bounce_s_dates_are_in_the_form_of_rfc_5322(recipient: str, start_rela
     assert received.verdict("dkim") == "pass"
 
 
+def test_a_recipient_with_the_name_of_the_bounces_sender_keeps_its_letters(
+    relay: PostroadContainer, internet: Internet
+) -> None:
+    message_id = send(relay, letter(To="Mailer-Daemon@rcpt.example"))
+    assert internet.wait_for_message(message_id).recipient == "Mailer-Daemon@rcpt.example"
+
+
 def test_a_bounce_leaves_without_the_signer(start_relay: Relays, internet: Internet) -> None:
     later = internet.add_mx("nosigner.example")
     later.refuse()
