@@ -171,3 +171,5 @@ def test_a_bounce_goes_to_the_one_mailbox_too(start_relay: Relays, internet: Int
     assert ends(relay, message_id) == [("bounced", "user@other.example")]
     dsn_ends(relay, f"app+{marker}@sender.example")
     assert reached(internet, before) == []
+    told = f"<> → app+{marker}@sender.example, redirected to unknown@rcpt.example\n"
+    wait_until(lambda: told in relay.shell(f"postroad trace app+{marker}@sender.example")[1])

@@ -122,6 +122,20 @@ def test_each_redirected_recipient_is_an_event_with_its_message() -> None:
     assert list(redirections.written(ID, [])) == []
 
 
+def test_a_bounce_goes_where_all_mail_goes_and_is_said_to_once() -> None:
+    def bounce(redirect_to: str) -> list[str]:
+        parser = Parser(redirect_to=redirect_to)
+        feed(parser, FROM, MILTER, to("<a@y>", "User unknown"), f"{CHILD}: DSN: User unknown")
+        first = feed(parser, to("<app@x>", "Deferred"), queue_id=CHILD)
+        assert [event.recipient for event in first if isinstance(event, model.Redirected)] == (
+            ["app@x"] if redirect_to else []
+        )
+        return [event.kind for event in first] + kinds(feed(parser, to("<app@x>", "Sent (ok)"), queue_id=CHILD))
+
+    assert bounce("qa@x") == ["redirected", "deferred", "delivered"]
+    assert bounce("") == ["deferred", "delivered"]
+
+
 @pytest.mark.parametrize("pairs", ["{}}", '{"a@y": 1}', '["a@y"]', "{"])
 def test_what_is_no_list_of_redirected_recipients_stays_a_line(pairs: str) -> None:
     assert kinds(Parser().feed(LogLine(2.0, 2, 6, "signer", 7, f"{ID}: redirected {pairs}"))) == ["raw"]
