@@ -286,12 +286,7 @@ dup(int descriptor)
 	struct attempt *attempt = find(descriptor);
 	int made;
 
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "dup");
-	if (next == NULL) {
-		errno = ENOSYS;
-		return -1;
-	}
+	FIND_NEXT_OR_FAIL(dup);
 	made = next(descriptor);
 	if (attempt != NULL && made >= 0)
 		*(attempt->descriptor == 0 ? &attempt->descriptor : &attempt->copy) = made + 1;
@@ -319,12 +314,7 @@ close(int descriptor)
 	static int (*next)(int);
 	struct attempt *attempt = find(descriptor);
 
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "close");
-	if (next == NULL) {
-		errno = ENOSYS;
-		return -1;
-	}
+	FIND_NEXT_OR_FAIL(close);
 	if (attempt != NULL) {
 		*(attempt->descriptor == descriptor + 1 ? &attempt->descriptor : &attempt->copy) = 0;
 		if (attempt->descriptor == 0 && attempt->copy == 0)
@@ -360,12 +350,7 @@ read(int descriptor, void *buffer, size_t size)
 	static ssize_t (*next)(int, void *, size_t);
 	struct attempt *attempt = find(descriptor);
 
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "read");
-	if (next == NULL) {
-		errno = ENOSYS;
-		return -1;
-	}
+	FIND_NEXT_OR_FAIL(read);
 	return attempt == NULL || wait_for(attempt, descriptor, POLLIN) ? next(descriptor, buffer, size) : -1;
 }
 
@@ -398,12 +383,7 @@ select(int count, fd_set *readable, fd_set *writable, fd_set *special, struct ti
 	struct timeval shorter;
 	int i;
 
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "select");
-	if (next == NULL) {
-		errno = ENOSYS;
-		return -1;
-	}
+	FIND_NEXT_OR_FAIL(select);
 	for (i = 0; limit != 0 && i < MOST_ATTEMPTS * 2; i++) {
 		struct attempt *attempt = &attempts[i / 2];
 		int descriptor = (i % 2 == 0 ? attempt->descriptor : attempt->copy) - 1;

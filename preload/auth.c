@@ -192,8 +192,7 @@ sasl_server_start(sasl_conn_t *session, const char *mechanism, const char *in, u
 	static start_function *next;
 	int result;
 
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "sasl_server_start");
+	FIND_NEXT(sasl_server_start);
 	if (next == NULL || is_over())
 		return SASL_BADAUTH;
 	user[0] = '\0';
@@ -214,8 +213,7 @@ sasl_server_step(sasl_conn_t *session, const char *in, unsigned in_length, const
 	static step_function *next;
 	int result;
 
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "sasl_server_step");
+	FIND_NEXT(sasl_server_step);
 	if (next != NULL && is_within)
 		return next(session, in, in_length, out, out_length);
 	if (next == NULL || is_over())

@@ -93,12 +93,7 @@ bind(int descriptor, const struct sockaddr *address, socklen_t length)
 	struct sockaddr_un path = { .sun_family = AF_UNIX };
 	int door = address == NULL ? 0 : door_of(address, length), made;
 
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "bind");
-	if (next == NULL) {
-		errno = ENOSYS;
-		return -1;
-	}
+	FIND_NEXT_OR_FAIL(bind);
 	if (door == 0)
 		return next(descriptor, address, length);
 	snprintf(path.sun_path, sizeof path.sun_path, FOLDER "/door-%d", door);
@@ -161,8 +156,7 @@ door_accept(int descriptor, struct sockaddr *peer, socklen_t *length, int *accep
 	if (i == MOST_DOORS || unix_socket(descriptor) == 0)
 		return false;
 	*accepted = -1;
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "accept");
+	FIND_NEXT(accept);
 	if (next == NULL) {
 		errno = ENOSYS;
 		return true;
@@ -191,12 +185,7 @@ door_accept(int descriptor, struct sockaddr *peer, socklen_t *length, int *accep
 		return 0; \
 	} \
 	errno = error; \
-	if (next == NULL) \
-		*(void **)&next = dlsym(RTLD_NEXT, #function); \
-	if (next == NULL) { \
-		errno = ENOSYS; \
-		return -1; \
-	} \
+	FIND_NEXT_OR_FAIL(function); \
 	return next(descriptor, name, length)
 
 static int
@@ -230,8 +219,7 @@ SSL_accept(void *connection)
 	static int (*next)(void *);
 
 	told.flags = 0;
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "SSL_accept");
+	FIND_NEXT(SSL_accept);
 	return next == NULL ? -1 : next(connection);
 }
 

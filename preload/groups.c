@@ -31,7 +31,6 @@ getgrgid(gid_t gid)
 			entry.gr_gid = gid;
 			return &entry;
 		}
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "getgrgid");
+	FIND_NEXT(getgrgid);
 	return next == NULL ? NULL : next(gid);
 }

@@ -128,8 +128,7 @@ gethostbyname2(const char *name, int family)
 
 	if (found != NULL || uplink_host(name, family, &found))
 		return found;
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "gethostbyname2");
+	FIND_NEXT(gethostbyname2);
 	if (prefers_ipv4 && family == AF_INET6 && next != NULL && next(name, AF_INET) != NULL) {
 		h_errno = HOST_NOT_FOUND; /* makeconnection() then tries AF_INET */
 		return NULL;
@@ -159,8 +158,7 @@ gethostbyaddr(const void *address, socklen_t length, int family)
 /* Call the C library's own function, which reads /etc/passwd or /etc/group. */
 #define NEXT(function, argument) \
 	do { \
-		if (next == NULL) \
-			*(void **)&next = dlsym(RTLD_NEXT, #function); \
+		FIND_NEXT(function); \
 		found = next == NULL ? NULL : next(argument); \
 	} while (0)
 

@@ -11,11 +11,30 @@
 #ifndef POSTROAD_PRELOAD_H
 #define POSTROAD_PRELOAD_H
 
+#include <dlfcn.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
 #define EXPORT __attribute__((visibility("default")))
+
+/* Find the C library's own function of this name, once; "next", a static variable of the calling function, points to it. */
+#define FIND_NEXT(function) \
+	do { \
+		if (next == NULL) \
+			*(void **)&next = dlsym(RTLD_NEXT, #function); \
+	} while (0)
+
+/* The same; if there is none, the calling function returns -1 with ENOSYS. */
+#define FIND_NEXT_OR_FAIL(function) \
+	do { \
+		FIND_NEXT(function); \
+		if (next == NULL) { \
+			errno = ENOSYS; \
+			return -1; \
+		} \
+	} while (0)
 
 /*
  * Accept a client at an inner door (doors.c). false: the listening socket is not an inner door, and nothing was done. true:

@@ -77,12 +77,7 @@ fork(void)
 	bool for_client = role == DAEMON && has_client();
 	pid_t child;
 
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "fork");
-	if (next == NULL) {
-		errno = ENOSYS;
-		return -1;
-	}
+	FIND_NEXT_OR_FAIL(fork);
 	if (is_second) {
 		is_second = false;
 		return 0;
@@ -117,12 +112,7 @@ wait(int *status)
 			*status = 0;
 		return waited;
 	}
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "wait");
-	if (next == NULL) {
-		errno = ENOSYS;
-		return -1;
-	}
+	FIND_NEXT_OR_FAIL(wait);
 	return next(status);
 }
 

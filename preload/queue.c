@@ -79,8 +79,7 @@ fsync(int descriptor)
 
 	if (is_saved(descriptor))
 		return 0;
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "fsync");
+	FIND_NEXT(fsync);
 	if (next(descriptor) != 0)
 		return -1;
 	snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
@@ -112,8 +111,7 @@ unlink(const char *path)
 	int error = errno;
 	const char *name;
 
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "unlink");
+	FIND_NEXT(unlink);
 	if (sync == NULL)
 		*(void **)&sync = dlsym(RTLD_NEXT, "fsync");
 	if (is_queue_file(path, 'q') || is_queue_file(path, 'd'))

@@ -40,12 +40,7 @@ connect(int descriptor, const struct sockaddr *peer, socklen_t length)
 	static connect_call *next;
 	int result;
 
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "connect");
-	if (next == NULL) {
-		errno = ENOSYS;
-		return -1;
-	}
+	FIND_NEXT_OR_FAIL(connect);
 	if (uplink_connect(descriptor, peer, length, next, &result)) {
 		if (result == 0)
 			attempt_begin(descriptor, peer);
@@ -63,12 +58,7 @@ accept(int descriptor, struct sockaddr *peer, socklen_t *length)
 {
 	static int (*next)(int, struct sockaddr *, socklen_t *);
 
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "accept");
-	if (next == NULL) {
-		errno = ENOSYS;
-		return -1;
-	}
+	FIND_NEXT_OR_FAIL(accept);
 	if (door_accept(descriptor, peer, length, &accepted))
 		return accepted;
 	accepted = next(descriptor, peer, length);
@@ -107,12 +97,7 @@ write(int descriptor, const void *data, size_t size)
 	size_t length = strlen(no_auth), done = 0;
 	ssize_t written;
 
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "write");
-	if (next == NULL) {
-		errno = ENOSYS;
-		return -1;
-	}
+	FIND_NEXT_OR_FAIL(write);
 	if (attempt_write(descriptor, data, size, &written))
 		return written;
 	if (length == 0 || size != sizeof said - 1 || memcmp(data, said, size) != 0)

@@ -96,8 +96,7 @@ gethostbyname(const char *name)
 
 	if (id >= 0)
 		return entry_of(id);
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "gethostbyname");
+	FIND_NEXT(gethostbyname);
 	return next == NULL ? NULL : next(name);
 }
 
