@@ -168,7 +168,7 @@ class _Evaluation:
 
     def check(self, domain: str) -> tuple[Result, str]:
         if not _is_name(domain):
-            return Result.NONE, f"{domain} is no name that can be looked up"
+            return Result.NONE, f"{domain} is not a name that can be looked up"
         answer = self._answer(domain, "TXT")
         records = [text for text in answer.values if is_spf(text)]
         if not records:

@@ -128,7 +128,7 @@ def _no_colon(name: str, rest: str) -> str:
     if not rest:
         return f"no domain; write {name}:DOMAIN"
     if name in {"a", "mx"}:
-        return "no prefix length after the /" if rest.strip("/") == "" else "what follows the / is no prefix length"
+        return "no prefix length after the /" if rest.strip("/") == "" else "what follows the / is not a prefix length"
     return f"{name} takes no prefix length"
 
 

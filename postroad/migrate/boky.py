@@ -24,7 +24,7 @@ def _begin(move: Move) -> None:
         anybody(move, "ALLOW_EMPTY_SENDER_DOMAINS", smarthost=bool(move.get("RELAYHOST")))
     if names:
         move.note(
-            "domains", "From: has to be of these domains too. Set `subdomains: true` for one whose subdomains send."
+            "domains", "From: must be of these domains, too. Set `subdomains: true` for one whose subdomains send."
         )
     move.hostname = move.get("POSTFIX_myhostname", "HOSTNAME")
     if move.get("SMTPD_SASL_USERS"):

@@ -237,7 +237,7 @@ def variables() -> Iterator[Variable]:
     taken: tuple[tuple[str, tuple[str, ...], str, Callable[[Move, str], None] | None], ...] = (
         ("myhostname", ("hostname",), "A full name, the same as the reverse DNS name of your address", _hostname),
         ("mynetworks", ("clients.networks",), "Loopback and `0.0.0.0/0` are left out", networks),
-        ("message_size_limit", ("limits.message_size",), "In bytes, or `25MiB`; there is no unlimited", _size),
+        ("message_size_limit", ("limits.message_size",), "In bytes, or `25MiB`; unlimited is not possible", _size),
         ("relayhost", ("delivery.smarthost",), "`host` and `port` apart; no MX lookup", _relayhost),
         (
             "smtp_sasl_password_maps",

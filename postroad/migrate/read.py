@@ -43,7 +43,7 @@ def read(text: str, service: str | None = None) -> Source:
         ConfigError: it has none of the forms.
     """
     if len(text) > LARGEST:
-        raise ConfigError(f"larger than {LARGEST} characters: that is no environment")
+        raise ConfigError(f"larger than {LARGEST} characters: that is too large for an environment")
     if re.search(r"(^|\s)(docker|podman)\s+run\s|^\s*(-e|--env)[\s=]", text):
         return _command(text)
     services = _services(text)

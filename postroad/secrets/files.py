@@ -63,7 +63,7 @@ def _irregular(path: Path) -> str:
     if path.is_dir():
         return (
             "is a folder, not a file: Docker makes one where the file to mount is missing on the host; put the file"
-            " there and make the container anew"
+            " there and create the container again"
         )
     return "is not a regular file: mount one"
 
