@@ -228,5 +228,5 @@ def test_what_is_not_posted_and_why(posting: PostroadContainer, hooks: Hooks, me
         assert NOT_POSTED[name] in state["error"]
         assert state["delivered"] == 0
         assert state["pending"] >= 3
-        assert f"webhook {name} takes no events, they wait in the outbox" in log
+        assert f"webhook {name} accepts no events, they wait in the outbox" in log
         assert bool(hooks.requests(f"/{name}")) == (name in {"redirect", "slow"})

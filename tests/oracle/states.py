@@ -202,7 +202,7 @@ STATES = [
     _dkim("doubled and the same but for a space", "v=DKIM1; k=rsa; p={key}", "v=DKIM1; k=rsa;  p={key}"),
     _dkim("beside another text", "verification=1", "v=DKIM1; k=rsa; p={key}"),
     _dkim("cut off", "v=DKIM1; k=rsa; p={cut_key}"),
-    _dkim("not base64", "v=DKIM1; k=rsa; p={cut_key}%%%"),
+    _dkim("no base64", "v=DKIM1; k=rsa; p={cut_key}%%%"),
     _dkim("v last", "k=rsa; p={key}; v=DKIM1"),
     _dkim("another version", "v=DKIM2; k=rsa; p={key}"),
     _dkim("version in small letters", "v=dkim1; k=rsa; p={key}"),

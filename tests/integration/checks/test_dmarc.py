@@ -21,7 +21,7 @@ from tests.internet.internet import Internet
         (["V=DMARC1; p=none"], "error", "is no DMARC record"),
         (["v=DMARC12; p=none"], "error", "is no DMARC record"),
         (["v=DMARC12; p=none", "v=DMARC1; p=none"], "warning", "another TXT record beside"),
-        (["v=DMARC1; p=none; rua=a@dmarc-check.example"], "warning", "no mailto:"),
+        (["v=DMARC1; p=none; rua=a@dmarc-check.example"], "warning", "without mailto:"),
         (["v=DMARC1; p=none; pct=200"], "warning", "a number from 0 to 100"),
         (["v=DMARC1; p=none; p=reject"], "error", "comes twice"),
         (["v=DMARC1; none"], "error", "tag 2, `none`: no ="),
