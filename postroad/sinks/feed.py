@@ -9,6 +9,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from postroad import sockets
 from postroad.sinks.told import Told
 
 MOST_CLIENTS = 16
@@ -25,17 +26,9 @@ class FeedSink:
         Raises:
             OSError: the socket can't be made there.
         """
-        path.unlink(missing_ok=True)
         self._path = path
         self._clients: list[socket.socket] = []
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        try:
-            self._socket.bind(str(path))
-            path.chmod(0o600)
-            self._socket.listen()
-        except OSError:
-            self._socket.close()
-            raise
+        self._socket = sockets.listening(path)
 
     def fileno(self) -> int:
         """The listening socket's descriptor, for select() and the like: readable when a client connects."""
