@@ -219,7 +219,7 @@ def test_what_is_not_posted_and_why(posting: PostroadContainer, hooks: Hooks, me
     assert message_id
     wait_for(lambda: metrics(posting).get("postroad_webhook_attempts_failed_total,slow"))
     log, found = posting.log(), states(posting)
-    (told,) = [each for each in posting.events() if "webhook slow takes no events" in each.get("message", "")]
+    (told,) = [each for each in posting.events() if "webhook slow accepts no events" in each.get("message", "")]
     slow = datetime.fromisoformat(told["time"]).timestamp()
     assert all(int(each["headers"]["webhook-timestamp"]) < slow for each in came(hooks, "ok", message_id))
     for name, state in found.items():
