@@ -169,7 +169,7 @@ IMAGE = Image(
         Variable(
             "SMTP_HEADER_CHECKS",
             (),
-            "Mail leaves unchanged or is refused; Postroad changes or drops no field by pattern",
+            "Mail leaves unchanged or is refused; no rule changes or drops fields by pattern",
         ),
         Variable(
             "AUTOSET_HOSTNAME",

@@ -336,7 +336,7 @@ NO_COUNTERPART = (
     ),
     (
         "header_checks smtp_header_checks body_checks",
-        "Mail leaves unchanged or is refused; Postroad changes or drops no field by pattern",
+        "Mail leaves unchanged or is refused; no rule changes or drops fields by pattern",
     ),
     ("always_bcc sender_bcc_maps recipient_bcc_maps", "Copies are not made: let the app address them"),
     (
