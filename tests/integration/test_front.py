@@ -220,7 +220,7 @@ def play(script: Script, address: tuple[str, int]) -> list[bytes]:
             told.append(wire.answer())
         elif script.end == "half":
             with suppress(OSError):
-                wire.socket.shutdown(socket.SHUT_WR)
+                socket.socket.shutdown(wire.socket, socket.SHUT_WR)  # that of TLS would read what follows as it comes
         if script.end not in {"close", "vanish"}:
             told.append(wire.answer())
     return told
