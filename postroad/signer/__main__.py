@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+from postroad import sockets
 from postroad.runtime.log import tell
 from postroad.runtime.paths import BOUNCES, CURRENT, SIGNER
 from postroad.signer.bounces import MapSession, clock
@@ -48,11 +49,7 @@ class Signer:
         self._epoll.register(self._wake, select.EPOLLIN)
 
     def _listen(self, path: Path, begin: Callable[[], MilterSession | MapSession]) -> None:
-        path.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(str(path))
-        listener.listen(1024)
-        listener.setblocking(False)
+        listener = sockets.listening(path, 1024)
         self._listeners[listener.fileno()] = listener, begin
         self._epoll.register(listener, select.EPOLLIN)
 
