@@ -193,7 +193,7 @@ class Wire:
     def answer(self) -> bytes:
         """The next answer, all its lines; empty at the end."""
         text = b""
-        with suppress(ConnectionError, ssl.SSLEOFError):
+        with suppress(ConnectionError, ssl.SSLError):  # it may end with an alert
             while line := self.file.readline():
                 text += line
                 if line[3:4] != b"-":
