@@ -358,6 +358,15 @@ class Delivery(Section):
     )
     tls: OutboundTls = Field(default_factory=OutboundTls)
     queue: Queue = Field(default_factory=Queue)
+    concurrency: WholeNumber | None = Field(
+        None,
+        ge=8,
+        le=1000,
+        description="Most deliveries under way at once, all receivers together. Further messages wait in the queue. A"
+        " receiver that is slow has at most a sixth of them. `null`: what the container's memory and processes allow,"
+        " about 190 where they have no limit. For a single receiver: `concurrency` of a route.",
+        examples=[40],
+    )
     attempt_timeout: Duration = Field(
         timedelta(minutes=10),
         description="How long one delivery attempt may take, from the connection to the last answer, plus one second "

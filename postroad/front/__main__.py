@@ -70,7 +70,7 @@ class Front:
         self.loop = Loop()
         self.loop.failed = _report
         self.settings = told.load(CURRENT / told.FILE)
-        self.pool = Pool(self.loop, self.settings, bounds.here())
+        self.pool = Pool(self.loop, self.settings, bounds.here(self.settings.concurrency))
         self._listener = listener
         # whoever is in must be able to send: sessions, runs of the queue and all else have descriptors left
         self._most_clients = max(descriptors // 2, descriptors - self.pool.bounds.sessions - 2 * OTHERS)
@@ -308,6 +308,8 @@ class Front:
 
     def _reload(self) -> None:
         self.settings = self.pool.settings = told.load(CURRENT / told.FILE)
+        self.pool.bounds = bounds.here(self.settings.concurrency)
+        self._runs.most = self.pool.bounds.runs
         self.pool.flush()
         self._greeting.ask()
 

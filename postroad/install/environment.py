@@ -28,7 +28,7 @@ def of_sendmail(config: Config) -> dict[str, str]:
     seconds = max(1, round(config.delivery.attempt_timeout.total_seconds()))
     return of_tools(config) | {
         "POSTROAD_ATTEMPT_TIMEOUT": str(seconds),
-        "POSTROAD_MOST_DELIVERIES": str(bounds.here().background),
+        "POSTROAD_MOST_DELIVERIES": str(bounds.here(config.delivery.concurrency).background),
         "POSTROAD_PREFER": config.delivery.prefer,
     }
 

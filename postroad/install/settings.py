@@ -24,6 +24,7 @@ def of_front(config: Config, around: networks.Surroundings) -> front.Settings:
         transparent=bool(config.sendmail.features or config.sendmail.local_config.strip()),
         connections_per_client=config.limits.connections_per_client,
         connections_per_minute=config.limits.connections_per_minute,
+        concurrency=config.delivery.concurrency,
         reuses=not outbound.judges(config.delivery),
         idle=config.limits.idle.total_seconds(),
         starttls=config.tls.on_smtp,

@@ -50,8 +50,8 @@ class Bounds:
     background: int
 
 
-def bounds(memory: int | None, processes: int | None) -> Bounds:
-    """The bounds for so much memory, in octets, and so many processes; None: no limit."""
+def bounds(memory: int | None, processes: int | None, deliveries: int | None = None) -> Bounds:
+    """The bounds for so much memory, in octets, so many processes and so many deliveries in all; None: no limit."""
     sessions, direct = MOST, MOST_DIRECT
     if processes is not None:
         sessions = min(sessions, (processes - OTHERS) // EACH)
@@ -60,23 +60,28 @@ def bounds(memory: int | None, processes: int | None) -> Bounds:
         sessions = min(sessions, (memory - REST) // SIZE)
         direct = min(direct, (memory - REST) // SIZE // 2)
     sessions = max(sessions, LEAST)
+    delivering, background, runs = sessions * 2 // 3, sessions // 2, max(3, min(sessions // 8, 16))
+    if deliveries is not None:
+        runs = min(runs, max(3, deliveries // 8))
+        delivering = min(delivering, (deliveries - runs) * 4 // 7)
+        background = min(background, deliveries - runs - delivering)
     clients = MOST_CLIENTS if memory is None else min(MOST_CLIENTS, memory // 8 // CLIENT)
     return Bounds(
         sessions=sessions,
-        delivering=sessions * 2 // 3,
-        domain=max(2, sessions // 5),
+        delivering=delivering,
+        domain=max(1 if deliveries else 2, delivering * 3 // 10),
         own=sessions // 2,
         busy=sessions // 2,
-        runs=max(3, min(sessions // 8, 16)),
+        runs=runs,
         clients=max(clients, LEAST_CLIENTS),
         direct=max(direct, LEAST),
-        background=sessions // 2,
+        background=background,
     )
 
 
-def here() -> Bounds:
-    """The bounds for this container."""
-    return bounds(_limit(_MEMORY), _limit(_PROCESSES))
+def here(deliveries: int | None = None) -> Bounds:
+    """The bounds for this container, with so many deliveries at most (``delivery.concurrency``)."""
+    return bounds(_limit(_MEMORY), _limit(_PROCESSES), deliveries)
 
 
 def _limit(files: tuple[str, ...]) -> int | None:

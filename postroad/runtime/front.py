@@ -33,6 +33,7 @@ class Settings:
             features of the user's own, which may say something else to each client.
         connections_per_client: most connections at once from one address; None: any number.
         connections_per_minute: most new ones in a minute; None: any number.
+        concurrency: most deliveries under way at once; None: as many as the container's limits allow.
         reuses: whether a session takes a second message: not where rules judge receivers (outbound.judges).
         idle: seconds after which a client that says nothing is sent away.
         starttls: whether STARTTLS is offered.
@@ -48,6 +49,7 @@ class Settings:
     transparent: bool
     connections_per_client: int | None
     connections_per_minute: int | None
+    concurrency: int | None
     reuses: bool
     idle: float
     starttls: bool

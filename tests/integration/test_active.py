@@ -94,3 +94,22 @@ def test_with_none_under_way(start_relay: Relays) -> None:
     wait_until(lambda: any(event["event"] == "delivered" for event in relay.events()))
     assert active(relay) == []
     assert 'postroad_attempts_active{provider="google"} 0.0' in wait_until(lambda: get(relay, "/metrics")[1])
+
+
+def test_no_more_are_under_way_than_delivery_concurrency(start_relay: Relays, internet: Internet) -> None:
+    most, domains = 8, [f"held-{number}.example" for number in range(6)]
+    internet.add_watch("mx.held.example", behaviour="holds")
+    for domain in domains:
+        internet.publish(domain, "MX", "10 mx.held.example.")
+    relay = start_relay(publish=False, delivery={"queue": {"retry": "4h"}, "concurrency": most})
+    for number in range(5):
+        for domain in domains:
+            send(relay, letter(), to_addrs=[f"user-{number}@{domain}"])
+    # those that have no room become runs of the queue, for which a domain of which nothing is known has 20 seconds
+    seen = [len(active(relay)) for _ in range(20)]
+    assert 2 <= max(seen) <= most, seen
+    assert active(relay), "they end before they are counted"
+    waiting = json.loads(relay.command("queue", "list", "--json"))["messages"]
+    assert len(waiting) == 5 * len(domains)
+    sent = send(relay, letter())
+    relay.wait_for(sent, "delivered")

@@ -6,11 +6,12 @@ import random
 import re
 import smtplib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from typing import Any
@@ -26,6 +27,9 @@ SESSIONS = int(os.environ.get("POSTROAD_FRONT_SESSIONS", "300"))
 """Generated sessions; 4,000 take some minutes."""
 ALONE = 2526
 """The port at which sendmail itself listens, in the relay that the front is compared with."""
+
+
+TLS_READY = b"220 2.0.0 Ready to start TLS\r\n"
 
 
 # --- sessions, as they might come
@@ -75,7 +79,7 @@ BAD_RCPTS = [
 OTHERS = [
     *(b"NOOP", b"RSET", b"noop", b"NOOP x", b"RSET x", b"VRFY user", b"EXPN list", b"HELP", b"HELP MAIL", b"ETRN x"),
     *(b"XYZZY", b"", b" NOOP", b"NOOP\t", b"AUTH PLAIN AHgAeA==", b"STARTTLS x", b"BDAT 5 LAST", b"TURN", b"DATA x"),
-    *(b"STARTTLS", b"starttls"),  # not offered without a certificate
+    *(b"STARTTLS", b"starttls"),  # offered to the clients of one family only
     *(b"VERB", b"QUITX", b"MAILX", b"N" * 1500, b"N" * 2500, b"NOOP \xff\xfe"),
 ]
 BODIES = [
@@ -101,10 +105,11 @@ ENDS = ["quit", "quit", "quit", "close", "half", "vanish"]
 
 
 class Generator:
-    """Sessions from a seed: the same ones each time."""
+    """Sessions from a seed, most of which ask for TLS where they are told to: the same ones each time."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, tls: bool) -> None:
         self._random = random.Random(seed)
+        self._tls = tls
 
     def script(self, number: int) -> Script:
         chance = self._random
@@ -113,6 +118,10 @@ class Generator:
             if chance.random() < 0.1:
                 self._say(made, chance.choice(BAD_HELOS))
             self._say(made, chance.choice(HELOS))
+        if self._tls and chance.random() < 0.8:
+            self._say(made, b"STARTTLS")
+            if chance.random() < 0.9:
+                self._say(made, chance.choice(HELOS))
         for _ in range(chance.choice((0, 1, 1, 1, 2, 3))):
             if chance.random() < 0.25:
                 self._say(made, chance.choice(OTHERS))
@@ -165,13 +174,26 @@ class Wire:
     """A client that says what a script says."""
 
     def __init__(self, address: tuple[str, int]) -> None:
-        self.socket = socket.create_connection(address, timeout=60)
+        self.socket: socket.socket = socket.create_connection(address, timeout=60)
         self.file = self.socket.makefile("rb")
+
+    def start_tls(self) -> None:
+        """Go on in TLS; who the server is, other tests ask."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        self.file.close()
+        self.socket = context.wrap_socket(self.socket)
+        self.file = self.socket.makefile("rb")
+
+    def close(self) -> None:
+        """Leave."""
+        self.file.close()
+        self.socket.close()
 
     def answer(self) -> bytes:
         """The next answer, all its lines; empty at the end."""
         text = b""
-        with suppress(ConnectionError):
+        with suppress(ConnectionError, ssl.SSLEOFError):
             while line := self.file.readline():
                 text += line
                 if line[3:4] != b"-":
@@ -181,9 +203,8 @@ class Wire:
 
 def play(script: Script, address: tuple[str, int]) -> list[bytes]:
     """What a client is told that keeps to a script; a step that needs 354 is left out where there is none."""
-    wire = Wire(address)
-    told = [wire.answer()]
-    with wire.socket:
+    with closing(Wire(address)) as wire:
+        told = [wire.answer()]
         for step in script.steps:
             if step.data.endswith(b"\r\n.\r\n") != told[-1].startswith(b"354"):
                 continue  # no message where none is awaited, and nothing else where one is
@@ -192,13 +213,8 @@ def play(script: Script, address: tuple[str, int]) -> list[bytes]:
                     wire.socket.sendall(step.data[: len(step.data) // 2])
                     return told
                 wire.socket.sendall(step.data)
-            for _ in range(step.answers):
-                told.append(wire.answer())
-                if not told[-1]:
-                    return told
-                # what was sent for text is no command
-                if told[-1].startswith(b"354"):
-                    break
+            if not _hear(step, wire, told):
+                return told
         if script.end == "quit":
             wire.socket.sendall(b"QUIT\r\n")
             told.append(wire.answer())
@@ -208,6 +224,20 @@ def play(script: Script, address: tuple[str, int]) -> list[bytes]:
         if script.end not in {"close", "vanish"}:
             told.append(wire.answer())
     return told
+
+
+def _hear(step: Step, wire: Wire, told: list[bytes]) -> bool:
+    """Add the answers to a step; False where the session can't go on."""
+    for _ in range(step.answers):
+        told.append(wire.answer())
+        if told[-1] == TLS_READY and step.data == b"STARTTLS\r\n":
+            wire.start_tls()
+        elif not told[-1] or told[-1] == TLS_READY:  # whose other commands went without TLS
+            return False
+        # what was sent for text is no command
+        if told[-1].startswith(b"354"):
+            break
+    return True
 
 
 _QUEUE_ID = re.compile(rb"\b[0-9A-Za-z]{8}[0-9]{6}\b")
@@ -228,14 +258,15 @@ class Pair:
     addresses: dict[str, tuple[str, int]]
 
 
-FAMILIES = {"inet": SESSIONS, "inet6": SESSIONS // 3, "mapped": SESSIONS // 3}
-"""Clients: IPv4 where there is no other, IPv6, IPv4 where there is IPv6 as well; and how many sessions of each."""
+FAMILIES = {"inet": SESSIONS, "inet6": SESSIONS // 3, "mapped": SESSIONS // 3, "tls": SESSIONS // 3}
+"""Clients: IPv4 where there is no other, IPv6, IPv4 where there is IPv6 as well, those that ask for TLS where it is
+offered; and how many sessions of each."""
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def pair(image: str, internet: Internet, request: pytest.FixtureRequest) -> Iterator[Pair]:
     limits = {"connections_per_client": None}
-    six = request.param != "inet"
+    six, tls = request.param in {"inet6", "mapped"}, {"smtp_starttls": "always" if request.param == "tls" else "never"}
     door = f"O DaemonPortOptions=Name=smtp, Family={'inet6' if six else 'inet'}, Port={ALONE}, Listen=1024, M=EA"
     with ExitStack() as stack:
         where = stack.enter_context(Internet(ipv6=True)) if six else internet
@@ -243,8 +274,8 @@ def pair(image: str, internet: Internet, request: pytest.FixtureRequest) -> Iter
         stack.enter_context(relays.stack)
         request.node.stash[RELAYS] = relays.started
         started = {
-            "front": relays(publish=False, limits=limits),
-            "alone": relays(publish=False, limits=limits, sendmail={"local_config": door}),
+            "front": relays(publish=False, limits=limits, tls=tls),
+            "alone": relays(publish=False, limits=limits, tls=tls, sendmail={"local_config": door}),
         }
         addresses = {}
         for name, relay in started.items():
@@ -267,8 +298,8 @@ def sent(relay: PostroadContainer) -> dict[str, list[tuple[Any, ...]]]:
 
 def test_clients_see_what_sendmail_alone_would_show(pair: Pair, request: pytest.FixtureRequest) -> None:
     """Generated sessions, the same ones to both: same answers, same mail."""
-    generator = Generator(SEED)
-    sessions = FAMILIES[request.node.callspec.params["pair"]]
+    family = request.node.callspec.params["pair"]
+    generator, sessions = Generator(SEED, tls=family == "tls"), FAMILIES[family]
     scripts = [generator.script(number) for number in range(sessions)]
 
     def both(script: Script) -> dict[str, list[bytes]]:

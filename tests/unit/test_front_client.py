@@ -20,6 +20,7 @@ SETTINGS = Settings(
     transparent=False,
     connections_per_client=None,
     connections_per_minute=None,
+    concurrency=None,
     reuses=True,
     idle=300.0,
     starttls=False,

@@ -1,5 +1,7 @@
 """What the front counts: connections, sessions, runs of the queue."""
 
+import pytest
+
 from postroad.front.limits import REMEMBERED, WINDOW, ConnectionCounts
 from postroad.front.runs import BATCH, PASSES, PER_DOMAIN, SLOW, WHOLE, Run, Runs
 from postroad.runtime.bounds import LEAST, LEAST_CLIENTS, MOST, MOST_CLIENTS, bounds
@@ -28,6 +30,20 @@ def test_bounds_follow_what_the_container_may_use() -> None:
         assert 0 < each.background < each.sessions
         assert each.delivering < each.sessions  # there is always room to accept
         assert each.runs + each.sessions <= 170
+
+
+@pytest.mark.parametrize("most", [8, 9, 40, 100, 190])
+@pytest.mark.parametrize("memory", [None, 128 << 20])
+def test_bounds_follow_delivery_concurrency(most: int, memory: int | None) -> None:
+    found, usual = bounds(memory, None, most), bounds(memory, None)
+    assert found.delivering + found.background + found.runs <= most
+    assert memory or found.delivering + found.background + found.runs >= min(most, 180)
+    assert min(found.delivering, found.background, found.domain) >= 1
+    assert found.runs >= 3  # one for domains that are quick, slow, and unknown
+    assert found.domain <= max(1, most // 6)
+    for name in ("delivering", "background", "runs", "domain"):
+        assert getattr(found, name) <= getattr(usual, name)
+    assert (found.sessions, found.clients, found.direct) == (usual.sessions, usual.clients, usual.direct)
 
 
 class Started:

@@ -164,6 +164,10 @@ class Client:
         return self.says(b"Subject: x\r\n\r\nx\r\n.\r\n")
 
 
+def with_deliveries(most: int | None) -> Bounds:
+    return replace(BOUNDS, delivering=most, runs=most) if most else BOUNDS
+
+
 class World:
     """A front, its sendmail, its clients."""
 
@@ -185,7 +189,7 @@ class World:
         monkeypatch.setattr(pool, "SUPPRESSED", folder / "suppressed")
         monkeypatch.setattr(session, "inner_door", lambda number: folder / f"door-{number}")
         monkeypatch.setattr(told, "load", lambda path: self.settings)
-        monkeypatch.setattr(bounds, "here", lambda: BOUNDS)
+        monkeypatch.setattr(bounds, "here", with_deliveries)
         monkeypatch.setattr(system, "spawn", self._spawn)
         self.program = ["/bin/true"]
 
@@ -436,6 +440,15 @@ def test_a_minute_a_drain_and_a_crowd(world: World) -> None:
     world.connect().hears(b"421 4.3.2 too many connections at once, all clients together")
     world.accepts = False
     world.connect().hears(process.DRAINED.encode())
+
+
+def test_a_reload_may_change_how_much_is_under_way(world: World) -> None:
+    world.begin(concurrency=40)
+    assert world.front.pool.bounds.delivering == 40
+    world.settings = replace(world.settings, concurrency=8)
+    world.front._reload()
+    assert world.front.pool.bounds.delivering == 8
+    assert world.front._runs.most == 8
 
 
 def test_no_descriptors_for_a_moment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
