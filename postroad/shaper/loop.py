@@ -154,7 +154,6 @@ class Shaper:
         self.read_queues()
         self.requests.make_due(self.routes.values(), self.runs.messages)
         self.start()
-        cut_off = self._shared and self.parts.cut_off
-        self.requests.answer(() if cut_off else self.routes.values(), self.runs.messages)
+        self.requests.answer(self.routes.values(), self.runs.messages)
         for key, _ in self._selector.select(wait):
             key.data()

@@ -78,6 +78,11 @@ class Pace:
         return (self.part(CONNECTIONS, most) if most else MOST_AT_ONCE) - self._at_once
 
     @property
+    def busy(self) -> bool:
+        """Whether all connections that may be open are, so that there is room when one ends."""
+        return self._at_once > 0 and self.connections <= 0
+
+    @property
     def open_today(self) -> bool:
         """Whether the warm-up allows one more message today."""
         cap = self._cap()
