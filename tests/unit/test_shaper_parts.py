@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -127,9 +128,19 @@ def test_a_relay_that_shares_with_nobody_asks_nobody(world: World) -> None:
     world.routes(THREE)
     world.shaper.parts.listen()
     fill(world, "three", *range(1, 40))
+    now = sharing.now() + GRACE
+    world.shaper.parts._clock = lambda: now
     assert len(world.step()) == 3
     assert ask(world).uses == ()
     assert world.said == []
+
+
+def test_a_limit_that_a_reload_lowers_holds_at_once(shared: World) -> None:
+    shared.routes(THREE)
+    tell(shared, Part("route-three connections", 3, 3))
+    shared.routes(replace(THREE, concurrency=2))
+    fill(shared, "three", *range(1, 40))
+    assert len(shared.step()) == 2
 
 
 def test_parts_that_are_not_renewed_shrink_and_the_log_says_so_once_a_minute(shared: World) -> None:
