@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup engine compiler image lint format test test-unit sanitize coverage nightly mutants faults soak oracle fidelity demo bench down generate site pictures audit sbom reproducible clean
+.PHONY: help setup engine compiler image lint format test test-unit sanitize coverage nightly mutants faults soak oracle fidelity demo bench down generate site site-version pictures audit sbom reproducible clean
 
 # An image's build trusts what this host trusts: a proxy that inspects TLS signs PyPI with a certificate of its own.
 CA_BUNDLE ?= $(firstword $(wildcard $(SSL_CERT_FILE) $(REQUESTS_CA_BUNDLE) /etc/ssl/certs/ca-certificates.crt) /dev/null)
@@ -132,8 +132,14 @@ generate: $(VENV) ## Write what follows from the models of configuration and eve
 	$(BIN)/python -m dev.published
 	$(BIN)/python -m dev.chart
 
+SITE = NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(UV) run --quiet --frozen --no-project --with-requirements <($(UV) export --quiet --frozen --only-group site)
+
 site: $(VENV) ## Build the pages of docs/ as a site with search, into dist/site; links that lead nowhere fail it
-	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(UV) run --quiet --frozen --no-project --with-requirements <($(UV) export --quiet --frozen --only-group site) mkdocs build
+	$(SITE) mkdocs build
+
+site-version: $(VENV) ## Put the site of VERSION beside those of other releases, on the local branch gh-pages; push is yours
+	$(SITE) mike deploy --update-aliases $(VERSION) latest
+	$(SITE) mike set-default latest
 
 pictures: $(VENV) $(if $(POSTROAD_IMAGE),engine,image) ## Take the README's pictures: what doctor and trace print, in a pretend internet
 	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m dev.pictures

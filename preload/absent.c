@@ -1,12 +1,12 @@
 /*
- * In place of libnsl and libwrap, whose functions Debian's sendmail links against and nothing here needs: with them come
- * Kerberos and RPC, a quarter of all that the loader maps into sendmail and every fork() of it copies.
+ * Replaces libnsl and libwrap, which Debian's sendmail links against and nothing here needs. They would bring in Kerberos
+ * and RPC: a quarter of all that the loader maps into sendmail and that each of its fork()s copies.
  *
- *   NIS and NIS+ maps say that there is no NIS;
- *   /etc/hosts.allow and hosts.deny, which the image does not have, let everybody in: sendmail.mc says who may do what.
+ *   NIS and NIS+ maps report that there is no NIS;
+ *   /etc/hosts.allow and hosts.deny, which the image does not have, allow everybody: sendmail.mc decides who may do what.
  *
  * gcc -O2 -fPIC -shared -Wl,-soname,libnsl.so.2 -Wl,--version-script=<(echo 'LIBNSL_1.0 { *; };') -o libnsl.so.2 absent.c
- * and libwrap.so.0 as another name of the same file, which is then loaded once.
+ * with libwrap.so.0 as a second name of the same file, so that it is loaded once.
  */
 
 #include <stddef.h>

@@ -1,27 +1,28 @@
 /*
- * Every session with a receiver ends within a time. sendmail's own time-outs count for one answer each, and a receiver that says
- * a line of a greeting every few seconds keeps a process, and the message, for ever.
+ * Limits the time of every session with a receiver. sendmail's own timeouts apply to single lines, so a receiver that sends
+ * one line of its greeting every few seconds would hold a process, and the message, forever.
  *
- *   connect()      of sendmail's to a TCP port begins an attempt;
- *   dup()          of such a connection is the same one: sendmail reads from the copy;
- *   read(), write()  on it fail with ETIMEDOUT when it has taken POSTROAD_ATTEMPT_TIMEOUT seconds, and one second more for
- *                  each 10 KB that the receiver took: sendmail takes that for a receiver that went away, and defers;
- *   select()       waits no longer than that (sm_io waits there, on a descriptor that does not block);
- *   attempts_begin_anew()  when a message is done: a connection that is kept open begins anew when it is used again;
- *   close()        ends it.
+ *   connect()      by sendmail to a TCP port begins an attempt;
+ *   dup()          of such a connection belongs to the same attempt: sendmail reads from the copy;
+ *   read(), write()  on it fail with ETIMEDOUT once it has taken POSTROAD_ATTEMPT_TIMEOUT seconds, plus one second for each
+ *                  10 KB sent to the receiver: sendmail treats that as a lost connection, and defers;
+ *   select()       waits no longer than that (sm_io waits there, on a non-blocking descriptor);
+ *   attempts_begin_anew()  is called when a message is done: a connection that is kept open begins a new attempt at its
+ *                  next use;
+ *   close()        ends the attempt.
  *
- * /run/postroad/attempts is a picture of all that are under way, for postroad/runtime/attempts.py: a slot of 64 octets each,
- * in memory that all of sendmail's processes share. A slot is its process's while that lives, so that nobody has to clean up
- * after one that was killed.
+ * /run/postroad/attempts shows all attempts under way to postroad/runtime/attempts.py: a slot of 64 octets each, in memory
+ * that all of sendmail's processes share. A slot belongs to its process while that lives, so nobody has to clean up after a
+ * process that was killed.
  *
- * The signal SIGRTMIN ends what is under way in a process: the connection is shut down, and read() and write() fail with
+ * The signal SIGRTMIN ends the attempts of a process: their connections are shut down, and read() and write() fail with
  * ECONNABORTED, so that the message is deferred.
  *
- * Deliveries in processes of their own, of what came in by a listener of sendmail's own, are counted there as well: no more than
+ * The slots also count separate delivery processes, for messages accepted at sendmail's own listeners: at most
  * POSTROAD_MOST_DELIVERIES at once (processes.c, fork()).
  *
- * What is encrypted passes here, too: OpenSSL's sockets use read() and write(). As everywhere in this library: no locks and no
- * malloc(), and sendmail may siglongjmp() out of any of this when its own alarm comes: nothing is held meanwhile.
+ * Encrypted sessions pass here, too, since OpenSSL's sockets use read() and write(). As everywhere in this library: no locks
+ * and no malloc(). sendmail's alarm may siglongjmp() out of any of these functions, so none holds a resource meanwhile.
  */
 
 #define _GNU_SOURCE
@@ -51,19 +52,19 @@
 #define PUT_OFF "/run/postroad/put-off"
 
 enum {
-	MOST_ATTEMPTS = 32, /* connections that a process keeps open: ConnectionCacheSize and one */
+	MOST_ATTEMPTS = 32, /* more than the connections that a process keeps open: ConnectionCacheSize plus one */
 	FAIR = 10000,       /* octets a second */
 	DNS = 53,
-	MOST_SEEN = 1024,   /* slots of the picture; attempts above that are bounded all the same, and not seen */
+	MOST_SEEN = 1024,   /* slots; further attempts are limited in time, too, but not shown */
 };
 
-/* As postroad/runtime/attempts.py unpacks it. Times are CLOCK_BOOTTIME's, in milliseconds. */
+/* postroad/runtime/attempts.py unpacks it. Times are in milliseconds of CLOCK_BOOTTIME. */
 struct slot {
-	_Atomic int32_t pid; /* 0, or a process that has ended: free */
-	uint16_t family, port; /* 0: no attempt, but a delivery in a process of its own, as long as that lives */
-	int64_t began;       /* 0: the connection is kept open, and nothing is under way */
+	_Atomic int32_t pid; /* 0, or a process that has ended: the slot is free */
+	uint16_t family, port; /* 0: not an attempt but a separate delivery process, for as long as that lives */
+	int64_t began;       /* 0: the connection is kept open but idle */
 	int64_t used, sent;
-	uint8_t address[16]; /* of IPv4, the first four */
+	uint8_t address[16]; /* IPv4 uses the first four */
 	uint8_t reserved[16];
 };
 _Static_assert(sizeof(struct slot) == 64, "a slot");
@@ -71,13 +72,13 @@ _Static_assert(sizeof(struct slot) == 64, "a slot");
 static struct attempt {
 	int descriptor, copy; /* plus 1; 0: none */
 	ino_t socket;
-	int64_t began, sent; /* 0: it begins when it is used next */
-	struct slot *slot;   /* NULL: it is not seen */
+	int64_t began, sent; /* 0: begins at the next use */
+	struct slot *slot;   /* NULL: not shown */
 } attempts[MOST_ATTEMPTS];
 
 static int most_deliveries; /* 0: any number */
-static char awaiting[512];  /* messages that a delivery is about to be begun for, a line each */
-static struct slot *picture = MAP_FAILED; /* it can't be had, or is not wanted */
+static char awaiting[512];  /* the messages whose delivery is about to begin, one per line */
+static struct slot *picture = MAP_FAILED; /* the slots; MAP_FAILED: unavailable or not needed */
 
 static int64_t limit; /* milliseconds; 0: none */
 static volatile sig_atomic_t is_aborted;
@@ -89,7 +90,7 @@ open_picture(void)
 
 	if (descriptor < 0)
 		return;
-	/* all of it has room from now on: in a file system that is full, a write to memory that has none is SIGBUS */
+	/* reserve the space now: on a full file system, writing to an unallocated page would raise SIGBUS */
 	if (posix_fallocate(descriptor, 0, MOST_SEEN * sizeof *picture) == 0)
 		picture = mmap(NULL, MOST_SEEN * sizeof *picture, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
 	close(descriptor);
@@ -131,7 +132,7 @@ is_alive(int32_t pid)
 	return pid != 0 && (kill(pid, 0) == 0 || errno != ESRCH);
 }
 
-/* Take a free slot; NULL: there is none. */
+/* Take a free slot; NULL if there is none. */
 static struct slot *
 free_slot(void)
 {
@@ -168,7 +169,7 @@ take_slot(const struct sockaddr *peer)
 	return slot;
 }
 
-/* The slot, if it is this process's own: a child has its parent's connections, and leaves their slots alone. */
+/* The slot, if this process owns it: a child inherits its parent's connections, but must not touch their slots. */
 static struct slot *
 slot_of(const struct attempt *attempt)
 {
@@ -185,7 +186,7 @@ forget(struct attempt *attempt)
 	*attempt = (struct attempt) { 0 };
 }
 
-/* The connection is used: an attempt begins, or goes on. */
+/* Note that the connection is used: begin an attempt, or continue it. */
 static void
 use(struct attempt *attempt)
 {
@@ -201,7 +202,7 @@ use(struct attempt *attempt)
 	}
 }
 
-/* The attempt that a descriptor stands for. One that was closed, and whose number is something else's by now, stands for none. */
+/* The attempt that a descriptor belongs to; NULL if none, or if the number was closed and reused meanwhile. */
 static struct attempt *
 find(int descriptor)
 {
@@ -229,7 +230,7 @@ left(const struct attempt *attempt)
 	return attempt->began + limit + attempt->sent * 1000 / FAIR - now();
 }
 
-/* Whatever waits for the receiver fails at once. */
+/* Make everything that waits for a receiver fail at once. */
 static void
 abort_attempts(int signal)
 {
@@ -253,12 +254,12 @@ attempt_begin(int descriptor, const struct sockaddr *peer)
 	int error = errno, type = 0, port, i;
 	socklen_t length = sizeof type;
 	struct attempt *attempt = find(descriptor);
-	/* without SA_RESTART: connect() would begin anew */
+	/* without SA_RESTART, which would restart connect() */
 	static const struct sigaction aborts = { .sa_handler = abort_attempts };
 
 	if (limit == 0 || peer == NULL || (peer->sa_family != AF_INET && peer->sa_family != AF_INET6))
 		return;
-	/* at the same place in both */
+	/* the port has the same offset in both families */
 	port = ntohs(((const struct sockaddr_in *)peer)->sin_port);
 	if (port != DNS && getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_STREAM) {
 		for (i = 0; attempt == NULL && i < MOST_ATTEMPTS; i++)
@@ -285,12 +286,7 @@ dup(int descriptor)
 	struct attempt *attempt = find(descriptor);
 	int made;
 
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "dup");
-	if (next == NULL) {
-		errno = ENOSYS;
-		return -1;
-	}
+	FIND_NEXT_OR_FAIL(dup);
 	made = next(descriptor);
 	if (attempt != NULL && made >= 0)
 		*(attempt->descriptor == 0 ? &attempt->descriptor : &attempt->copy) = made + 1;
@@ -318,12 +314,7 @@ close(int descriptor)
 	static int (*next)(int);
 	struct attempt *attempt = find(descriptor);
 
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "close");
-	if (next == NULL) {
-		errno = ENOSYS;
-		return -1;
-	}
+	FIND_NEXT_OR_FAIL(close);
 	if (attempt != NULL) {
 		*(attempt->descriptor == descriptor + 1 ? &attempt->descriptor : &attempt->copy) = 0;
 		if (attempt->descriptor == 0 && attempt->copy == 0)
@@ -332,7 +323,7 @@ close(int descriptor)
 	return next(descriptor);
 }
 
-/* Wait until a descriptor that blocks is ready; false: the attempt is over, and errno says so. */
+/* Wait until a blocking descriptor is ready; false, with errno set, if the attempt's time is over. */
 static bool
 wait_for(struct attempt *attempt, int descriptor, short events)
 {
@@ -345,7 +336,7 @@ wait_for(struct attempt *attempt, int descriptor, short events)
 	while ((most = left(attempt)) > 0) {
 		if (flags < 0 || (flags & O_NONBLOCK) != 0)
 			return true;
-		/* a handler that returns changes nothing, as it would not for read() */
+		/* an interrupting signal handler changes nothing, as with read() */
 		if (poll(&wait, 1, most < INT32_MAX ? (int)most : INT32_MAX) > 0)
 			return true;
 	}
@@ -359,12 +350,7 @@ read(int descriptor, void *buffer, size_t size)
 	static ssize_t (*next)(int, void *, size_t);
 	struct attempt *attempt = find(descriptor);
 
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "read");
-	if (next == NULL) {
-		errno = ENOSYS;
-		return -1;
-	}
+	FIND_NEXT_OR_FAIL(read);
 	return attempt == NULL || wait_for(attempt, descriptor, POLLIN) ? next(descriptor, buffer, size) : -1;
 }
 
@@ -381,7 +367,7 @@ attempt_write(int descriptor, const void *buffer, size_t size, ssize_t *sent)
 		*sent = -1;
 		if (!wait_for(attempt, descriptor, POLLOUT))
 			return true;
-		/* as much as there is room for: the rest would block for as long as the receiver likes */
+		/* only as much as fits: the rest would block for as long as the receiver likes */
 		*sent = send(descriptor, buffer, size, MSG_DONTWAIT);
 		if (*sent > 0)
 			attempt->sent += *sent;
@@ -397,12 +383,7 @@ select(int count, fd_set *readable, fd_set *writable, fd_set *special, struct ti
 	struct timeval shorter;
 	int i;
 
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "select");
-	if (next == NULL) {
-		errno = ENOSYS;
-		return -1;
-	}
+	FIND_NEXT_OR_FAIL(select);
 	for (i = 0; limit != 0 && i < MOST_ATTEMPTS * 2; i++) {
 		struct attempt *attempt = &attempts[i / 2];
 		int descriptor = (i % 2 == 0 ? attempt->descriptor : attempt->copy) - 1;
@@ -461,7 +442,7 @@ delivery_awaits(const char *name)
 {
 	size_t length = strlen(awaiting);
 
-	/* what does not fit is found by the next regular run of the queue */
+	/* the next regular queue run finds those that do not fit */
 	if (length + strlen(name) < sizeof awaiting)
 		snprintf(awaiting + length, sizeof awaiting - length, "%s\n", name + 2);
 }

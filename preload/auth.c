@@ -1,17 +1,17 @@
 /*
- * Who guesses passwords: each answer of SASL's passes through here, so the count holds at the moment of the answer, at every
- * listener and in sessions that are open already.
+ * Limits password guessing. Each answer of SASL's passes through here, so the limit applies at the moment of the answer, at
+ * every listener and in sessions that are already open.
  *
- *   sasl_server_start(), sasl_server_step()  tell the supervisor of each attempt, which answers whether this client has to
- *                  wait: then even the right password is a wrong one. Where the supervisor does not answer, nobody gets in.
+ *   sasl_server_start(), sasl_server_step()  tell the supervisor about each attempt. It answers whether this client has to
+ *                  wait; if so, even the right password is refused. If the supervisor does not answer, nobody gets in.
  *
- *   client_may_come_in()  asks before a process is made for a client of a listener of sendmail's own: a crowd would take all memory.
+ *   client_may_come_in()  asks the supervisor before sendmail forks for a client of its own listeners: a crowd of clients
+ *                  would use up all memory.
  *
- * A session ends at its third wrong password: sendmail answers, and then reads the end of what its client says. Where the
- * client's next words are there already, which the kernel still hands over, the next attempt ends it.
+ * A session ends at its third wrong password: sendmail answers, and then reads the end of its input. If the client's next
+ * command has already arrived, the kernel still delivers it, and the next attempt ends the session.
  *
- * Rules as in preload.h. sendmail serves each client in a process of
- * its own, so what is kept here is one session's.
+ * Rules as in preload.h. sendmail serves each client in a separate process, so the variables here belong to one session.
  */
 
 #define _GNU_SOURCE
@@ -41,17 +41,17 @@ EXPORT step_function sasl_server_step;
 
 enum {
 	MOST_FAILURES = 3,
-	LONGEST_NAME = 256, /* of a user's name: what is longer is cut, for the count only */
+	LONGEST_NAME = 256, /* of a user; longer names are cut, for the count only */
 	WAIT_SECONDS = 5,
 };
 
 static struct sockaddr_un supervisor = { .sun_family = AF_UNIX };
 static int failures;
-static bool is_within;            /* sasl_server_start() itself calls sasl_server_step() */
-static bool is_plain;             /* the mechanism: PLAIN, or LOGIN, whose first answer is the name */
+static bool is_within;            /* inside sasl_server_start(), which itself calls sasl_server_step() */
+static bool is_plain;             /* the mechanism is PLAIN; else LOGIN, whose first answer is the name */
 static char user[LONGEST_NAME + 1];
 
-/* The socket is beside the log's. sendmail empties its environment first thing in main(). */
+/* The socket is beside the log's. Runs before main(), where sendmail clears its environment at once. */
 __attribute__((constructor)) static void
 find_supervisor(void)
 {
@@ -62,7 +62,7 @@ find_supervisor(void)
 		sprintf(supervisor.sun_path, "%.*s/rates", (int)(slash - log), log);
 }
 
-/* The client as the supervisor counts it: an address in numbers. */
+/* The client's numeric address, by which the supervisor counts it. */
 static bool
 client_address(char *text, socklen_t size)
 {
@@ -78,7 +78,7 @@ client_address(char *text, socklen_t size)
 	return false;
 }
 
-/* Send a question as a netstring and read the answer; false where there is none. */
+/* Send a question as a netstring and read the answer; false if none comes. */
 static bool
 ask(const char *question, char *answer, size_t size)
 {
@@ -120,7 +120,7 @@ client_may_come_in(void)
 
 	if (client_address(address, sizeof address)) {
 		snprintf(question, sizeof question, "knock %s", address);
-		/* where nobody answers, the rules ask again, and refuse */
+		/* without an answer the client is let in: sendmail's rules ask again, and refuse */
 		may = !ask(question, answer, sizeof answer) || strcmp(answer, "6:OK ALL,") != 0;
 	}
 	if (!may)
@@ -129,7 +129,7 @@ client_may_come_in(void)
 	return may;
 }
 
-/* What to say to a client whose attempt SASL has judged so. */
+/* The result to return for an attempt that SASL has judged with ``result``. */
 static int
 judged(int result)
 {
@@ -151,7 +151,7 @@ judged(int result)
 	return result;
 }
 
-/* Whether the session has had its wrong passwords: what its client has sent ahead, or still gets in, ends it with no answer. */
+/* Whether the session has used up its wrong passwords: then any further attempt ends it without an answer. */
 static bool
 is_over(void)
 {
@@ -163,7 +163,7 @@ is_over(void)
 	return failures >= MOST_FAILURES;
 }
 
-/* Keep the user's name, without what would end a line or look like more than a word. */
+/* Keep the user's name, with spaces and control characters replaced so that it stays one word. */
 static void
 name(const char *text, size_t length)
 {
@@ -174,7 +174,7 @@ name(const char *text, size_t length)
 	user[kept] = '\0';
 }
 
-/* PLAIN (RFC 4616): an authorization identity, the user, the password, with a NUL before each of the last two. */
+/* PLAIN (RFC 4616): authorization identity, NUL, user, NUL, password. */
 static void
 name_in_plain(const char *message, unsigned length)
 {
@@ -192,8 +192,7 @@ sasl_server_start(sasl_conn_t *session, const char *mechanism, const char *in, u
 	static start_function *next;
 	int result;
 
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "sasl_server_start");
+	FIND_NEXT(sasl_server_start);
 	if (next == NULL || is_over())
 		return SASL_BADAUTH;
 	user[0] = '\0';
@@ -214,8 +213,7 @@ sasl_server_step(sasl_conn_t *session, const char *in, unsigned in_length, const
 	static step_function *next;
 	int result;
 
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "sasl_server_step");
+	FIND_NEXT(sasl_server_step);
 	if (next != NULL && is_within)
 		return next(session, in, in_length, out, out_length);
 	if (next == NULL || is_over())

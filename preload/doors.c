@@ -1,20 +1,20 @@
 /*
- * Inner doors: listening unix sockets of the sendmail daemon, for Postroad's own processes alone, which speak there for
- * clients that they have accepted themselves (postroad/front).
+ * Inner doors: unix sockets at which the sendmail daemon listens for Postroad's own processes only. These speak there on
+ * behalf of clients that they have accepted themselves (postroad/front).
  *
  *   bind()         to the address 240.0.0.1, which no host has (RFC 1112, class E), makes a unix socket instead:
  *                  /run/postroad/door-N for port N;
- *   accept()       at such a socket first reads a header: who the client is, and what it connected to;
- *   getpeername(), getsockname()  repeat that, so that rules, log lines and Received: fields name the client;
- *   fsync()        of a message's control file (queue.c) tells the other end of the session, where the header asks
- *                  for that, by a line "\001ID\n" among the answers: all that a 250 promises is on the disk then.
+ *   accept()       at such a socket first reads a header with the client's address and the address it connected to;
+ *   getpeername(), getsockname()  return these addresses, so that rules, log lines and Received: fields name the client;
+ *   fsync()        of a message's control file (queue.c) tells the other end of the session, if the header asks for it, by
+ *                  a line "\001ID\n" among the answers: from then on everything that a 250 promises is on disk.
  *
- * Only the user that runs this gets in: the socket's mode says so, and SO_PEERCRED is looked at, for folders in which
- * others may write. The header is all that is believed, so nobody on the network can claim an address here.
+ * Only the user that runs this gets in: the socket's mode ensures it, and SO_PEERCRED is checked, too, in case others may
+ * write to the folder. A client's address comes from the header alone, so nobody on the network can claim one here.
  *
  * Read in sendmail 8.18.1: getrequests() and opendaemonsocket() in daemon.c (one accept() for all listeners, a child for each
  * client, ECONNABORTED is ignored), getauthinfo() for getpeername(), queueup() in queue.c for fsync(). As everywhere in this
- * library: no locks and no malloc(), and errno is left as it was found.
+ * library: no locks, no malloc(), and errno is left unchanged.
  */
 
 #define _GNU_SOURCE
@@ -39,11 +39,11 @@
 
 enum {
 	MOST_DOORS = 9,
-	HEADER_WAIT = 250, /* milliseconds: the daemon accepts nobody else meanwhile, and the header comes with the connection */
+	HEADER_WAIT = 250, /* milliseconds; the daemon accepts nobody else meanwhile, and the header comes with the connection */
 	TELL_SAVED = 1,    /* in flags */
 };
 
-/* As postroad/front/session.py packs it. */
+/* postroad/front/session.py packs it. */
 struct header {
 	char magic[8];
 	uint32_t flags, reserved;
@@ -54,7 +54,7 @@ static const char MAGIC[8] = { 'p', 'o', 's', 't', 'r', 'o', 'a', 'd' };
 
 static int listening[MOST_DOORS];       /* descriptors plus 1; 0: none */
 static struct header told;              /* of the last client */
-static ino_t session;                   /* its socket; 0: the last client did not come by an inner door */
+static ino_t session;                   /* the client's socket; 0: the last client did not come through an inner door */
 static int session_descriptor = -1;
 
 /* The inode of a descriptor that is a unix stream socket; else 0. */
@@ -93,12 +93,7 @@ bind(int descriptor, const struct sockaddr *address, socklen_t length)
 	struct sockaddr_un path = { .sun_family = AF_UNIX };
 	int door = address == NULL ? 0 : door_of(address, length), made;
 
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "bind");
-	if (next == NULL) {
-		errno = ENOSYS;
-		return -1;
-	}
+	FIND_NEXT_OR_FAIL(bind);
 	if (door == 0)
 		return next(descriptor, address, length);
 	snprintf(path.sun_path, sizeof path.sun_path, FOLDER "/door-%d", door);
@@ -117,7 +112,7 @@ bind(int descriptor, const struct sockaddr *address, socklen_t length)
 	return 0;
 }
 
-/* Copy an address out as the kernel does: no more than there is room for, and its whole length. */
+/* Copy an address to the caller like the kernel: no more octets than fit, but the full length. */
 static void
 hand_over(const struct sockaddr_storage *address, struct sockaddr *to, socklen_t *length)
 {
@@ -135,7 +130,7 @@ is_address(const struct sockaddr_storage *address)
 	return address->ss_family == AF_INET || address->ss_family == AF_INET6;
 }
 
-/* Read the header that a client of an inner door begins with. */
+/* Read the header with which a client of an inner door begins. */
 static bool
 read_header(int descriptor, struct header *header)
 {
@@ -155,14 +150,13 @@ door_accept(int descriptor, struct sockaddr *peer, socklen_t *length, int *accep
 	static int (*next)(int, struct sockaddr *, socklen_t *);
 	int i;
 
-	session = 0; /* whoever comes next, it is somebody else */
+	session = 0; /* the next client is another one */
 	for (i = 0; i < MOST_DOORS && listening[i] != descriptor + 1; i++)
 		;
 	if (i == MOST_DOORS || unix_socket(descriptor) == 0)
 		return false;
 	*accepted = -1;
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "accept");
+	FIND_NEXT(accept);
 	if (next == NULL) {
 		errno = ENOSYS;
 		return true;
@@ -191,12 +185,7 @@ door_accept(int descriptor, struct sockaddr *peer, socklen_t *length, int *accep
 		return 0; \
 	} \
 	errno = error; \
-	if (next == NULL) \
-		*(void **)&next = dlsym(RTLD_NEXT, #function); \
-	if (next == NULL) { \
-		errno = ENOSYS; \
-		return -1; \
-	} \
+	FIND_NEXT_OR_FAIL(function); \
 	return next(descriptor, name, length)
 
 static int
@@ -223,15 +212,14 @@ getsockname(int descriptor, struct sockaddr *name, socklen_t *length)
 
 EXPORT int SSL_accept(void *connection);
 
-/* Begin to encrypt what the client is told: a line of ours among it would be no line. */
+/* Stop telling of saved messages once the session is encrypted: a plain line would corrupt the TLS stream. */
 EXPORT int
 SSL_accept(void *connection)
 {
 	static int (*next)(void *);
 
 	told.flags = 0;
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "SSL_accept");
+	FIND_NEXT(SSL_accept);
 	return next == NULL ? -1 : next(connection);
 }
 

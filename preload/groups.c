@@ -1,7 +1,7 @@
 /*
- * getgrgid()  knows that this process is in its supplementary groups. sendmail judges by itself whether a folder may be written,
- * and asks /etc/group who is in the folder's group. Kubernetes gives a volume to a group (fsGroup) that /etc/group does not
- * have and that is not the process's first one, in OpenShift always: sendmail would take no mail there.
+ * getgrgid()  names this process's user as a member of its supplementary groups. sendmail itself decides whether it may write
+ * to a folder, and looks in /etc/group for the members of the folder's group. Kubernetes gives a volume to a group (fsGroup)
+ * that is not in /etc/group and is not the process's primary group (in OpenShift always): sendmail would accept no mail there.
  */
 
 #define _GNU_SOURCE
@@ -15,7 +15,7 @@
 
 #include "preload.h"
 
-#define USER "smmta" /* the name of whoever runs this: getpwuid() in host.c */
+#define USER "smmta" /* the name of this process's user: getpwuid() in host.c */
 
 EXPORT struct group *
 getgrgid(gid_t gid)
@@ -31,7 +31,6 @@ getgrgid(gid_t gid)
 			entry.gr_gid = gid;
 			return &entry;
 		}
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "getgrgid");
+	FIND_NEXT(getgrgid);
 	return next == NULL ? NULL : next(gid);
 }

@@ -1,17 +1,17 @@
 /*
- * sendmail passes a message's header on as it is.
+ * Makes sendmail pass a message's header on unchanged.
  *
- * sendmail 8.18 knows some fields by their names (HdrInfo in conf.c) and writes those with addresses anew when it delivers:
- * other white space and quotes, addresses changed, lists cut (commaize() in headers.c). It drops Full-Name, Content-Length
- * and Return-Path, expands macros in Return-Path, and takes Message: and Text: for the end of the header. No option turns
- * that off, and each breaks what the signer has signed. The marks that say so are taken out of the table here, before
- * main() reads it; the signer judges addresses, and changes those that are to be changed. Bcc: keeps its marks: the signer
- * takes it out, and what sendmail makes itself would show it.
+ * sendmail 8.18 knows some fields by name (HdrInfo in conf.c) and rewrites those with addresses when it delivers: white space
+ * and quotes differ, addresses change, lists are cut (commaize() in headers.c). It drops Full-Name, Content-Length and
+ * Return-Path, expands macros in Return-Path, and treats Message: and Text: as the end of the header. No option turns this
+ * off, and each of these breaks the signer's signature. So the flags for it are cleared in the table here, before main() reads
+ * it; the signer judges addresses, and rewrites those that the configuration rewrites. Bcc: keeps its flags: the signer
+ * removes it, but messages that sendmail makes itself would show it.
  *
- * Two text constants become others: see leave_headers_alone().
+ * Two text constants are replaced: see leave_headers_alone().
  *
- * The table is found by its names, and has to be the one that this was written for, as the version has to be the one that
- * the whole library was read in: any other sendmail ends at once, and with it the image's build, or a start.
+ * The table is found by its names and must equal the one that this was written for, and the version must be the one whose
+ * source the whole library was written against. Any other sendmail exits at once, and with it the image's build or the start.
  */
 
 #define _GNU_SOURCE
@@ -95,11 +95,11 @@ static const struct field known[] = {
 enum { FIELDS = sizeof known / sizeof known[0] };
 
 struct program {
-	uintptr_t start, end; /* of all that is loaded of it */
+	uintptr_t start, end; /* of all its loaded segments */
 	struct field *table;
-	uintptr_t constants; /* the part that can be read only, which comes last */
+	uintptr_t constants; /* the last read-only segment */
 	size_t constants_size;
-	bool is_read_in; /* its version is the one that all of this library was read in */
+	bool is_read_in; /* its version is READ_IN */
 };
 
 static bool
@@ -118,7 +118,7 @@ is_table(const struct program *program, const struct field *at)
 	return at[FIELDS].name == NULL;
 }
 
-/* Find the table in the program itself, which comes first: that it is not found is told by ``table``. */
+/* Find the table in the program itself, which is the first object; ``table`` stays NULL if it is not found. */
 static int
 search(struct dl_phdr_info *info, size_t size, void *data)
 {
@@ -175,7 +175,7 @@ is_sendmail(void)
 	return strcmp(path, "/usr/libexec/sendmail/sendmail") == 0;
 }
 
-/* Put one text constant in the place of another that is as long, and that sendmail has once. */
+/* Replace a text constant, which must occur exactly once in sendmail, by another of the same length. */
 static bool
 replace(const struct program *program, const char *old, const char *new)
 {
@@ -210,11 +210,11 @@ leave_headers_alone(void)
 	dl_iterate_phdr(search, &program);
 	if (program.table == NULL || !program.is_read_in
 	    /*
-	     * eatheader() looks for a Content-Type to know the kind of the message, and cuts one that has too many
-	     * characters for it at 256, before any milter sees it. No field has a space in its name.
+	     * eatheader() looks for a Content-Type field to learn the message's type, and cuts one that is too long at 256
+	     * characters, before any milter sees it. No field has a space in its name, so it finds none.
 	     */
 	    || !replace(&program, "content-type", " ontent-type")
-	    /* a message with a bare CR or LF is refused for good: it does not get better when it is sent again */
+	    /* refuse a message with a bare CR or LF permanently: sending it again would not help */
 	    || !replace(&program, "421 4.5.0 %s", "550 5.6.0 %s")) {
 		(void)!write(STDERR_FILENO, complaint, sizeof complaint - 1);
 		_exit(70);

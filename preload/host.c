@@ -1,13 +1,13 @@
 /*
- * Who and where this is, without privileges:
+ * The host's name and this user, without privileges:
  *
- *   gethostname()  answers POSTROAD_FQDN (sendmail sleeps for 60 s at start where the host's name has no dot);
- *   getpwuid(), getpwnam(), getgrnam()  answer for a user that /etc/passwd does not have, such as OpenShift gives a
- *                  container: it is the one user that the image's files mean, smmta;
- *   gethostbyname2()  knows the server's own name: sendmail asks the DNS for it at each start, and would wait; a host that
- *                  has IPv6 addresses only is no unknown host; where IPv4 is preferred (POSTROAD_PREFER), a host that has an
- *                  IPv4 address has no IPv6 one: sendmail tries that first;
- *   gethostbyaddr()  knows no names: sendmail would ask the DNS who each client is before it answers.
+ *   gethostname()  returns POSTROAD_FQDN (sendmail sleeps for 60 s at start if the host's name has no dot);
+ *   getpwuid(), getpwnam(), getgrnam()  make a uid that is not in /etc/passwd, such as OpenShift assigns to a container,
+ *                  the user smmta, which the image's files refer to;
+ *   gethostbyname2()  knows the server's own name, for which sendmail would query the DNS at each start, and wait. A host
+ *                  that has IPv6 addresses only is not an unknown host. If IPv4 is preferred (POSTROAD_PREFER), a host with
+ *                  an IPv4 address has no IPv6 one, because sendmail tries IPv6 first;
+ *   gethostbyaddr()  finds no names: sendmail would look up each client in the DNS before it answers.
  */
 
 #define _GNU_SOURCE
@@ -34,7 +34,7 @@
 static char fqdn[256]; /* a DNS name has at most 253 characters */
 static bool prefers_ipv4;
 
-/* sendmail empties its environment first thing in main(), so it is read before that. */
+/* Runs before main(), where sendmail clears its environment at once. */
 __attribute__((constructor)) static void
 read_name(void)
 {
@@ -59,7 +59,7 @@ gethostname(char *name, size_t size)
 	}
 	needed = strlen(answer) + 1;
 	memcpy(name, answer, needed <= size ? needed : size);
-	if (needed > size) { /* as glibc does: a cut, unterminated name and an error */
+	if (needed > size) { /* like glibc: a truncated name without a NUL, and an error */
 		errno = ENAMETOOLONG;
 		return -1;
 	}
@@ -75,17 +75,17 @@ __gethostname_chk(char *name, size_t size, size_t room)
 }
 
 /*
- * sendmail looks its own name up first thing in main(), before it reads its configuration, which is what says who it is
- * (Dj, Cw); it wants to know its aliases and addresses (myhostname(), daemon.c), and takes no mail for user@[address] then.
- * Where the DNS is dead each sendmail would take 20 s to start, and a start starts two. So the first lookup is answered here,
- * with the addresses of the interfaces; any later one of this name, or of another, is the C library's. No log handler gets
- * here, so memory may be allocated.
+ * sendmail looks up its own name at the beginning of main(), before it reads the configuration that states its name (Dj,
+ * Cw). It learns its aliases and addresses from it (myhostname(), daemon.c), and then accepts no mail for user@[address]. With
+ * a dead DNS, each sendmail would take 20 s to start, and a start runs two of them. So the first lookup is answered here,
+ * with the addresses of the interfaces. Later lookups of this name, and those of other names, are the C library's. No signal
+ * handler that logs calls this, so memory may be allocated.
  */
 static struct hostent *
 own_host(const char *name, int family)
 {
 	enum { MOST = 32 };
-	static struct in6_addr addresses[MOST]; /* as IPv6 has them (RFC 4291, 2.5.5.2), or the first four octets */
+	static struct in6_addr addresses[MOST]; /* IPv6, IPv4-mapped (RFC 4291, 2.5.5.2), or IPv4 in the first four octets */
 	static char *list[MOST + 1], *none[] = { NULL };
 	static struct hostent host;
 	static bool told;
@@ -128,24 +128,23 @@ gethostbyname2(const char *name, int family)
 
 	if (found != NULL || uplink_host(name, family, &found))
 		return found;
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "gethostbyname2");
+	FIND_NEXT(gethostbyname2);
 	if (prefers_ipv4 && family == AF_INET6 && next != NULL && next(name, AF_INET) != NULL) {
-		h_errno = HOST_NOT_FOUND; /* makeconnection() goes on with AF_INET */
+		h_errno = HOST_NOT_FOUND; /* makeconnection() then tries AF_INET */
 		return NULL;
 	}
 	if (next == NULL || (found = next(name, family)) != NULL || family != AF_INET || h_errno != NO_DATA)
 		return found;
 	/*
-	 * Where no IPv6 address can be reached, sendmail asks for A records alone (the mailer's flag 4), and takes a host that
-	 * has AAAA records for one that does not exist: it bounces. Mail for it waits instead; the way there may come back.
-	 * Where IPv6 is used, sendmail has asked for AAAA before.
+	 * If no IPv6 address can be reached, sendmail asks for A records only (the mailer's flag 4), and would treat a host
+	 * that has AAAA records alone as nonexistent and bounce. Here its mail waits instead, as IPv6 may come back. If IPv6
+	 * is used, sendmail has asked for AAAA before.
 	 */
 	h_errno = next(name, AF_INET6) != NULL || h_errno == TRY_AGAIN ? TRY_AGAIN : NO_DATA;
 	return NULL;
 }
 
-/* Nothing is decided by a client's name here, and a DNS that does not answer would keep the app waiting. */
+/* No rule depends on a client's name, and a DNS that does not answer would keep the app waiting. */
 EXPORT struct hostent *
 gethostbyaddr(const void *address, socklen_t length, int family)
 {
@@ -156,11 +155,10 @@ gethostbyaddr(const void *address, socklen_t length, int family)
 
 #define USER "smmta"
 
-/* The C library's own of these functions, which asks /etc/passwd and /etc/group. */
+/* Call the C library's own function, which reads /etc/passwd or /etc/group. */
 #define NEXT(function, argument) \
 	do { \
-		if (next == NULL) \
-			*(void **)&next = dlsym(RTLD_NEXT, #function); \
+		FIND_NEXT(function); \
 		found = next == NULL ? NULL : next(argument); \
 	} while (0)
 
@@ -185,7 +183,7 @@ getpwuid(uid_t uid)
 	return found == NULL && uid == getuid() ? own_entry() : found;
 }
 
-/* Whether nobody in /etc/passwd is running this: then the name that the configuration has is this one's. */
+/* Whether this uid is not in /etc/passwd: then the user name in the configuration stands for it. */
 static bool
 is_stranger(void)
 {

@@ -1,8 +1,8 @@
 /*
- * syslog() and its relatives send a line a message, "<priority>ident[pid]: text", to the FIFO beside the unix socket
- * POSTROAD_LOG_SOCKET, or as a datagram to that (they can't make /dev/log).
+ * syslog() and its relatives send one line per message, "<priority>ident[pid]: text", to the FIFO beside the unix socket
+ * POSTROAD_LOG_SOCKET, or as a datagram to that socket (an unprivileged process can't make /dev/log).
  *
- * Logging never holds up mail: a full socket is waited for once, for a second, and after that lines are dropped and
+ * Logging never holds up mail: a full FIFO or socket is waited for once, for a second; after that, lines are dropped and
  * counted until one gets through.
  */
 
@@ -33,14 +33,14 @@
 
 enum {
 	USUAL_LENGTH = 2048,     /* sendmail cuts its own lines at 1 KB */
-	GREATEST_LENGTH = 65536, /* well under what a unix datagram may hold */
-	LOWEST_DESCRIPTOR = 200, /* out of the way: programs close and reuse the low ones */
+	GREATEST_LENGTH = 65536, /* well below the limit of a unix datagram */
+	LOWEST_DESCRIPTOR = 200, /* high, because programs close and reuse low numbers */
 	WAIT_SECONDS = 1,
 };
 
 static struct sockaddr_un log_address = { .sun_family = AF_UNIX };
 
-/* sendmail empties its environment first thing in main(), so it is read before that. */
+/* Runs before main(), where sendmail clears its environment at once. */
 __attribute__((constructor)) static void
 read_address(void)
 {
@@ -51,16 +51,16 @@ read_address(void)
 }
 
 /*
- * One socket a process, inherited over fork() and never closed here. sendmail closes descriptors that it doesn't know,
- * and the number may then belong to something else (an SMTP connection, say): a descriptor is only used while it is
- * still the inode that was opened. The two are one value, so that threads see them change together.
+ * One socket per process, inherited by fork() and never closed here. sendmail closes descriptors that it doesn't know, and
+ * the number may then be reused, for example by an SMTP connection. So a descriptor is used only while its inode is still the
+ * one that was opened. Both are in one value, so that threads see them change together.
  */
 static _Atomic uint64_t log_socket; /* inode << 32 | descriptor; 0: none */
 
-/* A process that has waited in vain doesn't wait again before a line gets through; children inherit that. */
+/* After a process has waited in vain, it doesn't wait again until a line gets through; children inherit this. */
 static atomic_bool reader_is_stuck;
 static atomic_uint lines_lost;
-static atomic_int lines_lost_by; /* the process that counted: a child doesn't report its parent's losses again */
+static atomic_int lines_lost_by; /* the process that counted, so that a child doesn't report its parent's losses again */
 
 static uint64_t
 identity(int descriptor)
@@ -72,7 +72,7 @@ identity(int descriptor)
 	return (uint64_t)made.st_ino << 32 | (uint32_t)descriptor;
 }
 
-/* The process's descriptor of the log socket, opened if need be; -1 if that can't be done. */
+/* The process's descriptor of the log socket, opened if necessary; -1 if that fails. */
 static int
 log_descriptor(void)
 {
@@ -87,7 +87,7 @@ log_descriptor(void)
 		return -1;
 	descriptor = fcntl(low, F_DUPFD_CLOEXEC, LOWEST_DESCRIPTOR);
 	if (descriptor < 0)
-		descriptor = low; /* the limit on open files is a low one */
+		descriptor = low; /* the limit on open files is too low */
 	else
 		close(low);
 	if (setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait) != 0
@@ -103,8 +103,8 @@ log_descriptor(void)
 }
 
 /*
- * Beside the socket there is a FIFO, where there is room for a thousand lines and more: its reader need not wake up for each.
- * A line of up to PIPE_BUF octets gets in whole or not at all (pipe(7)); it ends with a NUL. Longer ones take the socket.
+ * The FIFO beside the socket has room for over a thousand lines, so its reader need not wake up for each one. A write of up
+ * to PIPE_BUF octets is atomic (pipe(7)); each line ends with a NUL. Longer lines go to the socket.
  */
 static _Atomic uint64_t log_fifo; /* as log_socket */
 
@@ -121,7 +121,7 @@ fifo_descriptor(void)
 		return (int)(uint32_t)known;
 	snprintf(path, sizeof path, "%s.fifo", log_address.sun_path);
 	if (log_address.sun_path[0] == '\0' || (low = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC)) < 0)
-		return -1; /* there is none, or nobody reads it */
+		return -1; /* it does not exist, or nobody reads it */
 	descriptor = fcntl(low, F_DUPFD_CLOEXEC, LOWEST_DESCRIPTOR);
 	if (descriptor < 0)
 		descriptor = low;
@@ -150,7 +150,7 @@ seconds(void)
 
 static bool send_datagram(const char *line, size_t length);
 
-/* Send one line; false if that can't be done, or not within about WAIT_SECONDS. */
+/* Send one line; false if that fails, or does not succeed within about WAIT_SECONDS. */
 static bool
 send_whole(const char *line, size_t length)
 {
@@ -182,7 +182,7 @@ send_whole(const char *line, size_t length)
 	return false;
 }
 
-/* The same by the socket. */
+/* Send one line over the socket; otherwise like send_whole(). */
 static bool
 send_datagram(const char *line, size_t length)
 {
@@ -208,7 +208,7 @@ send_datagram(const char *line, size_t length)
 			}
 			continue;
 		}
-		/* the reader has gone, and may have come back under the same path */
+		/* the reader has closed the socket, and may have opened a new one at the same path */
 		if (connected_again || connect(descriptor, (struct sockaddr *)&log_address, sizeof log_address) != 0)
 			return false;
 		connected_again = true;
@@ -220,7 +220,7 @@ send_datagram(const char *line, size_t length)
 static char ident[64] = "unknown";
 static atomic_int default_facility = LOG_USER;
 
-/* Send one line, after the count of those that were lost before it. */
+/* Send one line, preceded by the count of lines lost before it. */
 static void
 send_line(const char *line, size_t length)
 {
@@ -244,7 +244,7 @@ send_line(const char *line, size_t length)
 		lines_lost += 1;
 }
 
-/* Write the whole line into room; the length that it has, or would have where size is too little. */
+/* Write the whole line into room; return its length, which may exceed size if it was cut. */
 static size_t
 format_line(char *room, size_t size, int priority, const char *format, va_list arguments)
 {
@@ -308,7 +308,7 @@ syslog(int priority, const char *format, ...)
 	va_end(arguments);
 }
 
-/* What programs call that were compiled with _FORTIFY_SOURCE; Debian's are. */
+/* Called by programs compiled with _FORTIFY_SOURCE, as Debian's are. */
 EXPORT void __syslog_chk(int priority, int flag, const char *format, ...);
 EXPORT void __vsyslog_chk(int priority, int flag, const char *format, va_list arguments);
 
@@ -330,7 +330,7 @@ __vsyslog_chk(int priority, int flag, const char *format, va_list arguments)
 	vsyslog(priority, format, arguments);
 }
 
-/* setlogmask() is left to libc, whose mask has no effect here: neither program calls it. */
+/* setlogmask() is not replaced, and libc's mask has no effect here: sendmail doesn't call it. */
 
 EXPORT void
 openlog(const char *name, int options, int facility)

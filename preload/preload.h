@@ -1,9 +1,9 @@
 /*
- * Preloaded into sendmail, so that it can run without privileges and without a host name or a syslog daemon that someone
- * else has to provide, and keeps promises that it does not keep by itself. Each file says which functions it takes over.
+ * Preloaded into sendmail, so that sendmail runs without privileges, without a host name and without a syslog daemon, and
+ * keeps promises that it does not keep by itself. Each file says which functions it replaces.
  *
- * Rules for everything in here. No locks and no malloc(): sendmail logs from signal handlers, some of which siglongjmp()
- * away. errno is left as it was found. Nothing holds up mail.
+ * Rules for all of it: No locks and no malloc(), because sendmail logs from signal handlers, some of which siglongjmp()
+ * away. Leave errno unchanged. Never hold up mail.
  *
  * gcc -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -o preload.so *.c, without absent.c
  */
@@ -11,36 +11,55 @@
 #ifndef POSTROAD_PRELOAD_H
 #define POSTROAD_PRELOAD_H
 
+#include <dlfcn.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
 #define EXPORT __attribute__((visibility("default")))
 
+/* Find the C library's own function of this name, once; "next", a static variable of the calling function, points to it. */
+#define FIND_NEXT(function) \
+	do { \
+		if (next == NULL) \
+			*(void **)&next = dlsym(RTLD_NEXT, #function); \
+	} while (0)
+
+/* The same; if there is none, the calling function returns -1 with ENOSYS. */
+#define FIND_NEXT_OR_FAIL(function) \
+	do { \
+		FIND_NEXT(function); \
+		if (next == NULL) { \
+			errno = ENOSYS; \
+			return -1; \
+		} \
+	} while (0)
+
 /*
- * Accept at a listening socket that is an inner door. false: it is none, and nothing was done. true: *accepted is the
- * client's descriptor, or -1 with errno set.
+ * Accept a client at an inner door (doors.c). false: the listening socket is not an inner door, and nothing was done. true:
+ * *accepted is the client's descriptor, or -1 with errno set.
  */
 bool door_accept(int descriptor, struct sockaddr *peer, socklen_t *length, int *accepted);
 
-/* The control file of this name ("qf" and the id) is on the disk: tell whoever is at the other end, if it asked to know. */
+/* Tell the other end of the session, if it asked for that, that the control file of this name ("qf" and the id) is on disk. */
 void door_tell_saved(const char *name);
 
 /*
- * Write to a receiver (attempts.c). false: the descriptor is no connection to one, and nothing was done. true: *sent is what
- * write() returns, with errno set.
+ * Write to a receiver (attempts.c). false: the descriptor is not a connection to a receiver, and nothing was done. true: *sent
+ * is the result of write(), with errno set.
  */
 bool attempt_write(int descriptor, const void *buffer, size_t size, ssize_t *sent);
 
-/* A connection to a receiver is made. */
+/* Begin an attempt: a connection to a receiver is being made. */
 void attempt_begin(int descriptor, const struct sockaddr *peer);
 
-/* A message is done: whatever connection is used next is used for another one. */
+/* End the attempts of a message that is done: any further use of a connection is a new attempt. */
 void attempts_begin_anew(void);
 
 /*
- * Look a name up that may be one of the uplink's (uplink.c). false: it is another. true: *found is what gethostbyname2() returns,
- * with h_errno set.
+ * Look up a name of the uplink (uplink.c). false: the name is another. true: *found is the result of gethostbyname2(), with
+ * h_errno set.
  */
 struct hostent;
 bool uplink_host(const char *name, int family, struct hostent **found);
@@ -49,39 +68,40 @@ bool uplink_host(const char *name, int family, struct hostent **found);
 typedef int connect_call(int, const struct sockaddr *, socklen_t);
 
 /*
- * Connect to the uplink where the address is one of its own (uplink.c). false: it is another, and nothing was done. true:
- * *result is what connect() returns, with errno set.
+ * Connect to the uplink (uplink.c). false: the address is not one of the uplink's, and nothing was done. true: *result is the
+ * result of connect(), with errno set.
  */
 bool uplink_connect(int descriptor, const struct sockaddr *peer, socklen_t length, connect_call *next, int *result);
 
-/* The name that a connection's other end has, where that is the uplink: an address of its own in place of a path (uplink.c). */
+/* Replace the peer name of a connection to the uplink, a path, by an address of the uplink's (uplink.c). */
 void uplink_name(struct sockaddr *name, socklen_t *length);
 
 /*
- * Deliveries in processes of their own (attempts.c). The process that serves a client asks whether there is room for one more,
- * before it forks; else it tells the front which messages it leaves in the queue: those whose control files ("qf" and the
- * id) it has saved since it last asked. A new process says that it is one.
+ * Deliveries in separate processes (attempts.c). Before it forks, the process that serves a client asks whether there is room
+ * for one more (delivery_has_room). If not, it tells the front which messages it leaves in the queue (delivery_put_off):
+ * those whose control files ("qf" and the id) it has saved since it last asked (delivery_awaits). A new delivery process
+ * registers itself (delivery_begins).
  */
 bool delivery_has_room(void);
 void delivery_awaits(const char *name);
 void delivery_put_off(void);
 void delivery_begins(void);
 
-/* The version of sendmail that all of this was read in: headers.c ends any other, at the image's build already. */
+/* The version of sendmail whose source all of this was written against: with another one headers.c ends the image's build. */
 #define READ_IN "8.18.1"
 
-/* The last client's descriptor (sockets.c); -1: none yet. */
+/* The descriptor of the last accepted client (sockets.c); -1: none yet. */
 extern int accepted;
 
-/* Whether this process was forked by the one that began with main() (processes.c). */
+/* Whether this process is a forked child of the one that ran main() (processes.c). */
 bool is_child(void);
 
-/* Whether this process serves a client, and is no delivery of its message (processes.c). */
+/* Whether this process serves a client, and is not the delivery of that client's message (processes.c). */
 bool serves_client(void);
 
 /*
- * Whether the client that was just accepted gets a process (auth.c): the supervisor counts those at sendmail's own listeners. false:
- * there are too many, and it has been told.
+ * Whether the client that was just accepted gets a process (auth.c): the supervisor counts the clients of sendmail's own
+ * listeners. false: there are too many, and the client has been told.
  */
 bool client_may_come_in(void);
 

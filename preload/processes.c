@@ -1,9 +1,9 @@
 /*
  * Processes of the daemon:
  *
- *   fork(), wait() make the delivery of a message in the background one fork and not two, and none where too many are under way;
- *   exit()         in a forked child leaves out what libraries do at the end: a child a connection and one a message would
- *                  each free, one by one, what the kernel frees at once.
+ *   fork(), wait() make a background delivery one fork instead of two, and none if too many deliveries are under way;
+ *   exit()         in a forked child skips the libraries' exit handlers: one child per connection and one per message would
+ *                  each free piece by piece what the kernel frees at once.
  *
  * Read in sendmail 8.18.1: sendall() in deliver.c, reapchild() in util.c, finis() in main.c, sm_cleanup() in libsm/findfp.c.
  */
@@ -24,7 +24,7 @@
 
 #include "preload.h"
 
-static pid_t started; /* the process that began with main(); its children have others */
+static pid_t started; /* the process that ran main(); its children have other ids */
 
 __attribute__((constructor)) static void
 remember_process(void)
@@ -41,22 +41,22 @@ is_child(void)
 /* ---- forks ---- */
 
 /*
- * To deliver a message in the background, the process that serves its client (and is the daemon's child) forks, and that
- * process forks once more and ends, so that nobody has to wait for the second (sendall(), deliver.c). One is enough: who
- * serves clients reaps whatever ends, in a handler of SIGCHLD (reapchild()), and of whom it leaves behind, PID 1 takes care.
- * So the first child takes itself for the second, and the wait for it ends at once. No process that serves a client forks for
- * anything else here: there is no ETRN (PrivacyOptions) and no mailer that is a program.
+ * To deliver a message in the background, the process that serves the client (a child of the daemon) forks, and its child
+ * forks again and exits, so that nobody has to wait for the grandchild (sendall(), deliver.c). One fork is enough: a serving
+ * process reaps its children in a SIGCHLD handler (reapchild()), and PID 1 reaps those it leaves behind. So the second
+ * fork() returns at once in the first child, as if that were the grandchild, and the wait for it ends at once. A serving
+ * process forks for nothing else here: there is no ETRN (PrivacyOptions) and no mailer that is a program.
  *
- * So many deliveries may be under way as attempts.c says. What is beyond that stays in the queue, and the front is told.
+ * attempts.c limits how many deliveries may be under way. Further messages stay in the queue, and the front is told.
  */
 
-enum { NOBODY = INT_MAX }; /* no process has this number (PID_MAX_LIMIT of the kernel is 4 million) */
+enum { NOBODY = INT_MAX }; /* no process has this id (the kernel's PID_MAX_LIMIT is 4 million) */
 
 static enum { DAEMON, SERVER, DELIVERY } role;
-static bool is_second;   /* this process is a delivery, and has not yet come to the second fork() */
+static bool is_second;   /* this process is a delivery that has not yet called the second fork() */
 static pid_t not_waited; /* the delivery that this server need not wait for */
 
-/* Whether the daemon has just accepted a client, for whom it now forks. */
+/* Whether the daemon has just accepted a client and now forks for it. */
 static bool
 has_client(void)
 {
@@ -77,18 +77,13 @@ fork(void)
 	bool for_client = role == DAEMON && has_client();
 	pid_t child;
 
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "fork");
-	if (next == NULL) {
-		errno = ENOSYS;
-		return -1;
-	}
+	FIND_NEXT_OR_FAIL(fork);
 	if (is_second) {
 		is_second = false;
 		return 0;
 	}
 	if (role == SERVER && !delivery_has_room()) {
-		/* as if the child had ended before it began: the message is in the queue, and nobody holds it */
+		/* as if the child had exited at once: the message is in the queue, and nobody has locked it */
 		delivery_put_off();
 		return not_waited = NOBODY;
 	}
@@ -111,18 +106,13 @@ wait(int *status)
 	static pid_t (*next)(int *);
 	pid_t waited = not_waited;
 
-	if (waited > 0) { /* its real end is for the handler, which calls waitpid() */
+	if (waited > 0) { /* the SIGCHLD handler reaps the real child with waitpid() */
 		not_waited = 0;
 		if (status != NULL)
 			*status = 0;
 		return waited;
 	}
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "wait");
-	if (next == NULL) {
-		errno = ENOSYS;
-		return -1;
-	}
+	FIND_NEXT_OR_FAIL(wait);
 	return next(status);
 }
 
@@ -132,15 +122,15 @@ serves_client(void)
 	return role == SERVER;
 }
 
-/* ---- the end ---- */
+/* ---- exit ---- */
 
 /*
- * sendmail ends a child through finis() (main.c), which does all that lasts before it calls exit(): the envelope is dropped
- * or stays in the queue (dropenvelope(): its files are written, synced, renamed and unlinked by system calls), cached
- * connections get their QUIT (mci_flush()), maps and the queue's locks are closed. Left to exit() is what was registered
- * for it: by sendmail, that the buffers of its files are written (sm_cleanup(), libsm/findfp.c), among them the last
- * answer to a client; by libraries, that memory is freed, OpenSSL's above all. A child does the first and leaves the
- * second to the kernel. The daemon itself, and any program that has not forked, ends as it would.
+ * sendmail ends a child through finis() (main.c), which does everything durable before it calls exit(): it drops the
+ * envelope or leaves it in the queue (dropenvelope() writes, syncs, renames and unlinks its files by system calls), sends QUIT
+ * on cached connections (mci_flush()), and closes maps and queue locks. Only the registered handlers remain for exit():
+ * sendmail's, which flushes its file buffers (sm_cleanup(), libsm/findfp.c), among them the last answer to a client; and
+ * those of libraries, mainly OpenSSL, which free memory. A child runs the first kind and leaves the second to the kernel. The
+ * daemon itself, and any program that has not forked, exits as usual.
  */
 
 enum { MOST_HANDLERS = 32 };
@@ -148,10 +138,10 @@ enum { MOST_HANDLERS = 32 };
 static struct {
 	void (*call)(void *);
 	void *argument;
-} handlers[MOST_HANDLERS]; /* those of the program itself, each once */
-static int handler_count; /* above MOST_HANDLERS: they did not fit */
+} handlers[MOST_HANDLERS]; /* the program's own handlers, each once */
+static int handler_count; /* above MOST_HANDLERS: some did not fit */
 
-/* Whether code is the program's own, and no library's. */
+/* Whether code belongs to the program itself, not to a library. */
 static bool
 is_own(const void *code)
 {
@@ -163,7 +153,7 @@ is_own(const void *code)
 
 EXPORT int __cxa_atexit(void (*call)(void *), void *argument, void *library);
 
-/* What atexit() is made of. */
+/* atexit() calls this. */
 EXPORT int
 __cxa_atexit(void (*call)(void *), void *argument, void *library)
 {

@@ -1,8 +1,9 @@
 /*
- * The queue on the disk:
+ * The queue on disk:
  *
- *   fsync(), unlink()  also save the names of new files in the queue, and delete a message in the order that leaves
- *                  none without its body, whenever the power fails.
+ *   fsync()        also saves the names of new files in the queue;
+ *   unlink()       deletes a message's files in an order that never leaves a message without its body, even if the power
+ *                  fails.
  *
  * Read in sendmail 8.18.1: queueup() in queue.c, dropenvelope() in envelope.c.
  */
@@ -20,7 +21,7 @@
 
 #include "preload.h"
 
-/* A file of the queue: its kind (q: control, d: body), and what sendmail writes there, an id of 14 characters and more. */
+/* Whether this is a queue file of a kind (q: control, d: body): "qf" or "df", and an id of at least 14 characters. */
 static bool
 is_queue_file(const char *path, char kind)
 {
@@ -30,7 +31,7 @@ is_queue_file(const char *path, char kind)
 	return name[0] == kind && name[1] == 'f' && strlen(name) >= 16;
 }
 
-/* fsync() the folder that a file is in. One whose file system has no such thing counts as done, as it does for sendmail. */
+/* fsync() a file's folder. A file system that can't do that (EINVAL) counts as success, as it does in sendmail. */
 static int
 sync_folder(const char *path, int (*sync)(int))
 {
@@ -50,9 +51,9 @@ sync_folder(const char *path, int (*sync)(int))
 	return result;
 }
 
-static bool control_is_gone; /* the folder was saved without the last message's control file */
+static bool control_is_gone; /* the folder was saved after the last message's control file was deleted */
 
-/* Whether this is the folder that sendmail saves between a body's end and its control file's, which has come before. */
+/* Whether this is the folder that sendmail saves between deleting a body and its control file, which unlink() has deleted already. */
 static bool
 is_saved(int descriptor)
 {
@@ -66,8 +67,8 @@ is_saved(int descriptor)
 
 /*
  * sendmail writes a message's body, then its control file, saves both with fsync(), and answers 250. It never saves the
- * folder, without which a file may be there and have no name (fsync(2)): common file systems do that by themselves, and
- * not all do. The body's name is older, so the folder need be saved only once.
+ * folder, without which a file may exist but have no name (fsync(2)). Common file systems save it by themselves, but not all
+ * do. The body's name is older than the control file's, so saving the folder once is enough.
  */
 EXPORT int
 fsync(int descriptor)
@@ -78,8 +79,7 @@ fsync(int descriptor)
 
 	if (is_saved(descriptor))
 		return 0;
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "fsync");
+	FIND_NEXT(fsync);
 	if (next(descriptor) != 0)
 		return -1;
 	snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
@@ -92,7 +92,7 @@ fsync(int descriptor)
 	attempts_begin_anew();
 	if (sync_folder(path, next) != 0)
 		return -1;
-	if (serves_client()) { /* a delivery that is forked has nobody to tell */
+	if (serves_client()) { /* a forked delivery has nobody to tell */
 		delivery_awaits(strrchr(path, '/') + 1);
 		door_tell_saved(strrchr(path, '/') + 1);
 	}
@@ -100,8 +100,8 @@ fsync(int descriptor)
 }
 
 /*
- * sendmail deletes a message's body first, saves the folder, and then deletes the control file. Killed in between, it
- * would deliver the message again, without a body. So the control file goes first; a body that is left over is nobody's.
+ * sendmail deletes a message's body first, saves the folder, and then deletes the control file. If killed in between, it
+ * would deliver the message again, without a body. So the control file is deleted first; a leftover body belongs to no message.
  */
 EXPORT int
 unlink(const char *path)
@@ -111,8 +111,7 @@ unlink(const char *path)
 	int error = errno;
 	const char *name;
 
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "unlink");
+	FIND_NEXT(unlink);
 	if (sync == NULL)
 		*(void **)&sync = dlsym(RTLD_NEXT, "fsync");
 	if (is_queue_file(path, 'q') || is_queue_file(path, 'd'))

@@ -1,11 +1,11 @@
 /*
  * Connections:
  *
- *   connect(), accept()  make TCP send at once: sendmail writes a message in pieces of 4 KB, and the last one would wait
- *                  until the receiver has acknowledged those before, which receivers put off by some 40 ms;
- *   write()        tells a client that sends AUTH in clear text what to do, where sendmail says "AUTH not available".
+ *   connect(), accept()  set TCP_NODELAY: sendmail writes a message in pieces of 4 KB, and the last one would wait until the
+ *                  receiver acknowledges the earlier ones, which receivers delay by some 40 ms;
+ *   write()        tells a client that sends AUTH in clear text what to do, instead of sendmail's "AUTH not available".
  *
- * The same functions also end attempts (attempts.c), and know inner doors (doors.c) and the uplink (uplink.c).
+ * These functions also bound attempts (attempts.c), and serve inner doors (doors.c) and the uplink (uplink.c).
  */
 
 #define _GNU_SOURCE
@@ -22,7 +22,7 @@
 
 #include "preload.h"
 
-/* Let a TCP connection send each write at once; nothing happens to other sockets. errno is as it was. */
+/* Let a TCP connection send each write at once; other sockets, and errno, are unchanged. */
 static void
 send_at_once(int descriptor, const struct sockaddr *peer)
 {
@@ -40,12 +40,7 @@ connect(int descriptor, const struct sockaddr *peer, socklen_t length)
 	static connect_call *next;
 	int result;
 
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "connect");
-	if (next == NULL) {
-		errno = ENOSYS;
-		return -1;
-	}
+	FIND_NEXT_OR_FAIL(connect);
 	if (uplink_connect(descriptor, peer, length, next, &result)) {
 		if (result == 0)
 			attempt_begin(descriptor, peer);
@@ -63,19 +58,14 @@ accept(int descriptor, struct sockaddr *peer, socklen_t *length)
 {
 	static int (*next)(int, struct sockaddr *, socklen_t *);
 
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "accept");
-	if (next == NULL) {
-		errno = ENOSYS;
-		return -1;
-	}
+	FIND_NEXT_OR_FAIL(accept);
 	if (door_accept(descriptor, peer, length, &accepted))
 		return accepted;
 	accepted = next(descriptor, peer, length);
 	if (accepted >= 0 && !client_may_come_in()) {
 		close(accepted);
 		accepted = -1;
-		errno = ECONNABORTED; /* getrequests() goes on to the next one */
+		errno = ECONNABORTED; /* getrequests() continues with the next client */
 	}
 	if (accepted >= 0)
 		send_at_once(accepted, peer);
@@ -84,7 +74,7 @@ accept(int descriptor, struct sockaddr *peer, socklen_t *length)
 
 static char no_auth[512]; /* an SMTP answer with its line end (RFC 5321, section 4.5.3.1.5) */
 
-/* sendmail empties its environment first thing in main(), so it is read before that. */
+/* Runs before main(), where sendmail clears its environment at once. */
 __attribute__((constructor)) static void
 read_answer(void)
 {
@@ -95,9 +85,9 @@ read_answer(void)
 }
 
 /*
- * sendmail's answer to AUTH where it offers none is a constant (srvrsmtp.c). In clear text it passes through here, alone
- * unless the client pipelines, which AUTH forbids (RFC 4954, section 4): then, and in a sendmail that words it otherwise,
- * it stays sendmail's.
+ * sendmail's answer to AUTH when it does not offer AUTH is a constant (srvrsmtp.c). In clear text it passes through here,
+ * in a write of its own unless the client pipelines, which AUTH forbids (RFC 4954, section 4). In that case, and if sendmail
+ * words it differently, the answer stays sendmail's.
  */
 EXPORT ssize_t
 write(int descriptor, const void *data, size_t size)
@@ -107,12 +97,7 @@ write(int descriptor, const void *data, size_t size)
 	size_t length = strlen(no_auth), done = 0;
 	ssize_t written;
 
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "write");
-	if (next == NULL) {
-		errno = ENOSYS;
-		return -1;
-	}
+	FIND_NEXT_OR_FAIL(write);
 	if (attempt_write(descriptor, data, size, &written))
 		return written;
 	if (length == 0 || size != sizeof said - 1 || memcmp(data, said, size) != 0)

@@ -1,10 +1,10 @@
 /*
  * Certificates:
  *
- *   SSL_CTX_use_certificate_file()  takes the certificates of the issuers from the file, too: sendmail would send its
- *                  own only, and clients could not verify what an intermediate authority has signed;
- *   SSL_CTX_load_verify_locations(), SSL_load_client_CA_file()  read the trusted authorities once, in the daemon: each
- *                  of its children that begins an encrypted connection would read some 140 certificates again.
+ *   SSL_CTX_use_certificate_file()  also loads the issuers' certificates from the file: sendmail alone would send only
+ *                  the first one, and clients could not verify a certificate signed by an intermediate authority;
+ *   SSL_CTX_load_verify_locations(), SSL_load_client_CA_file()  read the trusted authorities once, in the daemon.
+ *                  Otherwise each child that begins an encrypted connection would read some 140 certificates again.
  *
  * Read in sendmail 8.18.1: inittls() in tls.c.
  */
@@ -19,7 +19,7 @@
 
 #include "preload.h"
 
-/* OpenSSL's, but as the preload needs none of its headers: SSL_CTX is opaque */
+/* Declared here, without OpenSSL's headers: SSL_CTX is opaque */
 EXPORT int SSL_CTX_use_certificate_file(void *context, const char *file, int type);
 
 EXPORT int
@@ -27,12 +27,12 @@ SSL_CTX_use_certificate_file(void *context, const char *file, int type)
 {
 	int (*whole)(void *, const char *) = NULL;
 
-	(void)type; /* PEM: sendmail asks for nothing else */
+	(void)type; /* always PEM in sendmail */
 	*(void **)&whole = dlsym(RTLD_DEFAULT, "SSL_CTX_use_certificate_chain_file");
 	return whole == NULL ? 0 : whole(context, file);
 }
 
-/* What the process that began with main() has read, for its children; an exec(), as at a reload, reads anew. */
+/* The authorities that the main process has read, for its children; after an exec(), as at a reload, they are read again. */
 static struct {
 	char file[256], folder[256];
 	void *store; /* X509_STORE */
@@ -76,7 +76,7 @@ SSL_CTX_load_verify_locations(void *context, const char *file, const char *folde
 
 EXPORT void *SSL_load_client_CA_file(const char *file);
 
-/* The names that a server asks clients' certificates for: a client, which a child with a context of its own is, has none. */
+/* The authorities a server names when it asks for client certificates. A child with its own context is a client: none. */
 EXPORT void *
 SSL_load_client_CA_file(const char *file)
 {

@@ -1,15 +1,15 @@
 /*
- * Sessions for smarthosts go to Postroad's uplink (postroad/uplink), on a unix socket:
+ * Sends sessions for smarthosts to Postroad's uplink (postroad/uplink), over a unix socket:
  *
- *   gethostbyname2() (host.c), gethostbyname()  know the names NAME.ID.uplink, ID being six hexadecimal digits: they have the
- *                  address 241.x.y.z, which no host has (RFC 1112, class E), x, y and z being the ID. The DNS is not asked;
- *   connect()      to such an address at TCP port 1 goes to /run/postroad/uplink instead, and says the ID there.
+ *   gethostbyname2() (host.c), gethostbyname()  resolve the names NAME.ID.uplink, where ID is six hexadecimal digits, to the
+ *                  address 241.x.y.z, where x, y and z are the ID. No host has such an address (RFC 1112, class E). The
+ *                  DNS is not queried;
+ *   connect()      to such an address at TCP port 1 connects to /run/postroad/uplink instead, and sends the ID there;
+ *   getpeername()  of such a connection, which sendmail calls when it reuses one, returns 241.0.0.0.
  *
- *   getpeername()  of such a connection, which sendmail asks for when it uses one again, answers 241.0.0.0.
- *
- * Port 1 stands in sendmail's mailer for smarthosts and in no other: a receiver whose MX record has such a name or address
- * is tried at port 25, where nothing is. The socket's mode lets in the user that runs this and no other, and both ends look
- * at the other's.
+ * Only sendmail's mailer for smarthosts uses port 1: for a receiver whose MX record has such a name or address sendmail tries
+ * port 25, where nothing listens. The socket's mode admits only the user that runs this, and each end checks the uid of the
+ * other.
  *
  * Read in sendmail 8.18.1: makeconnection() in daemon.c (the name's address, socket(), connect(), dup()), sm_gethostbyname()
  * in conf.c. As everywhere in this library: no locks and no malloc().
@@ -42,7 +42,7 @@ enum {
 	DIGITS = 6,
 };
 
-/* The ID in a name of ours; -1: it is another name. */
+/* The ID in a name of the uplink; -1: it is another name. */
 static long
 id_of(const char *name)
 {
@@ -96,12 +96,11 @@ gethostbyname(const char *name)
 
 	if (id >= 0)
 		return entry_of(id);
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "gethostbyname");
+	FIND_NEXT(gethostbyname);
 	return next == NULL ? NULL : next(name);
 }
 
-/* A connection to the uplink that has been told which server is wanted; -1 with errno set: none. */
+/* Connect to the uplink and send the ID of the wanted server; -1 with errno set if that fails. */
 static int
 reach(const uint8_t *octets, connect_call *next)
 {
@@ -121,7 +120,7 @@ reach(const uint8_t *octets, connect_call *next)
 	return -1;
 }
 
-/* What says why there is none, in place of a server: sendmail would name the smarthost, which nobody has asked. */
+/* A socket that answers with the reason in the uplink's place; else sendmail would blame the smarthost, which was not asked. */
 static int
 apology(void)
 {

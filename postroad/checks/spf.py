@@ -69,7 +69,7 @@ def _of(context: Context, name: str) -> Iterator[Finding]:
         yield Finding(
             ID,
             Level.WARNING,
-            f"SPF of {name} lets the whole world send as {name}",
+            f"SPF of {name} lets anyone send as {name}",
             records[0],
             "end the record with ~all or -all, and name only the addresses that send",
         )

@@ -5,8 +5,9 @@ import smtplib
 import socket
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from email.message import EmailMessage
-from email.utils import formatdate, make_msgid
+from email.utils import format_datetime, make_msgid
 from pathlib import Path
 from typing import Any, Self
 
@@ -93,7 +94,7 @@ def letter(config: Config, recipient: str, sender: str) -> EmailMessage:
             fine = False
         if not fine:
             raise click.UsageError(f"not an address: {address}")
-    date = formatdate()
+    date = format_datetime(datetime.now(UTC))  # formatdate() ends in -0000: a time zone that is not known
     message["Date"] = date
     message["Subject"] = f"Test message from {config.hostname}"
     message["Message-ID"] = make_msgid(domain=config.hostname)
@@ -185,6 +186,8 @@ class Progress:
         elif kind == "signed":
             self._signed = True
             yield f"[green]✔[/] signed for {event.get('domain')}, selector {event.get('selector')}"
+        elif kind == "redirected" and event["redirected_to"].lower() != event["recipient"].lower():
+            yield f"[yellow]![/] goes to {plain(event['redirected_to'])} in place of {plain(event['recipient'])}"
         elif kind in {"delivered", "deferred", "bounced", "rejected"}:
             yield from self._attempted(kind, event)
 

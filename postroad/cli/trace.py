@@ -42,7 +42,9 @@ def command(what: str, limit: int, as_json: bool) -> int:
         )
         sender = "?" if story.sender is None else story.sender or "<>"  # the null sender of bounces
         at = f"  at {plain(story.relay)}" if story.relay else ""
-        console.print(f"  {plain(sender)} → {plain(story.recipient or '?')}{at}")
+        other = story.redirected_to if (story.redirected_to or "").lower() != (story.recipient or "").lower() else None
+        instead = f", redirected to {plain(other)}" if other else ""
+        console.print(f"  {plain(sender)} → {plain(story.recipient or '?')}{instead}{at}")
         for event in story.events:
             console.print(plain(f"  {event.get('time', '')}  {event['event']:<9} {_told(event)}"))
     for gap in missing:
@@ -69,5 +71,5 @@ def _as_json(story: queries.Story) -> dict[str, Any]:
 
 def _told(event: dict[str, Any]) -> str:
     host = event.get("relay_host") or event.get("client_address") or ""
-    words = event.get("reply") or event.get("status") or event.get("domain") or ""
+    words = event.get("reply") or event.get("status") or event.get("domain") or event.get("redirected_to") or ""
     return f"{host} {words}".strip()

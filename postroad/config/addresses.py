@@ -1,4 +1,4 @@
-"""Which addresses a request may go to whose target others can choose. Standard library only: the recorder asks, too."""
+"""Which addresses a request may go to when others choose its target. Standard library only, for the recorder."""
 
 import ipaddress
 from typing import Literal
@@ -13,9 +13,9 @@ _EMBEDDING = {
     ipaddress.IPv6Network("64:ff9b::/96"): 0,  # NAT64 (RFC 6052)
     ipaddress.IPv6Network("2002::/16"): 80,  # 6to4 (RFC 3056)
 }
-"""Networks whose addresses stand for an IPv4 address, and how many bits are to the right of it."""
+"""Networks whose addresses embed an IPv4 address, and the number of bits to its right."""
 _UNICAST = ipaddress.IPv6Network("2000::/3")
-"""All of IPv6 that is given out to the public (RFC 4291, section 2.4): not site-local, not NAT64's for local use."""
+"""All of IPv6 allocated for public use (RFC 4291, section 2.4): not site-local, not NAT64's local-use prefix."""
 _METADATA = frozenset(
     map(
         ipaddress.ip_address,
@@ -32,13 +32,13 @@ _PRIVATE = tuple(
 
 
 def reach(text: str) -> Reach:
-    """Where an IP address leads: ``public``, ``private``, or ``never`` where no request has a business.
+    """The kind of an IP address: ``public``, ``private``, or ``never`` if no request may go there.
 
-    Private are RFC 1918, RFC 4193, RFC 6598 and loopback; never link-local addresses and the others where clouds keep
-    their metadata, multicast, and what IANA reserves.
+    Private addresses are those of RFC 1918, RFC 4193, RFC 6598 and loopback. ``never`` are link-local and other
+    addresses of clouds' metadata services, multicast, and what IANA reserves.
 
     Raises:
-        ValueError: this is no address.
+        ValueError: the text is not an address.
     """
     address: Address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address) and address != ipaddress.IPv6Address("::1"):

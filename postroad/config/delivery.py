@@ -1,4 +1,4 @@
-"""Where mail goes, and how safe the connection there must be: smarthosts, routes, outbound TLS."""
+"""``delivery.*``: where mail goes and how the connection is secured. Smarthosts, routes, outbound TLS."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ from postroad.config.section import FrozenMap, Section
 from postroad.config.values import AbsolutePath, Day, RateValue, WholeNumber, format_rate, refuse
 
 MOST_SHAPED = 14
-"""Routes with limits, or to MX hosts with an address of their own: sendmail knows 25 mailers, each such route is one,
-and eleven are taken."""
+"""The most routes with limits, or with their own address to MX hosts: each is a mailer, of which sendmail has 25, and
+eleven are taken."""
 
 IMPLICIT_PORT = 465
 """The port on which servers expect TLS from the first octet (RFC 8314, 3.3)."""
@@ -40,7 +40,7 @@ def _one_of_each(addresses: tuple[IPAddress, ...]) -> tuple[IPAddress, ...]:
 
 
 Bind = Annotated[tuple[IPAddress, ...], AfterValidator(_one_of_each)]
-"""The addresses that connections come from."""
+"""The source addresses of outgoing connections."""
 
 
 def _proxy_url(value: str) -> str:
@@ -131,7 +131,7 @@ class OAuth(Section):
 
     @property
     def grant(self) -> Literal["client_credentials", "refresh_token", "service_account"]:
-        """How tokens are had."""
+        """The OAuth grant by which tokens are obtained."""
         if self.service_account_file:
             return "service_account"
         return "refresh_token" if self.refresh_token_file or self.device_url else "client_credentials"
@@ -217,7 +217,7 @@ class SmarthostServer(Section):
     @model_validator(mode="before")
     @classmethod
     def _preset(cls, values: object) -> object:
-        """Fill in what a provider stands for."""
+        """Fill in a provider's host, port and shared user name."""
         name = values.get("provider") if isinstance(values, Mapping) else None
         if not isinstance(values, Mapping) or not isinstance(name, str) or name not in PRESETS:
             return values
@@ -333,7 +333,7 @@ class WarmUp(Section):
 
 
 class Route(Section):
-    """Some mail that goes another way, or with limits."""
+    """Some mail that goes to another server, or with limits."""
 
     domains: tuple[DomainPattern, ...] = Field(
         (),
@@ -380,7 +380,7 @@ class Route(Section):
 
     @property
     def shaped(self) -> bool:
-        """Whether its mail goes no faster than it is told to."""
+        """Whether the route has a limit on its mail."""
         return bool(self.concurrency or self.rate or self.warm_up)
 
     @property
@@ -390,7 +390,7 @@ class Route(Section):
 
     @property
     def shape(self) -> str:
-        """What it is told, in a few words."""
+        """The route's limits, in a few words."""
         limits = (
             f"{self.concurrency} at once" if self.concurrency else "",
             format_rate(self.rate) if self.rate else "",
@@ -454,7 +454,7 @@ class OutboundTls(Section):
     @field_validator("domains", mode="before")
     @classmethod
     def _lower(cls, domains: object) -> object:
-        # two spellings of one name would be two keys, and the order of a mapping would choose
+        # two spellings of one name would be two keys, and their order would decide which one applies
         if isinstance(domains, Mapping):
             seen: set[str] = set()
             for name in domains:

@@ -22,12 +22,12 @@ MISSING = " (not there)"
 
 @dataclass(frozen=True)
 class Loaded:
-    """A configuration, and where its values are from.
+    """A configuration, and where its values come from.
 
     Attributes:
         config: the configuration.
-        files: the YAML file, if it was there, and the files that held single values.
-        source: where the value of a key at the top is from, such as ``POSTROAD_HOSTNAME in the environment``.
+        files: the YAML file, if it exists, and the files that held single values.
+        source: where the value of a top-level key comes from, such as ``POSTROAD_HOSTNAME in the environment``.
     """
 
     config: Config
@@ -43,16 +43,16 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None, sec
 def read_all(
     path: Path | None = None, environ: Mapping[str, str] | None = None, secrets_dir: Path = SECRETS_DIR
 ) -> Loaded:
-    """The configuration, and where its values are from.
+    """The configuration, and where its values come from.
 
     Args:
-        path: the YAML file; not given: what ``POSTROAD_CONFIG`` names, else ``/etc/postroad/config.yaml``,
+        path: the YAML file; by default the one that ``POSTROAD_CONFIG`` names, else ``/etc/postroad/config.yaml``,
             which need not exist.
-        environ: the environment variables; not given: this process's.
-        secrets_dir: where secrets are mounted, as files named after the variables in any case.
+        environ: the environment variables; by default those of this process.
+        secrets_dir: where secrets are mounted, as files named after the variables in upper or lower case.
 
     Raises:
-        ConfigError: with every problem found, one a line.
+        ConfigError: with every problem found, one per line.
     """
     environ = os.environ if environ is None else environ
     chosen = path or (Path(environ[CONFIG_PATH]) if environ.get(CONFIG_PATH) else None)
@@ -66,7 +66,7 @@ def read_all(
         if chosen:
             raise _error(title, ["there is no such file", *problems]) from None
     except ConfigError as error:
-        # without the file most of the rest would be reported as missing
+        # without the file, most other keys would be reported as missing
         raise _error(title, [str(error), *problems]) from error
 
     values = document.values
@@ -102,7 +102,7 @@ def _error(title: str, problems: Sequence[str]) -> ConfigError:
 
 
 def _merge(below: Mapping[Any, Any], above: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Mappings key by key; everything else, lists too, is replaced whole."""
+    """Merge mappings key by key; everything else, including lists, is replaced as a whole."""
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)

@@ -1,7 +1,7 @@
 """The escape hatch: raw m4 text for sendmail.mc, checked for what breaks or undermines the rest of the file.
 
-Whoever writes it runs the container and is trusted; this catches slips and values pasted from elsewhere.
-It is not a sandbox: m4 can build a forbidden word from parts, and sendmail.cf itself can name programs.
+The author runs the container and is trusted; the checks catch slips and values pasted from elsewhere.
+They are not a sandbox: m4 can build a forbidden word from parts, and sendmail.cf itself can name programs.
 """
 
 import difflib
@@ -38,11 +38,11 @@ OWNED_DEFINES = {
             "confDEF_USER_ID",
             "confINPUT_MAIL_FILTERS",
         ),
-        # a message could be lost that was accepted
+        # an accepted message could be lost
         *("confDELIVERY_MODE", "confSAFE_QUEUE", "confSEPARATE_PROC"),
-        # limits of routes would not hold
+        # the limits of routes would not hold
         "confCON_EXPENSIVE",
-        # the message would not leave as it was signed
+        # the message could be altered after it was signed
         *(
             "confEIGHT_BIT_HANDLING",
             "confMAX_MIME_HEADER_LENGTH",
@@ -119,11 +119,11 @@ def _where(text: str, offset: int) -> str:
 
 
 def check_raw(text: str) -> str:
-    """The text as it is.
+    """The text, unchanged.
 
     Raises:
-        PydanticCustomError: control characters other than tab and newline, quotes that don't pair up, a
-            word split by quotes, or one of ``REFUSED_WORDS``.
+        PydanticCustomError: it has control characters other than tab and newline, unpaired quotes, a word split by
+            quotes, or one of ``REFUSED_WORDS``.
     """
     for offset, char in enumerate(text):
         if char not in "\t\n" and not char.isprintable():
@@ -144,7 +144,7 @@ def check_raw(text: str) -> str:
 
 
 def _check_quotes(text: str) -> None:
-    # sendmail's files turn m4's comments off, so an apostrophe in a comment counts as well
+    # sendmail's files turn m4's comments off, so an apostrophe in a comment counts, too
     depth = last = 0
     for offset, char in enumerate(text):
         if char == "`":
@@ -159,10 +159,10 @@ def _check_quotes(text: str) -> None:
 
 
 def check_define_name(name: str) -> str:
-    """The name as it is.
+    """The name, unchanged.
 
     Raises:
-        PydanticCustomError: sendmail's m4 files don't know it, or Postroad sets it.
+        PydanticCustomError: sendmail's m4 files don't know it, or Postroad sets it itself.
     """
     if instead := OWNED_DEFINES.get(name):
         refuse(instead, found=f"{name}, which Postroad sets itself")
@@ -172,17 +172,17 @@ def check_define_name(name: str) -> str:
 
 
 def check_define_value(text: str) -> str:
-    """The text as it is; like ``check_raw``, and no ``$1``, since m4 puts a macro's arguments there."""
+    """The text, unchanged; refuses what ``check_raw`` does, and ``$1``, which m4 replaces by a macro's argument."""
     if argument := re.search(r"\$[0-9*@#]", text):
         refuse("text without $1, $*, $@ or $#, which m4 replaces in a define", found=argument.group())
     return check_raw(text)
 
 
 def check_feature(text: str) -> str:
-    """What stands between the brackets of ``FEATURE(...)``, as it is: a name, or a name and its arguments.
+    """The text between the parentheses of ``FEATURE(...)``, unchanged: a name, or a name and its arguments.
 
     Raises:
-        PydanticCustomError: it has another shape, an unknown name, or one of ``OWNED_FEATURES``.
+        PydanticCustomError: it has another form, or names an unknown feature or one of ``OWNED_FEATURES``.
     """
     match = _FEATURE.fullmatch(check_raw(text))
     if not match:

@@ -472,7 +472,7 @@ class Rewrite(Section):
 
     @property
     def changes_addresses(self) -> bool:
-        """Whether an address may leave as another because of what it is."""
+        """Whether any rule may change an address depending on the address itself."""
         return bool(self.add_domain or self.masquerade_domains or self.addresses)
 
     @field_validator("add_domain", "masquerade_as")
@@ -487,13 +487,13 @@ class Rewrite(Section):
         if bool(self.masquerade_domains) != bool(self.masquerade_as):
             refuse("masquerade_domains and masquerade_as together", found="one of the two")
         for old, new in self.addresses.items():
-            # an address passes the rules several times on its way
+            # an address passes the rules several times during delivery
             if new.lower() in self.addresses or self.masquerades(new.rpartition("@")[2]):
                 refuse("an address that is not itself rewritten", at=("addresses", old), found=new)
         return self
 
     def masquerades(self, domain: str) -> bool:
-        """Whether addresses in this domain get another."""
+        """Whether addresses in this domain are masqueraded."""
         return domain != self.masquerade_as and any(domains.is_within(domain, host) for host in self.masquerade_domains)
 
 
@@ -931,7 +931,7 @@ class Config(Section):
 
     @property
     def brakes(self) -> bool:
-        """Whether mail from a domain of which too much bounces is refused for a while."""
+        """Whether mail from a domain with too many bounces is refused for a while."""
         return self.events.enabled and self.events.brake.bounce_rate is not None
 
     def covers(self, domain: str) -> bool:
@@ -949,7 +949,7 @@ class Config(Section):
         return any(domain.name == "*" for domain in self.domains)
 
     def selector(self, domain: Domain) -> str:
-        """The selector that this domain is signed under."""
+        """The selector of this domain's RSA key."""
         return domain.dkim.selector or self.dkim.selector
 
     def selectors(self, domain: Domain) -> dict[str, str]:

@@ -25,7 +25,7 @@ def is_name(text: str) -> bool:
 def to_ascii(text: str) -> str:
     """The ``xn--`` form (RFC 5891 A-labels) of a name, for a message; not checked against the IDNA tables.
 
-    Python's own ``idna`` codec is of 2003 and turns another person's ``straße`` into ``strasse``.
+    Python's own ``idna`` codec implements IDNA 2003 and turns ``straße`` into ``strasse``, another person's domain.
     """
     labels = unicodedata.normalize("NFC", text.lower()).split(".")
     return ".".join(x if x.isascii() else f"xn--{x.encode('punycode').decode('ascii')}" for x in labels)
@@ -47,7 +47,7 @@ def check_name(value: str, example: str) -> str:
         refuse("a domain, not an address", hint=f": {name.rpartition('@')[2]}")
     if name.startswith("*.") and is_name(name[2:]):
         refuse("a domain", hint=f"; for all below it too, write {{name: {name[2:]}, subdomains: true}}")
-    # no top-level domain is a number, so this is an address or a slip (RFC 3696, section 2)
+    # no top-level domain is numeric, so this is an address or a slip (RFC 3696, section 2)
     if ":" in name or name.rstrip("]").rpartition(".")[2].isdigit():
         refuse(f"a domain name such as {example}, not an IP address")
     if not is_name(name):
@@ -82,14 +82,14 @@ def _domain(value: str) -> str:
 def check_address(value: str, *, short_host: bool = False) -> str:
     """A mail address, its domain in lower case.
 
-    The part before the ``@`` is narrower than RFC 5321's: its letters mean nothing to m4 and to sendmail's rules.
+    The local part is narrower than RFC 5321's: all its characters are inert in m4 and in sendmail's rules.
 
     Args:
         value: the address.
-        short_host: also take a host name without a dot, such as ``root@web1``.
+        short_host: also accept a host name without a dot, such as ``root@web1``.
 
     Raises:
-        PydanticCustomError: it is none.
+        PydanticCustomError: the value is not a mail address.
     """
     local, at, domain = value.rpartition("@")
     domain = domain.lower()
@@ -165,7 +165,7 @@ def check_server(value: str) -> str:
     """A server to connect to: a name, with or without a dot, in lower case, or an IP address.
 
     Raises:
-        PydanticCustomError: it is none.
+        PydanticCustomError: the value is neither.
     """
     name = value.lower()
     if name.startswith("[") or "/" in name:
@@ -175,7 +175,7 @@ def check_server(value: str) -> str:
             return str(ipaddress.ip_address(name))
         except ValueError:
             refuse("a host name, or an IP address such as 192.0.2.1 or 2001:db8::1")
-    # no dot: a service beside us in compose
+    # no dot: a service in the same Compose project
     return name if LABEL.fullmatch(name) else check_name(value, "smtp.example.net")
 
 
@@ -197,7 +197,7 @@ SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"
 
 
 def _database_url(value: str) -> str:
-    # what is found is never shown: there may be a password in it
+    # the value is never shown, since it may contain a password
     accepted = "a URL such as postgresql://user@host/database?sslmode=verify-full"
     try:
         parts = urlsplit(value)
@@ -259,7 +259,7 @@ Recipient = Annotated[
     AfterValidator(_recipient),
     WithJsonSchema({"$comment": "mail address or domain", "type": "string", "maxLength": 320}),
 ]
-"""A mail address, or a domain that stands for all in it."""
+"""A mail address, or a domain that stands for all addresses in it."""
 
 Listen = Annotated[str, AfterValidator(_listen)]
 """An IP address and a port: ``0.0.0.0:8025``."""
@@ -297,14 +297,14 @@ UserName = Annotated[
         }
     ),
 ]
-"""A SASL user name (RFC 4422), with or without a realm; of plain characters, since it stands in sendmail's rules."""
+"""A SASL user name (RFC 4422), with or without a realm; in plain characters only, since sendmail's rules contain it."""
 
 EgressName = Annotated[
     str,
     AfterValidator(_egress),
     WithJsonSchema({"$comment": "name and server", "type": "string", "pattern": f"^{EGRESS.pattern}$"}),
 ]
-"""``NAME [[CH] TXT] @SERVER``, as dig takes it: a name that answers with the address that asks."""
+"""``NAME [[CH] TXT] @SERVER`` in dig's syntax: a DNS name that returns the client's address."""
 
 ServerName = Annotated[
     str,
@@ -320,7 +320,7 @@ DatabaseUrl = Annotated[
         {"$comment": "PostgreSQL URL", "type": "string", "pattern": r"^postgresql://[^:@/]+@[^@/]+/[^/?]+([?].*)?$"}
     ),
 ]
-"""A PostgreSQL database: a URL without a password, with parameters of libpq's."""
+"""A PostgreSQL database: a URL without a password, optionally with libpq parameters."""
 
 DomainPattern = Annotated[
     str,
@@ -329,4 +329,4 @@ DomainPattern = Annotated[
         {"$comment": "domain", "type": "string", "maxLength": 254, "pattern": _NAME_PATTERN.replace("^", r"^\.?", 1)}
     ),
 ]
-"""A fully qualified domain name, or one after a dot for all names below it."""
+"""A fully qualified domain name, or a dot and a name for all names below it."""

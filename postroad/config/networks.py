@@ -1,4 +1,4 @@
-"""Networks whose hosts may relay, and which of them would make an open relay."""
+"""Networks whose hosts may relay, and the check for those that would make an open relay."""
 
 import ipaddress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -16,10 +16,10 @@ INSIDE = tuple(
         *("fc00::/7", "fe80::/10", "::1/128"),
     )
 )
-"""Ranges that can't be reached from the Internet, of any width."""
+"""Ranges that can't be reached from the Internet; allowed at any prefix length."""
 
 WIDEST_PUBLIC = {4: 24, 6: 64}
-"""The shortest public prefix taken: one IPv4 block as it is routed, one IPv6 LAN."""
+"""The shortest public prefix allowed, by IP version: the smallest routed IPv4 block, one IPv6 LAN."""
 
 
 MOST_ENTRIES = 4096
@@ -27,24 +27,24 @@ MOST_ENTRIES = 4096
 
 
 def access_entries(network: IPv4Network | IPv6Network) -> int:
-    """How many entries the access map needs for a range: it knows whole octets (IPv4) and 16-bit groups (IPv6) only."""
+    """The number of access map entries for a range: the map's keys are whole octets (IPv4) or 16-bit groups (IPv6)."""
     if network.version == 6 and not network.prefixlen:
-        return 1  # all of IPv6 has a key of its own
+        return 1  # there is one key for all of IPv6
     step = 8 if network.version == 4 else 16
     return int(2 ** (max(step, -(-network.prefixlen // step) * step) - network.prefixlen))
 
 
 def parse_network(value: Any) -> IPv4Network | IPv6Network | Literal["auto"]:
-    """``auto`` as it is; an address or CIDR as a network.
+    """``auto`` unchanged; an address or CIDR as a network.
 
     Raises:
-        PydanticCustomError: it is neither; for a CIDR with host bits the message has the right network.
+        PydanticCustomError: it is neither; for a CIDR with host bits set, the message gives the correct network.
     """
     if isinstance(value, IPv4Network | IPv6Network):
         return value
     if value == "auto":
         return "auto"
-    # an int would be taken for an address, and a zone (fe80::1%eth0) means nothing in a map
+    # ipaddress would accept an int, and a zone (fe80::1%eth0) has no meaning in a map
     if not isinstance(value, str) or "%" in value:
         refuse("auto, or an address or CIDR such as 172.20.0.0/16")
     try:
@@ -67,7 +67,7 @@ def parse_network(value: Any) -> IPv4Network | IPv6Network | Literal["auto"]:
 
 
 def is_too_wide(network: IPv4Network | IPv6Network) -> bool:
-    """Whether trusting this network would let strangers relay: public, and wider than ``WIDEST_PUBLIC``."""
+    """Whether trusting this network would let strangers relay: it is public and wider than ``WIDEST_PUBLIC``."""
     inside = any(isinstance(network, type(x)) and network.subnet_of(x) for x in INSIDE)  # type: ignore[arg-type]
     return not inside and network.prefixlen < WIDEST_PUBLIC[network.version]
 
@@ -82,13 +82,13 @@ Network = Annotated[
 
 
 def parse_address(value: Any) -> IPv4Address | IPv6Address:
-    """An address.
+    """An IP address.
 
     Raises:
-        PydanticCustomError: it is none, or names a zone, or is IPv4 in IPv6's form.
+        PydanticCustomError: it is not an address, has a zone, or is an IPv4-mapped IPv6 address.
     """
     try:
-        # an int would be taken for an address
+        # ipaddress would accept an int
         address = ipaddress.ip_address(str(value) if isinstance(value, IPv4Address | IPv6Address | str) else "")
     except ValueError:
         refuse("an IP address such as 203.0.113.10 or 2001:db8::10")
@@ -107,7 +107,7 @@ IPAddress = Annotated[
 
 
 def parse_public(value: Any) -> IPv4Address | IPv6Address | Literal["auto"]:
-    """``auto`` as it is; an address that receivers can see, who may all be in a private network.
+    """``auto`` unchanged; an address that receivers can see, possibly a private one if they are all in that network.
 
     Raises:
         PydanticCustomError: it is neither.
@@ -121,7 +121,7 @@ def parse_public(value: Any) -> IPv4Address | IPv6Address | Literal["auto"]:
 
 
 def is_nobody(address: IPv4Address | IPv6Address) -> bool:
-    """Whether an address is no host's that others could reach: loopback, link-local, multicast, unspecified."""
+    """Whether an address can't be a host that others reach: loopback, link-local, multicast, unspecified."""
     return address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified
 
 

@@ -1,4 +1,4 @@
-"""Turns what pydantic says about a configuration into lines that a person can act on."""
+"""Turns pydantic's errors about a configuration into lines that a person can act on."""
 
 import difflib
 import json
@@ -21,7 +21,7 @@ class Origin(NamedTuple):
     """Where a value came from."""
 
     name: str | None
-    """A variable, a file or a line, in words; None where there is nothing to add."""
+    """A variable, a file or a line, in words; None if there is nothing to say."""
     secret: bool = False
     """Whether the value must not be shown."""
 
@@ -33,13 +33,13 @@ def explain(
     model: type[Section] = Config,
     origin: Callable[[Sequence[Part]], Origin] = lambda _: Origin(None),
 ) -> list[str]:
-    """One line for each problem: the key's path, what was found, what is accepted.
+    """One line per problem: the key's path, what was found, what is accepted.
 
     Args:
-        error: what ``model.model_validate(values)`` raised.
-        values: what was validated.
-        model: the model that refused.
-        origin: where the value at a path came from.
+        error: the error that ``model.model_validate(values)`` raised.
+        values: the values that were validated.
+        model: the model that refused them.
+        origin: returns where the value at a path came from.
     """
     known = {key.name: key for key in keys(model)}
     lines = []
@@ -47,7 +47,7 @@ def explain(
         context = details.get("ctx", {})
         path, value = _follow(values, details["loc"])
         if details["type"] == "too_short" and value:
-            continue  # its entries were refused, each with a line of its own
+            continue  # its entries were refused, each in a line of its own
         path += context.get("at", ())
         came = origin(path)
         key = known.get(_generic(path))
@@ -59,7 +59,7 @@ def explain(
 
 
 def describe(value: Any) -> str:
-    """A value on one line, shortened and escaped; never walked into, since YAML can nest without end."""
+    """A value on one line, shortened and escaped; containers are not descended into, since YAML can nest endlessly."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     if isinstance(value, str):
@@ -75,9 +75,9 @@ def describe(value: Any) -> str:
 
 
 def _follow(values: Any, loc: Sequence[Part]) -> tuple[list[Part], Any]:
-    """The part of a location that people wrote, or would have to, and the value there.
+    """The part of a location that exists in the file, or is missing from it, and the value there.
 
-    pydantic goes on inside a plain value where a list's entry may be text or a mapping, and adds ``[key]``.
+    Where a list entry may be text or a mapping, pydantic continues inside a plain value and adds ``[key]``.
     """
     path: list[Part] = []
     for part in loc:
@@ -100,7 +100,7 @@ def _dotted(path: Sequence[Part]) -> str:
 
 
 def _short(key: object) -> str:
-    """A key as it is written, escaped and shortened: an unknown one can be anything."""
+    """A key as written, escaped and shortened, since an unknown key can be any text."""
     text = repr(str(key)[:LONGEST_SHOWN])[1:-1]
     return text if len(str(key)) <= LONGEST_SHOWN else f"{text}..."
 
@@ -142,7 +142,7 @@ _ACCEPTED = {
     "path_type": "a path",
     "too_short": "at least one entry",
 }
-"""What to say for each of pydantic's types of error."""
+"""The accepted values to name, for each of pydantic's error types."""
 
 
 def _accepted(details: ErrorDetails, key: ConfigKey | None) -> str:
@@ -160,7 +160,7 @@ def _accepted(details: ErrorDetails, key: ConfigKey | None) -> str:
 
 
 def _plain(example: Any) -> str:
-    """As it would stand in the file."""
+    """An example as it would be written in the file."""
     return json.dumps(example).replace('"', "")
 
 
@@ -180,7 +180,7 @@ def _unknown(path: Sequence[Part], known: Mapping[str, ConfigKey]) -> str:
     near = difflib.get_close_matches(word, siblings, n=1)
     if near:
         return f"unknown key; did you mean '{near[0]}'?"
-    # the nearest to the top, outside lists first
+    # prefer keys outside lists, then those nearest to the top
     elsewhere = sorted((name.count("[]"), name.count("."), name) for name in known if name.rpartition(".")[2] == word)
     if elsewhere:
         return f"unknown key here; did you mean '{elsewhere[0][2]}'?"

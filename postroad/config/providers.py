@@ -1,4 +1,4 @@
-"""What well-known providers' servers are called, as data; the sources say where they say so."""
+"""The servers of well-known providers, as data, with the page of each provider that names them."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,11 +12,11 @@ class Preset:
 
     Attributes:
         host: its name; ``{region}`` stands for the region.
-        source: where the provider says so: read in November 2026, but where it says otherwise.
-        region: the region where none is given; empty: one has to be given where the host has it.
+        source: the provider's page that names the server, read in November 2026 unless the entry says otherwise.
+        region: the default region; if empty, a host with ``{region}`` needs one to be configured.
         regions: the hosts of single regions.
-        username: the user that all customers have; empty: each has its own.
-        port: the one on which it says that there is TLS.
+        username: the user name that all customers share; empty if each has its own.
+        port: the port on which the provider documents TLS.
         by_address: whether user names are mail addresses.
     """
 
@@ -30,7 +30,7 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    # of its port 587 it says "non-encrypted"
+    # Brevo calls its port 587 "non-encrypted"
     "brevo": Preset("smtp-relay.brevo.com", "https://developers.brevo.com/docs/smtp-integration", port=465),
     "google": Preset("smtp.gmail.com", "https://support.google.com/a/answer/176600 (not confirmed)", by_address=True),
     "mailgun": Preset(
@@ -64,11 +64,11 @@ PRESETS: dict[str, Preset] = {
     ),
     "ses": Preset("email-smtp.{region}.amazonaws.com", "https://docs.aws.amazon.com/ses/latest/dg/smtp-connect.html"),
 }
-"""All of them take STARTTLS on port 587, or TLS from the first octet on 465."""
+"""All of them accept STARTTLS on port 587, or TLS from the first octet on 465."""
 
 
 def host_of(provider: str, region: str | None) -> str | None:
-    """The host of a provider's server in a region; None: there is none, or a region is missing."""
+    """The host of a provider's server in a region; None if there is none, or if a region is needed."""
     preset = PRESETS[provider]
     wanted = region or preset.region
     if preset.regions:
@@ -79,7 +79,7 @@ def host_of(provider: str, region: str | None) -> str | None:
 
 
 def regions_of(provider: str) -> str:
-    """Which regions there are, in words."""
+    """The regions that exist, in words."""
     preset = PRESETS[provider]
     if preset.regions:
         return " or ".join(name for name, _ in preset.regions)

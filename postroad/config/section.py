@@ -1,4 +1,4 @@
-"""What all sections of the model share: closed to unknown keys, frozen, and safe to render."""
+"""The base class of all sections of the model: closed to unknown keys, frozen, and safe to render."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
@@ -17,14 +17,14 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     raw: ClassVar[frozenset[str]] = frozenset()
-    """Keys whose text is m4 by design; all others refuse what m4 could take for a quote."""
+    """Keys whose text is m4 by design; all others refuse characters that m4 could read as quotes."""
 
     @field_validator("*")
     @classmethod
     def _inert(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse text that could end a quoted m4 string, here and nowhere else, so that no key is forgotten.
+        """Refuse text that could end a quoted m4 string. This is the only place for it, so that no key is forgotten.
 
-        It sees the values as they will be rendered, so it doesn't matter what they were made from.
+        It sees the final values that will be rendered, whatever they were made from.
         """
         if info.field_name not in cls.raw:
             for at, text in _texts(value):
@@ -34,7 +34,7 @@ class Section(BaseModel):
 
 
 def _texts(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """The texts in a value, each with the rest of its path; sections look after their own."""
+    """The texts in a value, each with the rest of its path; nested sections check their own."""
     if isinstance(value, str | PurePath):
         yield path, str(value)
     elif isinstance(value, tuple):
@@ -47,7 +47,7 @@ def _texts(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple
 
 
 class FrozenMap(Mapping[str, _Value]):
-    """A mapping that can't be changed, and so can be hashed."""
+    """A mapping that can't be changed and is therefore hashable."""
 
     def __init__(self, items: Mapping[str, _Value]) -> None:
         self._items = dict(items)

@@ -1,6 +1,6 @@
 """Where values come from: the environment, the files that it names, and mounted secrets.
 
-All three are name and text, as an environment variable is, and pydantic-settings takes them apart alike.
+All three are pairs of name and text, like environment variables, and pydantic-settings parses them alike.
 """
 
 import difflib
@@ -25,7 +25,7 @@ CONFIG_PATH = f"{PREFIX}CONFIG"
 RESERVED = frozenset({CONFIG_PATH, f"{PREFIX}FQDN", f"{PREFIX}LOG_SOCKET", f"{PREFIX}ATTEMPT_TIMEOUT"})
 """Variables that are not keys: the YAML file's path, and what the supervisor tells its children."""
 
-# no service's name gives two underscores in a row, which our own keys have
+# no service name yields two consecutive underscores, as our own nested keys have
 _SERVICE = rf"{PREFIX}(?:[A-Z0-9]+_)*"
 _LINK = re.compile(rf"{_SERVICE}(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_[A-Z]+_(?:PROTO|PORT|ADDR))")
 _LINK_URL = re.compile(rf"{_SERVICE}PORT(?:_\d+_[A-Z]+)?=(?:tcp|udp|sctp)://\S+")
@@ -45,25 +45,25 @@ LARGEST_VALUE = 2**20
 
 @dataclass(frozen=True)
 class Layer:
-    """The values of one source, and how to say where each is from."""
+    """The values of one source, and how to name the origin of each."""
 
     values: dict[str, Any]
     origins: Mapping[str, str] = field(default_factory=dict)
-    """For each variable, in upper case, what to call it in a message."""
+    """The name to show in messages for each variable, by the variable in upper case."""
     secret: bool = False
-    """Whether the values must not be shown: they are from files that may hold anything."""
+    """Whether the values must not be shown, because they come from files that may hold secrets."""
 
     def origin(self, path: Sequence[str | int]) -> str | None:
-        """What set the value at this path."""
+        """The name of the variable or file that set the value at this path."""
         names = (PREFIX + "__".join(map(str, path[:end])).upper() for end in range(len(path), 0, -1))
         return next((self.origins[name] for name in names if name in self.origins), None)
 
 
 class _Texts(EnvSettingsSource):
-    """Takes names and texts apart as pydantic-settings does, but never fails: the model explains better."""
+    """Parses names and texts as pydantic-settings does, but never fails: the model's own errors explain better."""
 
     def __init__(self, settings: type[BaseSettings], texts: Mapping[str, str]) -> None:
-        # in order, so that POSTROAD_LOG={...} comes before POSTROAD_LOG__FORMAT, which adds to it
+        # sorted, so that POSTROAD_LOG={...} comes before POSTROAD_LOG__FORMAT, which adds to it
         self._texts = dict(sorted(texts.items()))
         super().__init__(settings)
 
@@ -71,7 +71,7 @@ class _Texts(EnvSettingsSource):
         return parse_env_vars(self._texts, self.case_sensitive, self.env_ignore_empty, self.env_parse_none_str)
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        """JSON, or a comma-separated list where a list is wanted, or the text as it is."""
+        """JSON, or a comma-separated list where the key is a list, or the text unchanged."""
         if get_origin(field.annotation) is tuple and not value.lstrip().startswith(("[", "{")):
             return [item.strip() for item in value.split(",") if item.strip()]
         try:
@@ -82,7 +82,7 @@ class _Texts(EnvSettingsSource):
 
 @cache
 def _settings(model: type[Section]) -> type[BaseSettings]:
-    """The model in the form that pydantic-settings looks names up in; it is not filled."""
+    """The model as settings, only for pydantic-settings to look up names; never instantiated."""
 
     class Settings(model, BaseSettings):  # type: ignore[misc, valid-type]
         model_config = SettingsConfigDict(
@@ -93,10 +93,10 @@ def _settings(model: type[Section]) -> type[BaseSettings]:
 
 
 def layers(model: type[Section], environ: Mapping[str, str], secrets_dir: Path) -> tuple[list[Layer], list[str]]:
-    """The environment, the files it names and the mounted secrets, in the order they win; and their problems.
+    """The environment, the files it names and the mounted secrets, in order of precedence; and their problems.
 
-    Names are matched without regard to case. An unknown ``POSTROAD_`` variable is a problem unless Kubernetes made it;
-    an unknown secret is not, since a ``..._file`` key may name it.
+    Names match in any case. An unknown ``POSTROAD_`` variable is a problem unless Kubernetes made it; an unknown
+    secret is not, since a ``..._file`` key may name it.
     """
     known = {key.variable for key in keys(model) if key.variable}
     texts: dict[str, str] = {}
@@ -133,7 +133,7 @@ def layers(model: type[Section], environ: Mapping[str, str], secrets_dir: Path) 
 def _read(
     files: Iterable[tuple[str, str, str, Path]],
 ) -> tuple[tuple[dict[str, str], dict[str, str]], list[str]]:
-    """Text and origin of each (variable, origin, name for a problem, path), and the problems."""
+    """The text and origin by variable, from (variable, origin, name in messages, path), and the problems."""
     texts: dict[str, str] = {}
     origins: dict[str, str] = {}
     problems = []
@@ -155,7 +155,7 @@ def _read(
 
 
 def shown(path: Path) -> str:
-    """A path for a message: escaped, since it may come from anywhere, and not without end."""
+    """A path for a message, escaped and shortened, since it may be any text."""
     return repr(str(path)[:200])[1:-1]
 
 
@@ -163,7 +163,7 @@ def _unknown(name: str, known: Iterable[str]) -> str:
     key = name.upper().removesuffix("_FILE").removeprefix(PREFIX).replace("__", ".").lower()
     if removed := REMOVED.get(key):
         return f"At {name[:100]!r}: removed; {removed}"
-    # without the prefix, which would make them all look alike
+    # compared without the prefix, which would make all of them similar
     words = [variable.removeprefix(PREFIX) for variable in (*known, *RESERVED)]
     near = difflib.get_close_matches(name.upper().removeprefix(PREFIX)[:100], words, n=1)
     return f"At {name[:100]!r}: unknown variable" + (f"; did you mean '{PREFIX}{near[0]}'?" if near else "")

@@ -22,10 +22,10 @@ def refuse(accepted: str, *, hint: str = "", at: tuple[str | int, ...] = (), fou
     """Refuse the value that is being validated.
 
     Args:
-        accepted: what would be taken instead, as the end of "accepted: ...".
-        hint: goes on from ``accepted`` with something made from the value, and so is not shown for a secret.
-        at: the rest of the key's path where the error belongs deeper, such as ``("retry",)`` or ``(2,)``.
-        found: what was found, in words, where it is not the value itself.
+        accepted: what would be accepted instead, as the end of "accepted: ...".
+        hint: continues ``accepted`` with text derived from the value, and so is not shown for a secret.
+        at: the rest of the key's path if the error belongs deeper, such as ``("retry",)`` or ``(2,)``.
+        found: what was found, in words, if not the value itself.
     """
     raise PydanticCustomError(
         "refused", "{accepted}{hint}", {"accepted": accepted, "hint": hint, "at": at, "found": found}
@@ -42,7 +42,7 @@ def parse_duration(value: Any) -> timedelta:
         found = timedelta(seconds=value)
     elif isinstance(value, str) and value and (match := DURATION.fullmatch(value)):
         days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-        # seconds first: timedelta itself overflows at 10**9 days
+        # computed in seconds, because timedelta overflows at 10**9 days
         total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
         found = timedelta(seconds=min(total, 10**9))
     else:
@@ -63,7 +63,7 @@ def format_duration(value: timedelta) -> str:
 
 
 def parse_size(value: Any) -> int:
-    """Octets from ``25MiB`` (1024s), ``10MB`` or ``500k`` (1000s) or a plain number; 1 to below 2 GiB."""
+    """Octets from ``25MiB`` (powers of 1024), ``10MB`` or ``500k`` (powers of 1000), or a number; below 2 GiB."""
     if isinstance(value, str) and (match := SIZE.fullmatch(value)):
         count, prefix, binary = match.groups()
         power = " kmg".index((prefix or " ").lower())
@@ -86,7 +86,7 @@ def format_size(value: int) -> str:
 
 
 def parse_share(value: Any) -> float:
-    """A share from ``5%`` or ``0.5%``; above 0 %, at most 100 %. A bare number is refused: it could be either."""
+    """A share from ``5%`` or ``0.5%``; above 0 %, at most 100 %. A bare number is refused as ambiguous."""
     if not isinstance(value, str) or not (match := SHARE.fullmatch(value)):
         refuse("a share such as 5% or 0.5%")
     found = float(match[1]) / 100
@@ -101,11 +101,11 @@ def format_share(value: float) -> str:
 
 
 class Rate(NamedTuple):
-    """A number of messages within a span of time.
+    """A number of messages within a period.
 
     Attributes:
-        most: how many, from 1.
-        seconds: within how long: those of a minute, an hour or a day.
+        most: the most messages in a period, from 1.
+        seconds: the length of the period: a minute, an hour or a day.
     """
 
     most: int
@@ -143,7 +143,7 @@ def parse_day(value: Any) -> date:
 
 
 def _no_truth(value: Any) -> Any:
-    # to pydantic true is 1, so `smtp: true` would be port 1
+    # pydantic converts true to 1, so `smtp: true` would be port 1
     return refuse("a whole number") if isinstance(value, bool) else value
 
 
@@ -181,7 +181,7 @@ Share = Annotated[
     PlainSerializer(format_share, return_type=str),
     WithJsonSchema({"$comment": "share", "type": "string", "pattern": r"^[0-9]{1,3}([.][0-9]{1,2})? ?%$"}),
 ]
-"""A part of a whole; written ``5%``, held as 0.05."""
+"""A share; written ``5%``, held as 0.05."""
 
 RateValue = Annotated[
     Rate,
@@ -210,4 +210,4 @@ AbsolutePath = Annotated[
     AfterValidator(_absolute),
     WithJsonSchema({"$comment": "absolute path", "type": "string", "pattern": "^/"}),
 ]
-"""A path inside the container that starts with a slash. The model doesn't look at the file."""
+"""An absolute path inside the container. The model doesn't check the file."""

@@ -1,4 +1,4 @@
-"""Where events are posted to."""
+"""``events.webhooks[]``: where events are posted."""
 
 import ipaddress
 import re

@@ -1,6 +1,6 @@
-"""Reads the YAML file strictly: one mapping, no key twice, and every value's line is known.
+"""Reads the YAML file strictly: one mapping, no duplicate keys, and the line of every value is known.
 
-Plain values mean what they do in YAML 1.2's core schema, so ``no`` is a word and ``1:30`` is not ninety.
+Plain values follow YAML 1.2's core schema, so ``no`` is a string and ``1:30`` is not ninety.
 """
 
 import re
@@ -20,7 +20,7 @@ Part = str | int
 
 @dataclass(frozen=True)
 class Document:
-    """What a YAML file holds."""
+    """The contents of a YAML file."""
 
     values: dict[Any, Any]
     root: yaml.Node | None
@@ -49,7 +49,7 @@ class _Loader(yaml.SafeLoader):
         """Leave merge keys alone: YAML 1.2 has none, and nested ones grow without bound."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Refuse a key that stands twice: the later one would silently win."""
+        """Refuse a duplicate key: the later one would silently win."""
         first: dict[Any, int] = {}
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
@@ -62,7 +62,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """Turn what PyYAML lets through from explicit tags (``!!int x``) into errors with a place."""
+        """Turn the exceptions that PyYAML leaks for explicit tags (``!!int x``) into errors with a position."""
         try:
             return super().construct_object(node, deep)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -86,11 +86,11 @@ for _tag, _pattern, _first in (
 
 
 def read(path: Path) -> Document:
-    """The file's mapping; empty where the file is.
+    """The mapping in the file; empty if the file is empty.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ConfigError: it can't be read or is not such a file; the message is one line, without its name.
+        FileNotFoundError: the file does not exist.
+        ConfigError: it can't be read or has no valid mapping; the message is one line, without the file's name.
     """
     try:
         with path.open("rb") as file:
@@ -109,7 +109,7 @@ def read(path: Path) -> Document:
 
 
 def parse(text: str) -> Document:
-    """The mapping that the text holds.
+    """The mapping in a text.
 
     Raises:
         ConfigError: as ``read``.
@@ -143,7 +143,7 @@ _PLAIN = {
     "unexpected end of stream": "a quote that is never closed",
     "another document": "a second document (---); only one is read",
 }
-"""PyYAML's way of saying it, in part, and ours."""
+"""Parts of PyYAML's messages, and ours in their place."""
 
 
 def _plain(error: yaml.MarkedYAMLError) -> str:

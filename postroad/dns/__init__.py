@@ -1,1 +1,1 @@
-"""Facts from the DNS: what is published, what should be, and which address the world sees. Prints nothing."""
+"""Facts from the DNS: what is published, what should be, and which address receivers see. Prints nothing."""

@@ -1,7 +1,7 @@
-"""The request to AWS that lifts the limit on port 25 and sets the reverse name, from the configuration and facts.
+"""The request to AWS to lift the limit on port 25 and set the reverse name, made from the configuration and facts.
 
-Pure. AWS asks for an e-mail address, a use case, Elastic IP addresses and reverse names; a request is answered within a
-day or two, and refused where the use case says nothing on how mail that nobody wants is prevented.
+Pure. AWS asks for an e-mail address, a use case, Elastic IP addresses and reverse names. It answers within a day or
+two, and refuses a use case that does not say how unwanted mail is prevented.
 """
 
 from collections.abc import Mapping
@@ -41,11 +41,11 @@ SENDERS = "[What keeps clients from sending as domains that are not yours.]"
 def request(
     config: Config, found: Egress, this: Instance, *, use_case: str = "", per_day: int | None = None, region: str = ""
 ) -> dict[str, Any]:
-    """The fields of the form; what is not known is ``[in brackets]``.
+    """The fields of the form; unknown values are placeholders ``[in brackets]``.
 
     Returns:
-        ``form`` (its URL), ``region``, ``instance_id`` (may be empty), ``elastic_ips`` and ``reverse_dns`` (a name for
-        each of them), ``behind_nat``, and ``use_case_description``, which goes into the form as it is.
+        ``form`` (its URL), ``region``, ``instance_id`` (may be empty), ``elastic_ips`` and ``reverse_dns`` (one name
+        for each address), ``behind_nat``, and ``use_case_description``, ready to paste into the form.
     """
     addresses = list(found.addresses) or [ADDRESS]
     fields: dict[str, Any] = {
@@ -80,7 +80,7 @@ def _description(config: Config, fields: Mapping[str, Any], purpose: str, per_da
 
 
 def _policy(config: Config) -> str:
-    """What the configuration makes true of clients and senders."""
+    """The sentence about clients and senders that holds with this configuration."""
     closed = not config.clients.i_know_this_is_an_open_relay
     clients = "takes mail from our own application only and is no open relay." if closed else CLIENTS
     if config.any_domain:
@@ -90,7 +90,7 @@ def _policy(config: Config) -> str:
 
 
 def text(fields: Mapping[str, Any]) -> str:
-    """The request for a person: what goes into which field."""
+    """The request as text for a person: what to enter in each field."""
     lines = [f"Form (signed in as the account's root user): {fields['form']}"]
     lines += [
         "Read the text before you send it: each sentence must be true of you. `postroad dns` shows the records.",

@@ -1,4 +1,4 @@
-"""Whether a key's record is published: what is wrong with it, and which resolvers have it."""
+"""Whether a DKIM key's record is published, what is wrong with it, and which resolvers have it."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,26 +9,26 @@ from postroad.dns.dkim_record import parse
 from postroad.dns.resolver import Answer, Resolver, servers
 
 ENOUGH = 2
-"""Resolvers that must have the record of a next key; fewer where fewer are asked."""
+"""How many resolvers must have the next key's record before it signs; fewer if fewer are asked."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong, as the end of a sentence; ``fatal``: signatures do not verify."""
+    """What is wrong, as the end of a sentence; ``fatal``: signatures will not verify."""
 
     text: str
     fatal: bool = True
 
 
 def fault(found: Sequence[str], wanted: str) -> Fault | None:
-    """What is wrong with a key's TXT values; None: nothing.
+    """What is wrong with a key's TXT values; None if nothing is.
 
     Args:
-        found: the values.
-        wanted: the key's own record.
+        found: the published values.
+        wanted: the record that belongs to the key.
     """
     if len(found) != 1:
-        many = f"is there {len(found)} times: receivers take any of them (RFC 6376, section 3.6.2.2)"
+        many = f"is there {len(found)} times: receivers use any one of them (RFC 6376, section 3.6.2.2)"
         return Fault(many if found else "is missing")
     try:
         record = parse(found[0])
@@ -37,22 +37,22 @@ def fault(found: Sequence[str], wanted: str) -> Fault | None:
     ours = parse(wanted)
     for wrong, what in (
         (not record.key, "revokes the key: p= is empty"),
-        (record.kind != ours.kind, f"says that the key is of another kind: k={record.kind}"),
-        (record.key != ours.key, "has another key than the one here"),
+        (record.kind != ours.kind, f"declares another key type: k={record.kind}"),
+        (record.key != ours.key, "has a different key from the one here"),
         (record.hashes and "sha256" not in record.hashes, f"does not allow sha256: h={':'.join(record.hashes)}"),
         (not {"*", "email"} & record.services, f"is not for mail: s={':'.join(record.services)}"),
     ):
         if wrong:
             return Fault(what)
     if record.doubts:
-        return Fault(f"is not taken by all receivers: {'; '.join(record.doubts)}", fatal=False)
+        return Fault(f"is not accepted by all receivers: {'; '.join(record.doubts)}", fatal=False)
     if "y" in record.flags:
-        return Fault("is in test mode (t=y): receivers may treat the mail as not signed", fatal=False)
+        return Fault("is in test mode (t=y): receivers may treat the mail as unsigned", fatal=False)
     return None
 
 
 def is_revoked(text: str) -> bool:
-    """Whether a TXT value revokes the key of its name: its ``p=`` is empty (RFC 6376, section 3.6.1)."""
+    """Whether a TXT value revokes its key by an empty ``p=`` (RFC 6376, section 3.6.1)."""
     try:
         return not parse(text).key
     except ValueError:
@@ -64,10 +64,10 @@ class Seen:
     """What the resolvers say of a key's record.
 
     Attributes:
-        have: those that have it, without a fault.
-        lack: those that have it not, or another.
-        silent: those that did not answer.
-        why: what the first of ``lack`` says, as the end of a sentence; may be empty.
+        have: resolvers that return it without a fault.
+        lack: resolvers that return nothing, or a faulty or different record.
+        silent: resolvers that did not answer.
+        why: what is wrong at the first of ``lack``, as the end of a sentence; may be empty.
     """
 
     have: tuple[str, ...]
@@ -93,13 +93,13 @@ class Seen:
 
 
 def seen(config: Config, name: str, value: str, *, timeout: float = 4.0) -> Seen:
-    """Ask each resolver by itself for a key's record.
+    """Ask each resolver separately for a key's record.
 
     Args:
-        config: names the resolvers.
+        config: the configuration, which names the resolvers.
         name: ``SELECTOR._domainkey.DOMAIN``.
-        value: the record.
-        timeout: seconds.
+        value: the record that should be there.
+        timeout: seconds for each resolver.
     """
     asked = list(
         dict.fromkeys([*servers([str(address) for address in config.dns.servers]), *map(str, config.dkim.resolvers)])

@@ -1,4 +1,4 @@
-"""DKIM key records (RFC 6376, section 3.6.1; RFC 8463 for Ed25519), checked as verifiers do before they use the key."""
+"""DKIM key records (RFC 6376, section 3.6.1; RFC 8463 for Ed25519), checked as verifiers check them."""
 
 import base64
 import binascii
@@ -18,11 +18,11 @@ class KeyRecord:
     """What a key record says.
 
     Attributes:
-        kind: of key, ``rsa`` or ``ed25519`` (or one that verifiers do not know).
-        key: the key, DER for RSA; empty: it is revoked.
-        hashes: those that signatures may use; empty: any.
-        services: what the key is for, ``*`` or ``email`` where it is for mail.
-        flags: ``y`` test mode, ``s`` no subdomain in ``i=``.
+        kind: the key's type, ``rsa`` or ``ed25519`` (or one that verifiers do not know).
+        key: the public key, in DER for RSA; empty if it is revoked.
+        hashes: the hash algorithms that signatures may use; empty means any.
+        services: what the key is for; ``*`` or ``email`` include mail.
+        flags: ``y`` is test mode, ``s`` allows no subdomain in ``i=``.
         doubts: what some verifiers refuse, in words.
     """
 
@@ -35,20 +35,20 @@ class KeyRecord:
 
 
 def parse(text: str) -> KeyRecord:
-    """Take a TXT value apart.
+    """Parse a TXT value.
 
     Raises:
-        ValueError: it breaks the grammar; says where.
+        ValueError: it breaks the grammar; the message says where.
     """
     tags = tag_list.parse(text)
     if tags.get("v", "DKIM1") != "DKIM1":
-        raise ValueError(f"it is of another version: {shown('v=' + tags['v'])}, and not v=DKIM1")
+        raise ValueError(f"it has another version: {shown('v=' + tags['v'])} instead of v=DKIM1")
     if "p" not in tags:
         raise ValueError("it has no key (p=)")
     try:
         key = base64.b64decode("".join(tags["p"].split()), validate=True)
     except (ValueError, binascii.Error) as error:
-        raise ValueError(f"the key (p=) is no base64: {error}") from None
+        raise ValueError(f"the key (p=) is not base64: {error}") from None
     record = KeyRecord(
         tags.get("k", "rsa"),
         key,
@@ -58,9 +58,9 @@ def parse(text: str) -> KeyRecord:
         tuple(_doubts(tags)),
     )
     if key and record.kind == "rsa" and not modulus_bits(key):
-        raise ValueError("the key (p=) is no RSA key")
+        raise ValueError("the key (p=) is not an RSA key")
     if key and record.kind == "ed25519" and len(key) != ED25519_OCTETS:
-        raise ValueError(f"the key (p=) has {len(key)} octets; one of Ed25519 has {ED25519_OCTETS}")
+        raise ValueError(f"the key (p=) has {len(key)} octets; an Ed25519 key has {ED25519_OCTETS}")
     return record
 
 
@@ -75,12 +75,12 @@ def _words(tags: Mapping[str, str], name: str, default: str) -> frozenset[str]:
     words = [word.strip() for word in tags.get(name, default).split(":")]
     for word in words:
         if name in tags and not _WORDS.fullmatch(word):
-            raise ValueError(f"{shown(f'{name}={tags[name]}')}: words with colons between them belong there")
+            raise ValueError(f"{shown(f'{name}={tags[name]}')}: expected words separated by colons")
     return frozenset(word for word in words if word)
 
 
 def modulus_bits(key: bytes) -> int:
-    """The length of an RSA key in bits: a SubjectPublicKeyInfo or an RSAPublicKey in DER; 0 where it is neither."""
+    """The length in bits of an RSA key in DER, SubjectPublicKeyInfo or RSAPublicKey; 0 if it is neither."""
     try:
         tag, body, _ = _element(key)
         first, inner, rest = _element(body)
@@ -95,7 +95,7 @@ def modulus_bits(key: bytes) -> int:
 
 
 def _element(data: bytes) -> tuple[int, bytes, bytes]:
-    """The first element of DER: its tag, its content, and what comes after it."""
+    """The first DER element: its tag, its content, and the rest of the data."""
     size, start = data[1], 2
     if size & 0x80:
         start += size & 0x7F

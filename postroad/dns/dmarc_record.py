@@ -1,4 +1,4 @@
-"""DMARC policy records (RFC 7489, sections 6.3, 6.4 and 6.6.3), checked as receivers do before they follow one."""
+"""DMARC policy records (RFC 7489, sections 6.3, 6.4 and 6.6.3), checked as receivers check them."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from postroad.dns import tag_list
 from postroad.dns.tag_list import shown
 
 POLICIES = ("none", "quarantine", "reject")
-"""The mildest first."""
+"""Mildest first."""
 
 _VERSION = re.compile(r"v[ \t]*=[ \t]*DMARC1[ \t]*(?:;|$)")
 _ATTEMPT = re.compile(r"\W*v?\W*dmarc", re.IGNORECASE)
@@ -21,7 +21,7 @@ _FORMS: Mapping[str, tuple[re.Pattern[str], str]] = {
     "aspf": (re.compile("[rs]", re.IGNORECASE), "r or s"),
     "pct": (re.compile(r"100|[0-9]{1,2}|0[0-9]{2}"), "a number from 0 to 100"),
     "ri": (re.compile(r"[0-9]+"), "a number of seconds"),
-    "fo": (re.compile(r"[01ds](?:[ \t]*:[ \t]*[01ds])*", re.IGNORECASE), "0, 1, d or s, with colons between them"),
+    "fo": (re.compile(r"[01ds](?:[ \t]*:[ \t]*[01ds])*", re.IGNORECASE), "0, 1, d or s, separated by colons"),
     "rf": (re.compile(r"[a-z0-9-]+(?:[ \t]*:[ \t]*[a-z0-9-]+)*", re.IGNORECASE), "names of formats"),
 }
 _ADDRESS = re.compile(r"[^@\s,!;:]+@(?P<domain>[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)")
@@ -33,11 +33,11 @@ class Policy:
 
     Attributes:
         p: the policy for the domain itself.
-        sp: the policy for the domains below it that have no record.
-        strict_dkim: the domain of the signature must be that of ``From:``, not only of the same organization.
+        sp: the policy for subdomains that have no record of their own.
+        strict_dkim: the signature's domain must equal that of ``From:``; the same organization is not enough.
         strict_spf: likewise for the envelope sender's domain.
-        rua: the domains that reports on mail go to.
-        doubts: what breaks the grammar and does not end the policy: receivers may ignore the tag, or the record.
+        rua: the domains that receive aggregate reports.
+        doubts: grammar faults for which receivers may ignore the tag, or the record.
     """
 
     p: str
@@ -49,27 +49,27 @@ class Policy:
 
 
 def is_dmarc(text: str) -> bool:
-    """Whether a TXT value is a DMARC record: receivers discard all others before they look further (section 6.6.3)."""
+    """Whether a TXT value is a DMARC record; receivers discard all other values first (section 6.6.3)."""
     return _VERSION.match(text) is not None
 
 
 def is_attempt(text: str) -> bool:
-    """Whether a TXT value is meant for a DMARC record and is none."""
+    """Whether a TXT value was meant as a DMARC record but is not one."""
     return not is_dmarc(text) and _ATTEMPT.match(text) is not None
 
 
 def parse(text: str) -> Policy:
-    """Take a record apart.
+    """Parse a record.
 
     Raises:
-        ValueError: receivers can't follow it, says why: no tag list, no valid ``p=``, or an ``sp=`` that is not valid.
+        ValueError: receivers can't follow it: no tag list, no valid ``p=``, or an invalid ``sp=``; says which.
     """
     tags = tag_list.parse(text)
     if "p" not in tags:
         raise ValueError("it has no policy (p=)")
     for name in ("p", "sp"):
         if tags.get(name, "none").lower() not in POLICIES:
-            raise ValueError(f"{shown(f'{name}={tags[name]}')} is no policy; {', '.join(POLICIES)} are")
+            raise ValueError(f"{shown(f'{name}={tags[name]}')} is not a policy; use one of {', '.join(POLICIES)}")
     policy = tags["p"].lower()
     return Policy(
         policy,
@@ -87,7 +87,7 @@ def _uris(tags: Mapping[str, str], name: str) -> list[str]:
 
 def _strict(text: str) -> Iterator[str]:
     if not text.startswith("v=DMARC1"):
-        yield "spaces around the = of v=, which OpenDMARC takes for another record"
+        yield "spaces around the = of v=, so OpenDMARC does not recognize the record"
 
 
 def _doubts(tags: Mapping[str, str]) -> Iterator[str]:
@@ -95,7 +95,7 @@ def _doubts(tags: Mapping[str, str]) -> Iterator[str]:
         yield "p= is not the second tag, right after v="
     for name, (form, wanted) in _FORMS.items():
         if name in tags and not form.fullmatch(tags[name]):
-            yield f"{shown(f'{name}={tags[name]}')}: {wanted} is wanted"
+            yield f"{shown(f'{name}={tags[name]}')}: expected {wanted}"
     for name in ("rua", "ruf"):
         for uri in _uris(tags, name):
             if wrong := _bad_uri(uri):
@@ -107,15 +107,15 @@ def _bad_uri(uri: str) -> str:
     if mark and not re.fullmatch("[0-9]+[kmgt]?", size, re.IGNORECASE):
         return "a size, such as 10m, comes after the !"
     if _ADDRESS.fullmatch(plain):
-        return f"an address is no mailto: URI; write mailto:{plain}"
+        return f"an address without mailto:; write mailto:{plain}"
     scheme = urlsplit(plain).scheme.lower() if ":" in plain else ""
     if scheme != "mailto":
-        return "no mailto: URI, so no report comes"
+        return "not a mailto: URI, so no reports are sent"
     return "" if _ADDRESS.fullmatch(plain[len("mailto:") :]) else "no mail address after mailto:"
 
 
 def mend(text: str) -> str:
-    """What is meant for a DMARC record, as one; empty where more than the version is wrong."""
+    """A value meant as a DMARC record, with its version corrected; empty if more than the version is wrong."""
     _, _, rest = text.partition(";")
     mended = f"v=DMARC1;{rest}" if rest.startswith(" ") else f"v=DMARC1; {rest}"
     try:
@@ -131,7 +131,7 @@ def _suffixes() -> PublicSuffixList:
 
 
 def organizational(domain: str) -> str:
-    """The domain that an organization registered, by the Public Suffix List (section 3.2); it covers those below."""
+    """The organizational domain, by the Public Suffix List (section 3.2); its record covers its subdomains."""
     if domain.count(".") < 2:
         return domain
     return _suffixes().privatesuffix(domain) or domain

@@ -1,4 +1,4 @@
-"""The public addresses of this host, by DNS names that return the address of whoever asks."""
+"""The public addresses of this host, found by DNS names that return the client's address."""
 
 import ipaddress
 import queue
@@ -16,12 +16,12 @@ from postroad.dns.resolver import Resolver, ask
 
 TIMEOUT = 2.5
 AGREE = 2
-"""How many names must say the same: one may be wrong, or a resolver on the way may answer in its place."""
+"""How many names must return the same address: one may be wrong, or a resolver on the path may answer instead."""
 
 
 @dataclass(frozen=True)
 class Saying:
-    """What one name answered: an address, or in words why there is none."""
+    """What one name answered: an address, or the reason in words why there is none."""
 
     source: str
     version: int
@@ -31,13 +31,13 @@ class Saying:
 
 @dataclass(frozen=True)
 class Egress:
-    """The public addresses and how they are known.
+    """The public addresses and where they are known from.
 
     Attributes:
-        addresses: IPv4 before IPv6; empty where they can't be found out.
-        source: whence: ``configured``, ``dns``, ``instance metadata``, or both joined by ``and``.
+        addresses: IPv4 before IPv6; empty if they could not be determined.
+        source: ``configured``, ``dns``, ``instance metadata``, or several joined by ``and``.
         local: this host's own addresses, IPv4 before IPv6.
-        sayings: what was asked and said; empty where all is configured.
+        sayings: what each name answered; empty if everything is configured.
     """
 
     addresses: tuple[str, ...]
@@ -47,7 +47,7 @@ class Egress:
 
     @property
     def sentence(self) -> str:
-        """All of it in one line, such as ``this host is 10.0.3.7; it leaves as 203.0.113.10``."""
+        """The addresses in one line, such as ``this host is 10.0.3.7; it leaves as 203.0.113.10``."""
         local = f"this host is {', '.join(self.local)}" if self.local else "this host has no address"
         if self.addresses and set(self.addresses) <= set(self.local):
             return local
@@ -61,7 +61,7 @@ class Egress:
 def find(config: Config, resolver: Resolver) -> Egress:
     """The public addresses: those configured; for ``auto`` what two names agree on, else the instance's metadata.
 
-    Takes no longer than about ``TIMEOUT`` and the metadata's second together.
+    Takes at most about ``TIMEOUT`` plus one second for the metadata.
     """
     fixed = tuple(str(address) for address in config.public_ip if address != "auto")
     mine = local_addresses()
@@ -87,13 +87,13 @@ def _ordered(addresses: Sequence[str]) -> tuple[str, ...]:
 
 
 def agreed(sayings: Sequence[Saying], version: int) -> str:
-    """The address of this version that ``AGREE`` names say; empty if none."""
+    """The address of this IP version that ``AGREE`` names returned; empty if there is none."""
     said = [each.address for each in sayings if each.version == version and each.address]
     return next((address for address in said if said.count(address) >= AGREE), "")
 
 
 def local_addresses() -> tuple[str, ...]:
-    """The addresses that connections leave this host from; none for a version without a route."""
+    """The local addresses of outgoing connections; none for an IP version without a route."""
     found = []
     for family, elsewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
         try:
@@ -106,12 +106,12 @@ def local_addresses() -> tuple[str, ...]:
 
 
 def _ask_all(names: Sequence[str], versions: Sequence[int], resolver: Resolver) -> list[Saying]:
-    """Ask all of them side by side, until they agree or all have answered or it takes too long."""
+    """Ask all names in parallel until enough agree, all have answered, or the time is up."""
     answers: queue.SimpleQueue[Saying] = queue.SimpleQueue()
     end = time.monotonic() + TIMEOUT
     for version in versions:
         for name in names:
-            # not waited for: the answer of one that hangs is not needed
+            # never joined: the answer of a thread that hangs is not needed
             threading.Thread(
                 target=lambda *said: answers.put(_ask(*said)), args=(name, version, resolver), daemon=True
             ).start()
@@ -147,6 +147,6 @@ def _ask(egress: str, version: int, resolver: Resolver) -> Saying:
         if address.version == version and not is_nobody(address):
             return Saying(egress, version, str(address))
     problem = said.detail or (
-        f"said {', '.join(said.values)}, which is no address of a host" if said.found else str(said.status)
+        f"said {', '.join(said.values)}, which is not a host's address" if said.found else str(said.status)
     )
     return Saying(egress, version, problem=problem)

@@ -1,4 +1,4 @@
-"""Planned records as text for what reads them: BIND, Route 53, Terraform, Cloudflare."""
+"""Planned records as text for BIND, Route 53, Terraform and Cloudflare."""
 
 import json
 import re
@@ -15,18 +15,18 @@ LONGEST_STRING = 255
 
 @dataclass(frozen=True)
 class RecordSet:
-    """All records of a name and type: what Route 53 and Terraform set at once."""
+    """All records of one name and type, which Route 53 and Terraform set together."""
 
     name: str
     type: str
     ttl: int
     values: tuple[str, ...]
     exists: bool
-    """Whether there are such records now, all of them known: only then may they be overwritten."""
+    """Whether such records are published now and all of them are known: only then may they be overwritten."""
 
 
 def record_sets(planned: Iterable[Planned]) -> list[RecordSet]:
-    """The records by name and type, with the values that are there for other purposes and must stay."""
+    """The records by name and type, together with published values that serve other purposes and must stay."""
     groups: dict[tuple[str, str], list[Planned]] = {}
     for each in planned:
         if each.ours:
@@ -36,7 +36,7 @@ def record_sets(planned: Iterable[Planned]) -> list[RecordSet]:
         replaced = {value for each in members for value in each.replaces}
         own = [each.record.value for each in members]
         beside = [value for each in members for value in each.beside if value not in replaced]
-        # by their octets: two values may look the same as text
+        # compared by octets: two different values may look the same as text
         kept = {tuple(strings(value)): value for value in beside if value not in own}
         values = (*dict.fromkeys(own), *kept.values())
         exists = any(each.beside or each.state in {RecordState.CHANGE, RecordState.PRESENT} for each in members)
@@ -45,7 +45,7 @@ def record_sets(planned: Iterable[Planned]) -> list[RecordSet]:
 
 
 def strings(text: str) -> list[bytes]:
-    """A TXT value as character strings of at most 255 octets (RFC 1035, section 3.3): its own, where it was read."""
+    """A TXT value as strings of at most 255 octets (RFC 1035, section 3.3); a value that was read keeps its own."""
     if isinstance(text, Text):
         return list(text.strings) or [b""]
     data = text.encode()
@@ -58,7 +58,7 @@ def bind(planned: Sequence[Planned]) -> str:
     for zone in dict.fromkeys(each.zone for each in planned):
         members = [each for each in planned if each.zone == zone]
         reverse = zone.endswith(".arpa")
-        lines.append(f"; zone {zone}{', which belongs to whoever gave you the address' if reverse else ''}")
+        lines.append(f"; zone {zone}{', managed by the provider of the address' if reverse else ''}")
         for each in members:
             lines += [f"; {_state(each)}: {each.record.purpose}", *_remarks(each), zone_line(each.record)]
         lines.append("")
@@ -66,9 +66,9 @@ def bind(planned: Sequence[Planned]) -> str:
 
 
 def cloudflare(planned: Sequence[Planned]) -> str:
-    """A file for Cloudflare's import, which adds records and changes none: what is there already is left out.
+    """A file for Cloudflare's import, which adds records but changes none; existing records are left out.
 
-    Addresses are not proxied: mail is not HTTP, and receivers must see this host's own address.
+    Addresses are not proxied, since mail is not HTTP and receivers must see this host's own address.
     """
     lines = []
     for each in planned:
@@ -92,7 +92,7 @@ def _remarks(planned: Planned) -> Iterator[str]:
 
 
 def zone_line(record: Record) -> str:
-    """One record as a zone file has it."""
+    """One record as a line of a zone file."""
     return f"{record.name}. {record.ttl} IN {record.type} {_rdata(record.type, record.value)}"
 
 
@@ -105,24 +105,24 @@ def _rdata(rtype: str, value: str) -> str:
 
 
 def _escaped(byte: int, number: str) -> str:
-    """An octet of a character string in quotes."""
+    """One octet of a quoted character string."""
     if byte in b'"\\':
         return "\\" + chr(byte)
     return chr(byte) if 32 <= byte < 127 else "\\" + number.format(byte)
 
 
 def _route53_value(rtype: str, value: str) -> str:
-    """As Route 53 takes it: other than in a zone file, escapes are octal."""
+    """A value in Route 53's form, whose escapes are octal, unlike a zone file's."""
     if rtype == "TXT":
         return " ".join('"' + "".join(_escaped(byte, "{:03o}") for byte in part) + '"' for part in strings(value))
     return _rdata(rtype, value)
 
 
 def route53(planned: Sequence[Planned]) -> str:
-    """A change batch for ``aws route53 change-resource-record-sets``; the records must be of one zone."""
+    """A change batch for ``aws route53 change-resource-record-sets``; all records must be in one zone."""
     changes = [
         {
-            # CREATE fails where there is something that we have not seen
+            # CREATE fails if a record exists that we have not seen
             "Action": "UPSERT" if each.exists else "CREATE",
             "ResourceRecordSet": {
                 "Name": f"{each.name}.",
@@ -137,7 +137,7 @@ def route53(planned: Sequence[Planned]) -> str:
 
 
 def terraform(planned: Sequence[Planned]) -> str:
-    """``aws_route53_record`` resources, laid out as ``terraform fmt`` does; the reverse zones are left out."""
+    """``aws_route53_record`` resources in the layout of ``terraform fmt``; reverse zones are left out."""
     forward = [each for each in planned if not each.zone.endswith(".arpa")]
     zones = {each.record.name: each.zone for each in forward}
     lines = [
@@ -168,7 +168,7 @@ def _label(record_set: RecordSet) -> str:
 
 
 def _terraform_value(rtype: str, value: str) -> str:
-    """The provider adds the outer quotes of a TXT value; between two strings there are two of them."""
+    """A value without the outer quotes of a TXT value, which the provider adds; ``""`` separates two strings."""
     if rtype == "TXT":
         return '""'.join("".join(_escaped(byte, "{:03o}") for byte in part) for part in strings(value))
     return _rdata(rtype, value)

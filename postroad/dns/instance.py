@@ -1,4 +1,4 @@
-"""What an EC2 instance can learn of itself: its metadata service, version 2 (IMDSv2)."""
+"""What an EC2 instance learns about itself from its metadata service, version 2 (IMDSv2)."""
 
 import http.client
 import json
@@ -8,25 +8,25 @@ from dataclasses import dataclass
 
 ENDPOINT = "169.254.169.254"
 TIMEOUT = 1.0
-"""Seconds in all. A container often gets no answer: the service's replies make one hop, unless told otherwise."""
+"""Seconds in all. A container often gets no answer, because the replies' hop limit is 1 by default."""
 LARGEST = 64 * 1024
 
 
 @dataclass(frozen=True)
 class Instance:
-    """An instance; all fields are empty elsewhere, and where the service doesn't answer."""
+    """An instance; all fields are empty on other hosts and where the service doesn't answer."""
 
     id: str = ""
     region: str = ""
     private_ipv4: str = ""
     public_ipv4: str = ""
-    """Its own public address; behind a NAT gateway there is none."""
+    """The instance's own public address; empty behind a NAT gateway."""
 
 
 def ask(endpoint: str = ENDPOINT, port: int = 80) -> Instance:
     """Ask the metadata service; never raises, and takes ``TIMEOUT`` at most."""
     end = time.monotonic() + TIMEOUT
-    # no proxy is used, whatever the environment says: this address means something on this link only
+    # never through a proxy, whatever the environment says: the address is valid on this link only
     try:
         token = _get(endpoint, port, end, "PUT", "/latest/api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "60"})
         header = {"X-aws-ec2-metadata-token": token}
@@ -43,16 +43,16 @@ def ask(endpoint: str = ENDPOINT, port: int = 80) -> Instance:
 
 
 def _plain(value: object) -> str:
-    """An identifier or address as it is; empty for anything else: it goes to a terminal."""
+    """An identifier or address unchanged; empty for anything else, since the value is shown on a terminal."""
     return value if isinstance(value, str) and re.fullmatch(r"[a-z0-9.-]{1,64}", value) else ""
 
 
 def _get(endpoint: str, port: int, end: float, method: str, path: str, headers: dict[str, str]) -> str:
-    """One answer's text; empty for a 404.
+    """The text of one answer; empty for a 404.
 
     Raises:
-        OSError, http.client.HTTPException: there is none in time.
-        ValueError: it is something else.
+        OSError, http.client.HTTPException: no answer came in time.
+        ValueError: the status is neither 200 nor 404, or the text is not ASCII.
     """
     connection = http.client.HTTPConnection(endpoint, port, timeout=max(end - time.monotonic(), 0.01))
     try:

@@ -7,24 +7,24 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 MACRO = r"%(?:[%_-]|\{[slodiphv][0-9]*r?[-.+,/_=]*\})"
-"""What begins with a ``%`` in a domain-spec; letters of either case."""
+"""A macro or an escape in a domain-spec; letters of either case."""
 _PART = re.compile(
     r"%(?:(?P<escape>[%_-])|\{(?P<letter>[A-Za-z])(?P<digits>[0-9]*)(?P<reverse>[rR]?)(?P<delimiters>[-.+,/_=]*)\})|[^%]+"
 )
 _ESCAPES = {"%": "%", "_": " ", "-": "%20"}
 LETTERS = frozenset("slodiphv")
 EXPLANATION_ONLY = frozenset("crt")
-"""Macros for the text that ``exp`` leads to (section 7.2)."""
+"""Macros allowed only in the text that ``exp`` points to (section 7.2)."""
 LONGEST = 253
 
 
 class MacroError(ValueError):
-    """Text with a ``%`` that is no macro."""
+    """Text with a ``%`` that does not begin a macro."""
 
 
 @dataclass(frozen=True)
 class Who:
-    """The client that is judged: its address, the envelope sender, the name in HELO."""
+    """The client under evaluation: its address, the envelope sender, the name in HELO."""
 
     address: ipaddress.IPv4Address | ipaddress.IPv6Address
     sender: str
@@ -32,23 +32,23 @@ class Who:
 
 
 def check(text: str) -> None:
-    """See that a macro-string keeps the grammar, before anything is known of a client.
+    """Check that a macro-string follows the grammar, before any client is known.
 
     Raises:
-        MacroError: there is a ``%`` that begins no macro, or a macro that has no place in a record; says which.
+        MacroError: a ``%`` begins no macro, or a macro is not allowed in a record; says which.
     """
     for match in _parts(text):
         letter = (match["letter"] or "").lower()
         if letter in EXPLANATION_ONLY:
-            raise MacroError(f"the macro {match[0]} may only stand in the text that exp= leads to")
+            raise MacroError(f"the macro {match[0]} is allowed only in the text that exp= points to")
         if letter and letter not in LETTERS:
-            raise MacroError(f"no macro is called {match[0]}")
+            raise MacroError(f"unknown macro {match[0]}")
         if match["digits"] and not match["digits"].strip("0"):
             raise MacroError(f"{match[0]} keeps 0 labels; the number is at least 1")
 
 
 def numbered(text: str) -> list[re.Match[str]]:
-    """The macros that keep a number of labels, in a text that ``check`` let pass; the group ``digits`` has it."""
+    """The macros with a number of labels, in a text that passed ``check``; the group ``digits`` is the number."""
     return [match for match in _parts(text) if match["digits"]]
 
 
@@ -61,11 +61,11 @@ def _parts(text: str) -> Iterator[re.Match[str]]:
         yield match
     if end != len(text):
         begun = re.match(r"%\{[^}]*\}?|%.?", text[end:])
-        raise MacroError(f"{begun[0] if begun else text[end:]} is no macro; a percent sign itself is written %%")
+        raise MacroError(f"{begun[0] if begun else text[end:]} is not a macro; write %% for a percent sign")
 
 
 def expand(text: str, who: Who, domain: str, validated: str = "unknown") -> str:
-    """A domain-spec with its macros replaced, cut to what a name may hold (section 7.3).
+    """A domain-spec with its macros replaced, shortened to the longest legal name (section 7.3).
 
     Args:
         text: the domain-spec.
@@ -74,7 +74,7 @@ def expand(text: str, who: Who, domain: str, validated: str = "unknown") -> str:
         validated: the client's name for the macro ``p``.
 
     Raises:
-        MacroError: there is something that is no macro.
+        MacroError: the text has a ``%`` that begins no macro.
     """
     check(text)
     parts = []

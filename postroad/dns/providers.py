@@ -1,4 +1,4 @@
-"""How providers are asked for a reverse name: the PTR record is theirs to set."""
+"""How to ask cloud providers for a reverse name: they own the PTR record."""
 
 from postroad.dns.instance import Instance
 
@@ -6,7 +6,7 @@ AWS_FORM = "https://console.aws.amazon.com/support/contacts?#/rdns-limits"
 
 
 def reverse_name_steps(address: str, hostname: str, instance: Instance | None = None) -> list[tuple[str, str]]:
-    """(provider, what to do) for one address; a command where there is one."""
+    """(provider, what to do) for one address; a command where the provider has one."""
     region = f"--region {instance.region} " if instance and instance.region else ""
     allocation = (
         f"$(aws ec2 describe-addresses {region}--public-ips {address}"

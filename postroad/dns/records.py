@@ -1,4 +1,4 @@
-"""The records to publish for a configuration: pure, from the configuration and a few facts."""
+"""The records to publish, computed from the configuration and a few facts. Pure."""
 
 import ipaddress
 import re
@@ -21,11 +21,11 @@ class Record:
     """A record to publish.
 
     Attributes:
-        name: fully qualified, in lower case, without the dot at its end.
+        name: fully qualified, in lower case, without the trailing dot.
         type: A, AAAA, PTR, TXT, MX or CNAME.
         ttl: seconds.
-        value: as ``resolver.Answer`` holds it: a TXT value unsplit, names without the dot at their end.
-        purpose: what it is for, in a few words, beginning with the name people know it by, such as ``SPF``.
+        value: as in ``resolver.Answer``: a TXT value unsplit, names without the trailing dot.
+        purpose: what it is for, in a few words that begin with its usual name, such as ``SPF``.
     """
 
     name: str
@@ -40,13 +40,13 @@ class RecordFacts:
     """What the records depend on besides the configuration.
 
     Attributes:
-        addresses: the addresses the world sees this host under, IPv4 or IPv6.
-        dkim: the TXT value of each key that is to be published, by its name (``SELECTOR._domainkey.DOMAIN``).
-        existing: what the DNS answered to ``questions``; an SPF or DMARC record that exists is kept and, if it must
-            be, changed. Without an answer the record is what it would be for a domain that has none.
-        passing: (domain, address) pairs that the SPF records that exist let pass already, for instance by an include.
-        reports: the address for DMARC (and TLS) reports; empty: ``postmaster`` of each domain.
-        tls_rpt: also ask receivers for reports on TLS (RFC 8460).
+        addresses: the public addresses of this host, IPv4 or IPv6.
+        dkim: the TXT value of each key to publish, by its name (``SELECTOR._domainkey.DOMAIN``).
+        existing: the DNS answers to ``questions``. An existing SPF or DMARC record is kept, and changed only where
+            necessary. Without an answer the result is the record for a domain that has none.
+        passing: (domain, address) pairs that existing SPF records already let pass, for example by an include.
+        reports: the address for DMARC (and TLS) reports; empty means ``postmaster`` of each domain.
+        tls_rpt: also ask receivers for TLS reports (RFC 8460).
     """
 
     addresses: tuple[str, ...]
@@ -60,7 +60,7 @@ class RecordFacts:
 def expected(config: Config, facts: RecordFacts) -> list[Record]:
     """All records to publish, the host's first.
 
-    A name and type may come several times for A, AAAA and MX; for TXT each kind (SPF, DMARC ...) comes once.
+    The same name and type may occur several times for A, AAAA and MX; each kind of TXT record (SPF, DMARC ...) once.
     """
     made: dict[tuple[str, str, str], Record] = {}
     for record in (*_host(config, facts), *_domains(config, facts)):
@@ -71,7 +71,7 @@ def expected(config: Config, facts: RecordFacts) -> list[Record]:
 
 
 def questions(config: Config, facts: RecordFacts) -> list[Question]:
-    """What to look up before ``expected``: its own names and types, and those that its choices depend on."""
+    """What to look up before ``expected``: the records it returns, and those that its choices depend on."""
     found = {(record.name, record.type): None for record in expected(config, facts)}
     for domain in (config.hostname, *(domain.name for domain in config.named_domains)):
         found |= {(domain, rtype): None for rtype in ("SOA", "A", "AAAA", "MX", "TXT")}
@@ -82,7 +82,7 @@ def questions(config: Config, facts: RecordFacts) -> list[Question]:
 def _host(config: Config, facts: RecordFacts) -> Iterator[Record]:
     host = config.hostname
     if not config.delivery.goes_to_receivers:
-        return  # receivers see the smarthost's name and address, and never these
+        return  # receivers only ever see the smarthost's name and address
     for address in facts.addresses:
         rtype = "A" if ipaddress.ip_address(address).version == 4 else "AAAA"
         yield Record(host, rtype, TTL, address, "host name: the name in HELO leads to the address that mail comes from")
@@ -131,12 +131,12 @@ def _domains(config: Config, facts: RecordFacts) -> Iterator[Record]:
 
 
 def published_at(config: Config, name: str) -> str:
-    """Where the record of a key goes that receivers look up as ``SELECTOR._domainkey.DOMAIN``."""
+    """The name at which to publish a key's record that receivers look up as ``SELECTOR._domainkey.DOMAIN``."""
     return f"{name}.{config.dkim.cname}" if config.dkim.cname else name
 
 
 def _dmarc(facts: RecordFacts, domain: str) -> str:
-    """The policy that is there, which says what its owner wants; mended where it is written wrong; empty: none."""
+    """The published policy, which states its owner's wish, corrected if it is misspelt; empty if there is none."""
     answer = facts.existing.get((f"_dmarc.{domain}", "TXT"))
     attempts = [mended for text in (answer.values if answer else ()) if is_attempt(text) and (mended := mend(text))]
     return next(iter([*published(facts, f"_dmarc.{domain}", DMARC), *attempts]), "")
@@ -156,11 +156,11 @@ def _spf(facts: RecordFacts, domain: str, *, all_: str, direct: bool = True) -> 
 
 
 def _mx(config: Config, facts: RecordFacts, domain: str) -> Iterator[Record]:
-    """The MX records that are there; one to this host where mail has nowhere to go (RFC 5321, section 5.1).
+    """The published MX records; one to this host if the domain can't receive mail at all (RFC 5321, section 5.1).
 
-    Where all mail goes to smarthosts this host needs no address in the DNS, so none leads to it.
+    If all mail goes to smarthosts, this host needs no address in the DNS, so no MX points to it.
 
-    Not a null MX (RFC 7505): receivers may refuse senders in a domain that has one (section 4.2).
+    Never a null MX (RFC 7505): receivers may refuse senders in a domain that has one (section 4.2).
     """
     answers = [facts.existing.get((domain, rtype)) for rtype in ("MX", "A", "AAAA")]
     if answers[0] and answers[0].found:
@@ -174,13 +174,13 @@ def _mx(config: Config, facts: RecordFacts, domain: str) -> Iterator[Record]:
 
 
 def published(facts: RecordFacts, name: str, version: str) -> list[str]:
-    """The TXT records of a name that begin with this version (``SPF``, ``DMARC`` ...)."""
+    """The published TXT records of a name that are of this version (``SPF``, ``DMARC`` ...)."""
     answer = facts.existing.get((name, "TXT"))
     return [text for text in (answer.values if answer else ()) if is_version(text, version)]
 
 
 def is_version(text: str, version: str) -> bool:
-    """Whether a TXT record is of this kind: it begins with the version as a whole term (SPF) or tag (the others)."""
+    """Whether a TXT record begins with this version, as a whole term (SPF) or a whole tag (the others)."""
     if version == SPF:
         return spf.is_spf(text)
     return is_dmarc(text) if version == DMARC else re.match(f"{version}[ \t]*(;|$)", text) is not None

@@ -1,9 +1,9 @@
-"""DNS lookups, side by side and bounded in time, whose answers tell apart all that can happen.
+"""DNS lookups, in parallel and bounded in time, whose answers distinguish every outcome.
 
 resolver = Resolver(servers(), deadline=8)
 address, policy = resolver.look_up([("mail.example.com", "A"), ("_dmarc.example.com", "TXT")])
 
-A ``Resolver`` may be shared by threads and asks each question once in its life: make a new one to see changes.
+Threads may share a ``Resolver``. It asks each question only once in its life: make a new one to see changes.
 """
 
 import re
@@ -28,20 +28,20 @@ import dns.rdatatype
 import dns.rrset
 
 Question: TypeAlias = tuple[str, str]
-"""A name, without the dot at its end, and a record type such as ``TXT``."""
+"""A name, without the trailing dot, and a record type such as ``TXT``."""
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 TIMEOUT = 3.0
 TRY = 1.2
-"""Seconds for one server before the next is asked, or the same once more: a datagram may be lost."""
+"""Seconds to wait for one server before the next is asked, or the same again: a datagram may be lost."""
 GIVE_UP = 3
-"""Lookups without any answer, before any was answered, after which the DNS is taken for dead and not asked again."""
+"""The DNS counts as dead, and is not asked again, when this many lookups got no answer and none got one before."""
 LONGEST_CHAIN = 8
 SIDE_BY_SIDE = 32
 
 
 class Status(StrEnum):
-    """What came of a question."""
+    """The outcome of a question."""
 
     FOUND = "found"
     NXDOMAIN = "nxdomain"
@@ -49,19 +49,19 @@ class Status(StrEnum):
     NODATA = "nodata"
     """The name exists, without a record of this type."""
     SERVFAIL = "servfail"
-    """The servers of the zone can't be reached, or are broken, or their DNSSEC signatures are."""
+    """The zone's servers can't be reached or are broken, or their DNSSEC signatures are invalid."""
     REFUSED = "refused"
-    """The resolver does not answer us, or not for this name: lists of blocked addresses do that to public resolvers."""
+    """The resolver refuses us, or this name: blocklists refuse public resolvers in this way."""
     TIMEOUT = "timeout"
     """No answer in time."""
     ERROR = "error"
-    """An answer that says nothing: another code, or text that is no DNS message; ``detail`` says which."""
+    """An unusable answer: another response code, or no DNS message at all; ``detail`` says which."""
 
 
 class Text(str):
-    """A TXT value as text, that knows the character strings it was published as.
+    """A TXT value as text that keeps the character strings it was published as.
 
-    As text it is the strings joined; octets that are no UTF-8 are U+FFFD. To write the record back takes ``strings``.
+    The text is the strings joined; octets that are not UTF-8 become U+FFFD. Use ``strings`` to write the record back.
     """
 
     strings: tuple[bytes, ...]
@@ -73,26 +73,26 @@ class Text(str):
         return text
 
     def __getnewargs__(self) -> tuple[Sequence[bytes]]:  # type: ignore[override]
-        """What a copy is made of."""
+        """The arguments that a copy is made from."""
         return (self.strings,)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What is known of a name and type.
+    """What is known about a name and type.
 
     Attributes:
-        name: the name as it was asked, in lower case without the dot at its end.
-        type: the record type as it was asked.
-        status: what came of it.
-        values: the records, in a fixed order. TXT: the strings joined without anything between them (RFC 7208,
-            section 3.3), as ``Text``. Addresses: in their shortest form. MX: ``10 mx.example.com``. Names are in lower
-            case and without the dot at their end; the root is ``.``.
-        aliases: the names that CNAMEs led to, in order; the records are those of the last one.
-        ttl: seconds, the smallest on the way; 0 where there is no record.
-        authenticated: the resolver says that it has validated the answer with DNSSEC (the AD bit).
-        zone: the zone that the name is in, where the answer was negative or an SOA; else empty.
-        server: the address that answered, or was asked last.
+        name: the name that was asked for, in lower case without the trailing dot.
+        type: the record type that was asked for.
+        status: the outcome.
+        values: the records, in a fixed order. TXT: the strings joined without a separator (RFC 7208, section 3.3), as
+            ``Text``. Addresses: in their shortest form. MX: ``10 mx.example.com``. Names are in lower case without
+            the trailing dot; the root is ``.``.
+        aliases: the CNAME targets that were followed, in order; the records belong to the last one.
+        ttl: seconds, the smallest along the chain; 0 if there is no record.
+        authenticated: the resolver says that it validated the answer with DNSSEC (the AD bit).
+        zone: the zone of the name, if the answer was negative or an SOA; else empty.
+        server: the address that answered, or that was asked last.
         detail: what went wrong, in words, for any status that is not an answer.
     """
 
@@ -109,22 +109,22 @@ class Answer:
 
     @property
     def found(self) -> bool:
-        """There are records."""
+        """Records exist."""
         return self.status is Status.FOUND
 
     @property
     def missing(self) -> bool:
-        """It is certain that there are none."""
+        """It is certain that no records exist."""
         return self.status in {Status.NXDOMAIN, Status.NODATA}
 
     @property
     def unknown(self) -> bool:
-        """There may be records or not: nobody answered."""
+        """Nobody answered, so records may or may not exist."""
         return not self.found and not self.missing
 
 
 def servers(configured: Sequence[str] = (), resolv_conf: Path = RESOLV_CONF) -> tuple[str, ...]:
-    """The resolvers' addresses: those configured, else as for libc the first three of ``resolv.conf`` or this host."""
+    """The resolvers' addresses: those configured, else, as in libc, the first three in ``resolv.conf`` or this host."""
     if configured:
         return tuple(configured)
     try:
@@ -138,12 +138,12 @@ class Resolver:
     """Asks recursive resolvers."""
 
     def __init__(self, servers: Sequence[str], *, timeout: float = TIMEOUT, deadline: float = 8.0) -> None:
-        """Prepare it.
+        """Make a resolver.
 
         Args:
             servers: addresses of resolvers, in order of preference.
-            timeout: seconds for one lookup, over all servers and whatever CNAMEs it follows.
-            deadline: seconds from now; lookups are cut off then, later ones time out at once.
+            timeout: seconds for one lookup, over all servers and all CNAMEs that it follows.
+            deadline: seconds from now after which running lookups are cut off and new ones time out at once.
         """
         self.servers = tuple(servers)
         self._timeout = timeout
@@ -154,7 +154,7 @@ class Resolver:
         self._silent = 0
 
     def query(self, name: str, rtype: str) -> Answer:
-        """Look one name up; never raises for what the DNS says, or for a name that is none (``ERROR``)."""
+        """Look up one name; never raises for what the DNS says, and an invalid name gives ``ERROR``."""
         question = (name.lower().rstrip("."), rtype.upper())
         with self._lock:
             known = self._known.get(question)
@@ -171,7 +171,7 @@ class Resolver:
         return mine.result()
 
     def look_up(self, questions: Iterable[Question]) -> list[Answer]:
-        """Look several names up side by side; the answers come in the order of the questions."""
+        """Look up several names in parallel; the answers are in the order of the questions."""
         wanted = list(questions)
         if not wanted:
             return []
@@ -191,7 +191,7 @@ class Resolver:
     def _chased(self, name: str, rtype: str) -> Answer:
         end = min(self._end, time.monotonic() + self._timeout)
         answer = self._ask_servers(name, rtype, end)
-        # a resolver follows CNAMEs itself, but one that serves a zone of its own stops at its edge
+        # a resolver follows CNAMEs itself, but one that also serves a zone stops at that zone's edge
         aliases = answer.aliases
         while answer.aliases and answer.status is Status.NODATA and not answer.zone and len(aliases) < LONGEST_CHAIN:
             answer = self._ask_servers(aliases[-1], rtype, end)
@@ -199,7 +199,7 @@ class Resolver:
         return replace(answer, name=name, aliases=aliases)
 
     def _ask_servers(self, name: str, rtype: str, end: float) -> Answer:
-        """The first answer of any server; else what the last one that said anything said."""
+        """The first answer of any server; else the last failure that a server reported."""
         worst = Answer(name, rtype, Status.TIMEOUT, server=self.servers[0], detail="no answer in time")
         silent = list(self.servers)
         while silent and (left := end - time.monotonic()) > 0:
@@ -215,18 +215,18 @@ class Resolver:
 
 
 def ask(server: str, name: str, rtype: str, *, timeout: float, rclass: str = "IN") -> Answer:
-    """Ask one server once, over UDP and, where the answer is cut off, TCP; never raises for what comes back.
+    """Ask one server once, over UDP and, if the answer is truncated, over TCP; never raises for what comes back.
 
     Args:
         server: its IP address.
         name: the name.
         rtype: the record type.
-        timeout: seconds, for each of the two.
+        timeout: seconds, for UDP and TCP each.
         rclass: ``CH`` for names such as ``whoami.cloudflare``.
     """
     try:
         query = dns.message.make_query(name.rstrip(".") + ".", rtype, rclass, use_edns=0, payload=1232)
-        query.flags |= dns.flags.AD  # tell us whether you validated (RFC 6840, section 5.7)
+        query.flags |= dns.flags.AD  # asks whether the answer was validated (RFC 6840, section 5.7)
         reply = _exchange(query, server, timeout)
         if reply.rcode() in {dns.rcode.FORMERR, dns.rcode.NOTIMP}:  # from before EDNS
             query.use_edns(False)
@@ -256,7 +256,7 @@ def _read(name: str, rtype: str, reply: dns.message.Message, server: str) -> Ans
         return answer(Status.ERROR, f"{server} answered {dns.rcode.to_text(code)}")
     if not isinstance(reply, dns.message.QueryMessage):
         return answer(Status.ERROR, f"{server} answered something else")
-    # by hand and not by the library, which takes an NXDOMAIN with an answer for a broken message
+    # read here and not by the library, which treats an NXDOMAIN with an answer as a broken message
     owner = reply.question[0].name
     ttls: list[int] = []
     aliases: list[str] = []

@@ -1,4 +1,4 @@
-"""What the providers behind smarthosts want to be published: their servers send, so their SPF and DKIM count."""
+"""What smarthosts' providers need published: their servers send, so their SPF includes and DKIM keys count."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,10 @@ class Provider:
     """A provider.
 
     Attributes:
-        name: what it is called.
+        name: the provider's name.
         include: the domain that its customers include in their SPF records.
-        dkim: where it says which DKIM records to publish.
-        rewrites: the fields that it writes anew of those that are signed here; empty: none that is known.
+        dkim: where the provider shows which DKIM records to publish.
+        rewrites: the fields signed here that it rewrites; empty if none are known.
     """
 
     name: str
@@ -40,42 +40,42 @@ PROVIDERS = {
     "sendgrid.net": Provider("SendGrid", "sendgrid.net", "Sender Authentication, Authenticate your domain"),
     "sparkpostmail.com": Provider("SparkPost", "sparkpostmail.com", "Sending Domains"),
 }
-"""The providers that are known, by what their servers' names end in."""
+"""The known providers, by the suffix of their servers' names."""
 
 
 def hosts(delivery: Delivery) -> list[str]:
-    """The servers that mail leaves through, each once; a fallback with the same credentials is the same provider's."""
+    """The smarthosts that mail leaves through, each once; a fallback with the same credentials counts as the same."""
     named = filter(None, [delivery.smarthost, *(route.smarthost for route in delivery.routes)])
     servers = (server for each in named for server in each.servers[: 2 if each.has_own_fallback else 1])
     return list(dict.fromkeys(server.host for server in servers))
 
 
 def provider(host: str) -> Provider | None:
-    """Whose server this is; None: not known."""
+    """The provider that a server belongs to; None if it is not known."""
     return next((found for end, found in PROVIDERS.items() if domains.is_within(host, end)), None)
 
 
 def includes(delivery: Delivery) -> list[str]:
-    """What SPF records have to include for the providers that are known."""
+    """The includes that SPF records need for the known providers."""
     found = [provider(host) for host in hosts(delivery)]
     return list(dict.fromkeys(each.include for each in found if each))
 
 
 def included(record: str, include: str) -> bool:
-    """Whether an SPF record names the include itself, or redirects to it."""
+    """Whether an SPF record has this include itself, or redirects to it."""
     terms = {term.lower().removeprefix("+") for term in record.split()[1:]}
     return not terms.isdisjoint({f"include:{include}", f"redirect={include}"})
 
 
 def merge(record: str, wanted: list[str]) -> str:
-    """An SPF record with these includes first; those that it has stay where they are."""
+    """An SPF record with these includes added at the front; those that it already has stay where they are."""
     missing = [f"include:{include}" for include in wanted if not included(record, include)]
     version, *terms = record.split()
     return " ".join([version, *missing, *terms]) if missing else record
 
 
 def advice(delivery: Delivery) -> list[str]:
-    """What there is to do at each provider, a line each."""
+    """What to do at each provider, one line each."""
     lines = []
     for host in hosts(delivery):
         found = provider(host)

@@ -1,4 +1,4 @@
-"""SPF records (RFC 7208) as text: recognized, and merged so that our addresses pass. No lookups."""
+"""Recognizes SPF records (RFC 7208) and merges them so that our addresses pass. No lookups."""
 
 import ipaddress
 import re
@@ -8,11 +8,11 @@ from postroad.dns.spf_grammar import faults, parse
 from postroad.dns.spf_mend import mend
 
 ALL = ["+all", "all", "?all", "~all", "-all"]
-"""The ways to end a record, the mildest first."""
+"""The terms that can end a record, mildest first."""
 ASKING = frozenset({"include", "a", "mx", "ptr", "exists", "redirect"})
 _ATTEMPT = re.compile(r"\W*(?:v\W*)?spf\W*1(?![0-9.])\W*", re.IGNORECASE)
 STRANGERS = ("240.0.0.1", "100::1")
-"""Addresses that no host has (RFC 1112, section 4; RFC 6666): where they pass, the whole world does."""
+"""Addresses that no host has (RFC 1112, section 4; RFC 6666): a record that lets them pass lets anyone pass."""
 
 
 def is_spf(text: str) -> bool:
@@ -21,18 +21,18 @@ def is_spf(text: str) -> bool:
 
 
 def attempted(text: str) -> str:
-    """What is meant for an SPF record and is none, since it begins in another way, as one; else empty."""
+    """A text that was meant as an SPF record but begins wrongly, with its beginning corrected; else empty."""
     match = None if is_spf(text) else _ATTEMPT.match(text)
     return f"v=spf1 {text[match.end() :]}".strip() if match else ""
 
 
 def merge(existing: Sequence[str], addresses: Sequence[str], *, all_: str) -> str:
-    """The one SPF record of a domain, with these addresses in it; what breaks the grammar is mended if it can be.
+    """The single SPF record of a domain, with these addresses added and grammar faults corrected where possible.
 
     Args:
-        existing: the records that are there; more than one is an error that this mends.
-        addresses: IPv4 or IPv6, those that do not pass yet.
-        all_: how a record that is new ends.
+        existing: the published records; more than one is an error, which merging corrects.
+        addresses: IPv4 or IPv6 addresses that do not pass yet.
+        all_: the last term of a new record.
     """
     if len(existing) == 1 and not addresses and not faults(existing[0]):
         return existing[0]
@@ -40,11 +40,11 @@ def merge(existing: Sequence[str], addresses: Sequence[str], *, all_: str) -> st
     ends = [term for term in terms if term.lower() in ALL]
     redirects = [term for term in terms if term.lower().startswith("redirect=")]
     if (len(existing) != 1 and len(redirects) != 1) or ends:
-        # of several ends the mildest, and no redirect, which counts for nothing beside one: what passed passes still
+        # the mildest of several ends, and no redirect, which has no effect beside one: what passed before still passes
         end = min(ends, key=lambda term: ALL.index(term.lower()), default=all_)
         included = [f"include:{term.partition('=')[2]}" for term in redirects if len(existing) > 1]
         terms = [*(term for term in terms if term not in ends and term not in redirects), *included, end]
-    # ours first: what comes before may end the evaluation
+    # ours first, because an earlier term may end the evaluation
     return " ".join(["v=spf1", *(term for term in map(mechanism, addresses) if term not in terms), *terms])
 
 
@@ -54,7 +54,7 @@ def mechanism(address: str) -> str:
 
 
 def covered(record: str, address: str) -> bool:
-    """Whether an address passes by what the record itself says, with no lookup."""
+    """Whether an address passes by the record's own terms, without lookups."""
     ip = ipaddress.ip_address(address)
     try:
         terms = parse(record)

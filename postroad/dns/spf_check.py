@@ -1,4 +1,4 @@
-"""SPF (RFC 7208) evaluated as a receiver does, and counted as it counts."""
+"""Evaluates SPF (RFC 7208) and counts its DNS lookups as a receiver does."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from postroad.dns.spf_disputed import disputed
 from postroad.dns.spf_grammar import Term, parse
 
 LOOKUPS = 10
-"""Terms that ask the DNS, in all records that one evaluation reads (section 4.6.4)."""
+"""The most terms that query the DNS in one evaluation, over all records that it reads (section 4.6.4)."""
 VOID_LOOKUPS = 2
-"""Of them, those that may find nothing."""
+"""The most lookups that may find nothing."""
 MOST_COUNTED = 100
 
 
 class Result(StrEnum):
-    """What an evaluation comes to (section 2.6)."""
+    """The result of an evaluation (section 2.6)."""
 
     NONE = "none"
     NEUTRAL = "neutral"
@@ -36,11 +36,11 @@ class Verdict:
     """The outcome for one address and domain.
 
     Attributes:
-        result: it.
+        result: the result.
         why: the term that decided, or what is wrong, in words.
         record: the domain's record; empty if there is none.
-        lookups: how many terms that ask the DNS were evaluated.
-        disputed: what some receivers take for an error in the records that were read, a sentence each.
+        lookups: how many terms that query the DNS were evaluated.
+        disputed: what some receivers treat as an error in the records that were read, one sentence each.
     """
 
     result: Result
@@ -52,11 +52,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a record costs a receiver whom no term satisfies, and so what it may cost anyone.
+    """What evaluating a record costs when no term matches, which is the most that it can cost.
 
     Attributes:
-        lookups: terms that ask the DNS; above ``LOOKUPS`` the record fails for some or all.
-        parts: how many of them each term of the record itself is, in its order; those that ask nothing are left out.
+        lookups: the number of terms that query the DNS; above ``LOOKUPS`` the record fails for some or all addresses.
+        parts: each term of the record that queries the DNS, in order, with the lookups that it causes.
         problem: why the record can't be evaluated to its end, in words; empty if it can.
     """
 
@@ -65,7 +65,7 @@ class Cost:
     problem: str = ""
 
 
-class _Ended(Exception):  # noqa: N818 - it also carries results that are no errors
+class _Ended(Exception):  # noqa: N818 - it also carries results that are not errors
     def __init__(self, result: Result, why: str) -> None:
         super().__init__(why)
         self.result = result
@@ -76,18 +76,18 @@ RESULTS = {"+": Result.PASS, "-": Result.FAIL, "~": Result.SOFTFAIL, "?": Result
 
 
 def evaluate(resolver: Resolver, address: str, domain: str, *, sender: str = "", helo: str = "") -> Verdict:
-    """``check_host()`` of section 4: what a receiver makes of a client's address.
+    """``check_host()`` of section 4: a receiver's verdict on a client's address.
 
     Args:
-        resolver: is asked.
-        address: the client's.
-        domain: of the envelope sender, or the name in HELO.
-        sender: the envelope sender; empty: ``postmaster@`` the domain.
+        resolver: the resolver to query.
+        address: the client's address.
+        domain: the envelope sender's domain, or the name in HELO.
+        sender: the envelope sender; empty means ``postmaster@`` the domain.
         helo: the name in HELO; for macros only.
     """
     client = ipaddress.ip_address(address)
     if isinstance(client, ipaddress.IPv6Address) and client.ipv4_mapped:
-        client = client.ipv4_mapped  # an IPv4 client all the same (section 5)
+        client = client.ipv4_mapped  # still an IPv4 client (section 5)
     who = Who(client, sender or f"postmaster@{domain}", helo or domain)
     run = _Evaluation(resolver, who)
     try:
@@ -98,16 +98,16 @@ def evaluate(resolver: Resolver, address: str, domain: str, *, sender: str = "",
 
 
 def cost(resolver: Resolver, record: str, domain: str) -> Cost:
-    """What evaluating this record would cost if no term matched; the record itself need not be published."""
+    """What evaluating this record costs if no term matches; the record need not be published."""
     parts, problem = _parts(resolver, record, (domain,))
     total = sum(lookups for _, lookups in parts)
     if not problem and total > LOOKUPS:
-        problem = f"{total} DNS lookups: receivers stop at {LOOKUPS} and take the record for broken"
+        problem = f"{total} DNS lookups: receivers stop at {LOOKUPS} and treat the record as broken"
     return Cost(total, tuple(parts), problem)
 
 
 def _parts(resolver: Resolver, record: str, above: tuple[str, ...]) -> tuple[list[tuple[str, int]], str]:
-    """The terms that ask, each with the lookups it costs with all below it; and the first problem."""
+    """The terms that query the DNS, each with all lookups that it causes; and the first problem."""
     try:
         terms = parse(record)
     except ValueError as error:
@@ -124,7 +124,7 @@ def _parts(resolver: Resolver, record: str, above: tuple[str, ...]) -> tuple[lis
 
 
 def _below(resolver: Resolver, term: Term, above: tuple[str, ...]) -> tuple[int, str]:
-    """The lookups of the record that a term leads to, and what is wrong there."""
+    """The lookups of the record that a term points to, and what is wrong there."""
     domain = term.value.lower().rstrip(".")
     if not _leads(term):
         return 0, ""
@@ -141,23 +141,23 @@ def _below(resolver: Resolver, term: Term, above: tuple[str, ...]) -> tuple[int,
 
 
 def _is_name(text: str) -> bool:
-    """Whether the DNS can be asked for a name: a domain-spec may come to one that it can't (section 4.3)."""
+    """Whether a name can be looked up: a domain-spec may expand to one that can't (section 4.3)."""
     return len(text) <= LONGEST and all(0 < len(label) <= 63 for label in text.split(".")) and "." in text
 
 
 def _leads(term: Term) -> bool:
-    """Whether a term leads to another record, whose name does not depend on the client."""
+    """Whether a term points to another record whose name does not depend on the client."""
     return term.name in {"include", "redirect"} and "%" not in term.value
 
 
 def _ahead(resolver: Resolver, terms: Sequence[Term]) -> None:
-    """Ask for the records that follow side by side: one after the other they could outlast the deadline."""
+    """Look up the records that these terms point to in parallel: in sequence they could outlast the deadline."""
     resolver.look_up((term.value, "TXT") for term in terms[: LOOKUPS * 2] if _leads(term))
 
 
 @dataclass
 class _Evaluation:
-    """One run of ``check_host()`` with its counts."""
+    """One run of ``check_host()`` with its counters."""
 
     resolver: Resolver
     who: Who
@@ -168,7 +168,7 @@ class _Evaluation:
 
     def check(self, domain: str) -> tuple[Result, str]:
         if not _is_name(domain):
-            return Result.NONE, f"{domain} is no name that can be looked up"
+            return Result.NONE, f"{domain} is not a name that can be looked up"
         answer = self._answer(domain, "TXT")
         records = [text for text in answer.values if is_spf(text)]
         if not records:
@@ -201,7 +201,7 @@ class _Evaluation:
         self.disputed += [f"the record of {domain}: {said}" for said in disputed(record)]
         loops = [term for term in terms if term.name == "include" and "%{p" not in term.value.lower()]
         self.disputed += [
-            f"the record of {domain}: `{term.text}` includes the record itself: pyspf takes that for an error at once"
+            f"the record of {domain}: `{term.text}` includes its own record: pyspf treats that as an error at once"
             for term in loops
             if self._expand(term, domain) == domain
         ]
@@ -234,7 +234,7 @@ class _Evaluation:
         return any(ip in ipaddress.ip_network(f"{value}/{length}", strict=False) for value in found)
 
     def _reverse(self, target: str) -> bool:
-        """The ``ptr`` mechanism: a name of the address, that leads back to it, is in the target (section 5.5)."""
+        """The ``ptr`` mechanism: one of the address's names resolves back to it and is in the target (section 5.5)."""
         names = [name for name in self._names() if self._leads_back(name)]
         return any(domains.is_within(name, target) for name in names)
 
@@ -246,7 +246,7 @@ class _Evaluation:
         return str(self.who.address) in self._void(self._tried(name, rtype)).values
 
     def _validated(self, domain: str) -> str:
-        """The ``p`` macro: of the names that lead back the domain itself, else one below it, else any (section 7.3)."""
+        """The ``p`` macro: of the validated names the domain itself, else one below it, else any (section 7.3)."""
         names = sorted(self._names(), key=lambda name: (name != domain, not name.endswith(f".{domain}")))
         return next(filter(self._leads_back, names), "unknown")
 
@@ -261,7 +261,7 @@ class _Evaluation:
         return self._void(self._answer(name, rtype))
 
     def _void(self, answer: Answer) -> Answer:
-        """Count an answer that finds nothing, for whatever term: receivers do not agree on which count."""
+        """Count an answer that finds nothing, for any term: receivers do not agree on which terms count."""
         self.voids += answer.missing
         if self.voids > VOID_LOOKUPS:
             why = f"more than {VOID_LOOKUPS} lookups find nothing, at {answer.name} {answer.type}"
@@ -269,7 +269,7 @@ class _Evaluation:
         return answer
 
     def _tried(self, name: str, rtype: str) -> Answer:
-        """An answer that may be none at all: a name that can't be asked for has no records (section 4.8)."""
+        """The answer for a name; one that can't be looked up has no records (section 4.8)."""
         if not _is_name(name):
             return Answer(name, rtype, Status.NXDOMAIN)
         return self.resolver.query(name, rtype)

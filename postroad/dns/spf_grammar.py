@@ -1,4 +1,4 @@
-"""The grammar of SPF records (RFC 7208, section 12): a record must keep it as a whole before any term counts (4.6)."""
+"""The grammar of SPF records (RFC 7208, section 12): the whole record must follow it before any term counts (4.6)."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from postroad.dns.tag_list import shown
 
 MECHANISMS = ("all", "include", "a", "mx", "ptr", "ip4", "ip6", "exists")
 ONCE = frozenset({"redirect", "exp"})
-"""Modifiers that mean something; each may come once (section 6). All others are ignored, if they keep the grammar."""
+"""Modifiers with a meaning; each may occur once (section 6). Others are ignored if they follow the grammar."""
 MODIFIER = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9._-]*)=(?P<value>.*)", re.DOTALL)
 _MECHANISM = re.compile(r"(?P<qualifier>[+?~-]?)(?P<name>[^:/]*)(?P<rest>.*)", re.DOTALL)
 _DUAL = re.compile(r"(?P<spec>.*?)(?:/(?P<four>[0-9]+))?(?://(?P<six>[0-9]+))?", re.DOTALL)
@@ -21,12 +21,12 @@ class Term:
     """One term of a record: a mechanism, or the ``redirect`` or ``exp`` modifier.
 
     Attributes:
-        text: the term as it is written.
-        qualifier: ``+``, ``-``, ``~`` or ``?``; ``+`` where none is written.
-        name: the mechanism's or modifier's, in lower case.
-        value: a domain-spec, or a network for ``ip4`` and ``ip6``; empty where there is none.
-        prefix4: bits of an IPv4 address that ``a`` and ``mx`` compare.
-        prefix6: bits of an IPv6 address that they compare.
+        text: the term as written.
+        qualifier: ``+``, ``-``, ``~`` or ``?``; ``+`` if none is written.
+        name: the name of the mechanism or modifier, in lower case.
+        value: a domain-spec, or a network for ``ip4`` and ``ip6``; empty if there is none.
+        prefix4: the bits of an IPv4 address that ``a`` and ``mx`` compare.
+        prefix6: the bits of an IPv6 address that they compare.
     """
 
     text: str
@@ -38,25 +38,25 @@ class Term:
 
 
 def parse(record: str) -> list[Term]:
-    """The terms of a record in the order of evaluation: ``redirect`` last, and not at all where there is ``all``.
+    """The terms of a record in the order of evaluation: ``redirect`` last, and omitted if there is ``all``.
 
     Args:
-        record: the whole TXT value, which ``spf.is_spf`` took for an SPF record.
+        record: the whole TXT value, for which ``spf.is_spf`` is true.
 
     Raises:
-        ValueError: the record breaks the grammar; names each term that does, by its number after the version.
+        ValueError: the record breaks the grammar; names each faulty term by its number after the version.
     """
     terms, wrong = _read(record)
     if wrong:
         raise ValueError("; ".join(wrong))
     evaluated = [term for term in terms if term.name not in ONCE]
     if any(term.name == "all" for term in evaluated):
-        return evaluated  # what comes after all is never reached, redirect neither (section 5.1)
+        return evaluated  # nothing after all is ever reached, not even redirect (section 5.1)
     return evaluated + [term for term in terms if term.name == "redirect"]
 
 
 def faults(record: str) -> list[str]:
-    """What breaks the grammar, a sentence each, such as ``term 3, `a:192.0.2.1`: an address; write ip4:192.0.2.1``."""
+    """The grammar faults, one sentence each, such as ``term 3, `a:192.0.2.1`: an address; write ip4:192.0.2.1``."""
     return _read(record)[1]
 
 
@@ -76,13 +76,13 @@ def _read(record: str) -> tuple[list[Term], list[str]]:
 
 
 def numbered(record: str) -> Iterator[tuple[str, str]]:
-    """Each term with its place in words: the number after the version, and the term as it may be shown."""
+    """Each term, after its place in words: its number after the version, and its printable text."""
     for number, text in enumerate((text for text in record.split(" ")[1:] if text), start=1):
         yield f"term {number}, {shown(text)}", text
 
 
 def _term(text: str) -> Term | None:
-    """A term; None for a modifier that nobody knows and all ignore."""
+    """A term; None for an unknown modifier, which receivers ignore."""
     for char in text:
         if char == "\t":
             raise FaultError("a TAB; only spaces separate terms")
@@ -128,7 +128,7 @@ def _no_colon(name: str, rest: str) -> str:
     if not rest:
         return f"no domain; write {name}:DOMAIN"
     if name in {"a", "mx"}:
-        return "no prefix length after the /" if rest.strip("/") == "" else "what follows the / is no prefix length"
+        return "no prefix length after the /" if rest.strip("/") == "" else "what follows the / is not a prefix length"
     return f"{name} takes no prefix length"
 
 
@@ -144,4 +144,4 @@ def _unknown(qualifier: str, name: str) -> str:
         return "a quotation mark that is part of the record; remove it"
     if QUAD.fullmatch(name):
         return f"an address on its own; write ip4:{name}"
-    return f"no mechanism of SPF; is {meant} meant?" if meant else "no mechanism of SPF"
+    return f"not an SPF mechanism; is {meant} meant?" if meant else "not an SPF mechanism"

@@ -1,4 +1,4 @@
-"""Terms of SPF records that break the grammar, and whose meaning is plain all the same, written as they are meant."""
+"""Corrects terms of SPF records that break the grammar but whose meaning is clear."""
 
 import ipaddress
 import re
@@ -11,7 +11,7 @@ _PARTS = re.compile(r"(?P<sign>[+?~-]?)(?:(?P<name>[A-Za-z][A-Za-z0-9]*):)?(?P<v
 
 
 def mend(text: str) -> str:
-    """The term as it is meant, if that is plain; else as it is. A term that keeps the grammar stays as it is."""
+    """The corrected term if its meaning is clear; else, and if it follows the grammar, the term unchanged."""
     if not faults(f"v=spf1 {text}"):
         return text
     return next((meant for meant in _guesses(text.strip(",;\"'")) if not faults(f"v=spf1 {meant}")), text)
@@ -26,7 +26,7 @@ def _guesses(text: str) -> Iterator[str]:
     address, slash, length = value.partition("/")
     mechanism = _RENAMED.get(name, name)
     if mechanism in {"", "ip4", "ip6", "a", "mx"} and (version := _version(address)):
-        # an address under a name for domains, or for the other version
+        # an address after a mechanism for domains, or for the other IP version
         yield f"{sign}ip{version}:{address}{slash}{_prefix(length, version)}"
     if mechanism in {"a", "mx"}:
         yield f"{sign}{mechanism}:{re.sub(r':[0-9]+$', '', value)}"
@@ -41,7 +41,7 @@ def _version(text: str) -> int:
 
 
 def _prefix(text: str, version: int) -> str:
-    """A prefix length: of a netmask, or without leading zeros."""
+    """A prefix length, converted from a netmask, or without leading zeros."""
     if version == 4 and "." in text:
         try:
             return str(ipaddress.IPv4Network(f"0.0.0.0/{text}").prefixlen)

@@ -16,10 +16,10 @@ class FaultError(ValueError):
 
 
 def prefix_length(text: str, most: int) -> int:
-    """The bits that the text after a ``/`` says, ``most`` of them at most.
+    """The prefix length in the text after a ``/``, at most ``most`` bits.
 
     Raises:
-        FaultError: it says no such number.
+        FaultError: the text is not such a number.
     """
     if not re.fullmatch(r"[0-9]+", text):
         if QUAD.fullmatch(text):
@@ -40,7 +40,7 @@ def network(name: str, rest: str) -> str:
     match = _NETWORK.fullmatch(rest.removeprefix(":"))
     assert match  # noqa: S101 - the pattern takes any text
     if not rest.startswith(":") or not match["address"]:
-        raise FaultError(f"no network; write for instance {name}:{example}")
+        raise FaultError(f"no network; write for example {name}:{example}")
     address = _ip4(match["address"]) if name == "ip4" else _ip6(match["address"])
     most = address.max_prefixlen
     if match["length"] is not None and name == "ip4" and match["length"].startswith("/"):
@@ -87,10 +87,10 @@ def _is_ip6(text: str) -> bool:
 
 
 def macro_string(text: str) -> None:
-    """See that the macros of a text are macros.
+    """Check the macros in a text.
 
     Raises:
-        FaultError: one is none.
+        FaultError: one is not a macro.
     """
     try:
         macros.check(text)
@@ -99,7 +99,7 @@ def macro_string(text: str) -> None:
 
 
 def domain_spec(name: str, text: str, sign: str) -> str:
-    """A domain-spec (section 7.1): it ends in a top label that is one, or in a macro."""
+    """A domain-spec (section 7.1), which must end in a valid top-level label or in a macro."""
     if not text:
         raise FaultError(f"no domain; write {name}{sign}DOMAIN")
     macro_string(text)
@@ -118,12 +118,12 @@ def _no_domain(name: str, text: str) -> str:
         return _bad_length(after) if name in {"a", "mx"} else f"{name} takes no prefix length and no path"
     _, dot, top = text.rstrip(".").rpartition(".")
     if not dot:
-        return "no whole domain name: it has only one label"
+        return "not a complete domain name: it has only one label"
     return f"no domain name: no domain ends in .{top[:20]}" if top else "no domain name"
 
 
 def _bad_length(text: str) -> str:
-    """What is wrong with what follows the first ``/`` of ``a`` and ``mx``."""
+    """What is wrong with the text after the first ``/`` of ``a`` and ``mx``."""
     try:
         prefix_length(text.lstrip("/").partition("/")[0], 128)
     except FaultError as fault:

@@ -1,4 +1,4 @@
-"""Tag lists, such as ``v=DKIM1; k=rsa; p=...`` (RFC 6376, section 3.2): DKIM keys and DMARC policies are such."""
+"""Tag lists such as ``v=DKIM1; k=rsa; p=...`` (RFC 6376, section 3.2), the form of DKIM keys and DMARC policies."""
 
 import re
 
@@ -6,10 +6,10 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
 def parse(text: str) -> dict[str, str]:
-    """The tags in their order, white space at the edges of names and values dropped.
+    """The tags in order, with white space around names and values removed.
 
     Raises:
-        ValueError: the text breaks the grammar; names the tag that does by its number, as in
+        ValueError: the text breaks the grammar; names the faulty tag by its number, as in
             ``tag 2, `none`: no =``.
     """
     parts = text.split(";")
@@ -37,10 +37,10 @@ def _fault(part: str, name: str, equals: str, value: str) -> str:
         return "no ="
     if value.endswith("\\"):
         return "a backslash that is part of the record; remove it"
-    return "" if _NAME.fullmatch(name) else "no name of a tag before the ="
+    return "" if _NAME.fullmatch(name) else "no tag name before the ="
 
 
 def shown(text: str) -> str:
-    """Text of a record as it is quoted in a message: printable, and not too long."""
+    """A record's text, made printable and shortened, for quoting in a message."""
     plain = "".join(char if " " <= char <= "~" else f"\\x{ord(char):02x}" for char in text)
     return f"`{plain[:77]}...`" if len(plain) > 80 else f"`{plain}`"

@@ -28,7 +28,18 @@ class LoggedMessage:
     """What is remembered of one queue id."""
 
     __slots__ = (
-        *("accepted", "explained", "held", "line", "looks_accepted", "objection", "received", "refusal", "told"),
+        *(
+            "accepted",
+            "explained",
+            "held",
+            "line",
+            "looks_accepted",
+            "objection",
+            "received",
+            "redirected",
+            "refusal",
+            "told",
+        ),
         *("waiting", "whole"),
     )
 
@@ -45,6 +56,7 @@ class LoggedMessage:
         self.waiting: dict[str, None] = {}  # recipients of failed attempts
         self.objection: str | None = None  # to the server's TLS, that the next to= line won't tell
         self.whole: str | None = None  # the queue id of the message that it was split off
+        self.redirected: bool | None = None  # of a bounce of sendmail's: whether it was said where it goes
 
     def about(self) -> dict[str, Any]:
         """The fields that every event of the message has."""

@@ -146,6 +146,19 @@ class Signed(MessageEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Redirected(MessageEvent):
+    """The mail of a recipient goes to another address than the client named: ``recipients.redirect_to``, ``rewrite``.
+
+    sendmail delivers once where several go to the same one, and logs the first of them only.
+    """
+
+    kind: ClassVar[str] = "redirected"
+
+    recipient: str
+    redirected_to: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tls(Event):
     """A TLS session was set up, as ``server`` to a client or as ``client`` to a relay.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from re import Match, Pattern
 from typing import Any, ClassVar
 
-from postroad.events import lines, model, own, relays, sessions
+from postroad.events import lines, model, own, redirections, relays, sessions
 from postroad.events.ledger import Ledger, LoggedMessage, origin, raw
 from postroad.events.model import Event
 from postroad.events.pieces import UNFINISHED, Pieces
@@ -37,14 +37,16 @@ _Method = Callable[["Parser", str, Found], _Result]
 class Parser:
     """Turns lines into events, in order. Whoever feeds it also calls ``expire`` at ``deadline``."""
 
-    def __init__(self, *, message_size: int | None = None) -> None:
-        """Begin without memory; the setting may be changed at any time.
+    def __init__(self, *, message_size: int | None = None, redirect_to: str = "") -> None:
+        """Begin without memory; the settings may be changed at any time.
 
         Args:
             message_size: sendmail's MaxMessageSize in bytes, if any: a client that announces more is refused without a
                 line that says so.
+            redirect_to: the mailbox that all mail goes to, if there is one. The signer says so of clients' mail, and is
+                not shown the bounces.
         """
-        self.message_size = message_size
+        self.message_size, self.redirect_to = message_size, redirect_to
         self._pieces = Pieces()
         self._ledger = Ledger()
         self._relays = relays.Relays()
@@ -63,7 +65,7 @@ class Parser:
             for whole in self._pieces.feed(line):
                 events += self._sendmail(whole)
         elif line.program == "signer":
-            events.append(self._signer(line))
+            events += self._signer(line)
         elif line.program == "uplink":
             events += [] if self._relays.learn(line.text) else [raw(line)]
         elif line.program == "postroad":  # our own, from a process beside the supervisor
@@ -85,11 +87,15 @@ class Parser:
         self._lists.clear()
         return events + self._ledger.forget(keep=0)
 
-    def _signer(self, line: LogLine) -> Event:
+    def _signer(self, line: LogLine) -> list[Event]:
         if match := lines.DKIM_SIGNED.fullmatch(line.text):
             about = self._ledger.message(match["id"]).about() | origin(line)
-            return model.Signed(**about, queue_id=match["id"], domain=match["domain"], selector=match["selector"])
-        return raw(line)
+            return [model.Signed(**about, queue_id=match["id"], domain=match["domain"], selector=match["selector"])]
+        if found := redirections.read(line.text):
+            queue_id, pairs = found
+            about = self._ledger.message(queue_id).about() | origin(line) | {"queue_id": queue_id}
+            return [model.Redirected(**about, recipient=each, redirected_to=target) for each, target in pairs.items()]
+        return [raw(line)]
 
     def _sendmail(self, line: LogLine) -> list[Event]:
         queue_id, text = lines.split_queue_id(lines.unescape(line.text))
@@ -173,11 +179,21 @@ class Parser:
             fields[name] = relays.plain(fields[name]) if fields.get(name) else None
         fields |= origin(line) | message.about() | {"queue_id": queue_id}
         events = self._ledger.accept(message.whole or queue_id, line.time)
+        events += self._redirected_bounce(line, queue_id, recipients)
         for recipient in recipients or [None]:
             if recipient is not None:
                 (self._ledger.wait if kind is model.Deferred else self._ledger.end_wait)(message, recipient)
             events.append(kind(**fields | _out_of_reach(fields, recipient), recipient=recipient))
         return events
+
+    def _redirected_bounce(self, line: LogLine, queue_id: str, recipients: list[str | None]) -> list[Event]:
+        """Where a bounce of sendmail's goes instead, before the first of what becomes of it."""
+        message = self._ledger.message(queue_id)
+        if message.redirected is not False or not self.redirect_to:
+            return []
+        message.redirected = True
+        about = origin(line) | message.about() | {"queue_id": queue_id, "redirected_to": self.redirect_to}
+        return [model.Redirected(**about, recipient=each) for each in recipients if each is not None]
 
     def _broken_list(self, line: LogLine, key: tuple[int | None, str], text: str, *, certain: bool) -> _Result:
         """Hold a list of recipients that sendmail broke at a quoted comma: the address goes on in the next line.
@@ -315,7 +331,7 @@ class Parser:
                 if recipient is not None:
                     self._ledger.end_wait(message, recipient)
         notification = self._ledger.message(match["id"])
-        notification.received, notification.accepted = {"sender": ""}, True
+        notification.received, notification.accepted, notification.redirected = {"sender": ""}, True, False
         return [*events, model.Notified(**about, notification=match["what"], notification_id=match["id"])]
 
     _OF_MESSAGES: ClassVar[tuple[tuple[Pattern[str], _Method | None], ...]] = (

@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from postroad import sockets
+
 LEVELS = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")  # by severity (RFC 5424, 6.2.1)
 MAIL = 2  # the facility (likewise)
 
@@ -123,15 +125,8 @@ class LogSocket:
         Raises:
             OSError: the socket can't be made there.
         """
-        path.unlink(missing_ok=True)
         self._path = path
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        try:
-            self._socket.bind(str(path))
-            path.chmod(0o600)
-        except OSError:
-            self._socket.close()
-            raise
+        self._socket = sockets.bound(path, socket.SOCK_DGRAM)
         self._fifo_path = fifo_of(path)
         self._fifo_path.unlink(missing_ok=True)
         os.mkfifo(self._fifo_path, 0o600)

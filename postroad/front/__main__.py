@@ -12,7 +12,7 @@ import traceback
 from contextlib import suppress
 from functools import partial
 
-from postroad import system
+from postroad import sockets, system
 from postroad.errors import CommandError
 from postroad.front import addresses
 from postroad.front.client import Client, ClientStage
@@ -214,10 +214,7 @@ class Front:
 
     def _hear_what_is_put_off(self) -> None:
         """Messages that came in by a listener of sendmail's own, when too many were being delivered."""
-        PUT_OFF.unlink(missing_ok=True)
-        told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        told.bind(str(PUT_OFF))
-        PUT_OFF.chmod(0o600)
+        told = sockets.bound(PUT_OFF, socket.SOCK_DGRAM)
 
         def hear(_: int) -> None:
             with suppress(BlockingIOError):
@@ -342,11 +339,7 @@ class Front:
             self.loop.at(self.loop.now + LOOK, self._may_stop)
 
     def _tell_who_asks(self) -> None:
-        FRONT.unlink(missing_ok=True)
-        asked = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        asked.bind(str(FRONT))
-        FRONT.chmod(0o600)
-        asked.listen()
+        asked = sockets.listening(FRONT)
 
         def tell(_: int) -> None:
             try:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 import postroad
 from postroad import domains
 from postroad.events.classify import RULES
-from postroad.runtime import attempts, looks, plan, refusals
+from postroad.runtime import attempts, looks, plan, reasons, refusals
 from postroad.runtime.paths import DOCTOR, HEALTH, QUEUE
 from postroad.sendmail import queue
 from postroad.store.schema import BRAKES, COUNTERS, OUTBOX, SUPPRESSIONS
@@ -71,14 +71,6 @@ VALUES: dict[str, tuple[Iterable[str], ...]] = {
     "event_gaps": (),
 }
 """All that labels can be: each series is there at 0 from the start, or Prometheus would not see its first growth."""
-CAUSES = {
-    "daemon": ("does not run", "does not serve", "is gone"),
-    "processes": ("(pids)",),
-    "memory": ("limit of memory", "memory is near"),
-    "deliveries": (refusals.NONE_SUCCEEDS,),
-    "queue": (refusals.NOT_TRIED,),
-}
-"""What degrades the server: words in the reason."""
 Key = tuple[str, str]
 """A counter's name, and its labels' values joined by commas."""
 
@@ -191,11 +183,12 @@ class Collector:
         yield build
 
 
-def _troubles(reasons: list[str]) -> Iterator[Metric]:
+def _troubles(texts: list[str]) -> Iterator[Metric]:
     """What the server is degraded by, in classes that are there at 0 from the start."""
     family = GaugeMetricFamily("postroad_degraded", "Whether the server is degraded, by cause.", labels=["cause"])
-    for cause, words in CAUSES.items():
-        family.add_metric([cause], any(word in reason for reason in reasons for word in words))
+    causes = {reasons.cause_of(text) for text in texts}
+    for cause in reasons.Cause:
+        family.add_metric([cause], cause in causes)
     yield family
 
 
@@ -250,23 +243,23 @@ def _delays(values: Mapping[Key, int]) -> Metric:
 def health() -> tuple[str, list[str]]:
     """The supervisor's state, and why it is not ready: the image's health check says the same."""
     try:
-        first, _, *reasons = HEALTH.read_text().splitlines()
+        first, _, *found = HEALTH.read_text().splitlines()
         state, _, *pids = first.split()
     except (OSError, ValueError):
         return "stopped", ["the supervisor is not running"]
-    reasons = [reason for reason in map(str.strip, reasons) if reason]
-    reasons = reasons or ([] if state == "ready" else [state])
+    found = [text for text in map(str.strip, found) if text]
+    found = found or ([] if state == "ready" else [state])
     for pid in pids:
         try:
             life = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         except OSError:
             life = "X"
-        reasons += [f"process {pid} is gone"] if life in "XZ" else []
-    return state, reasons
+        found += [reasons.gone(pid)] if life in "XZ" else []
+    return state, found
 
 
 def life() -> tuple[str, list[str]]:
     """Likewise, without what no restart mends: deliveries that fail."""
-    state, reasons = health()
-    others = [reason for reason in reasons if not reason.startswith(refusals.DELIVERY)]
-    return (state, others) if others or not reasons else ("ready", [])
+    state, found = health()
+    others = [text for text in found if reasons.cause_of(text) not in reasons.DELIVERY]
+    return (state, others) if others or not found else ("ready", [])

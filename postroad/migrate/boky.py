@@ -10,7 +10,7 @@ KEYS = ("/etc/opendkim/keys", "/var/lib/rspamd")
 
 
 def _begin(move: Move) -> None:
-    """Sender domains, their keys, and the port that apps know."""
+    """Sender domains, their keys, and the port that apps use."""
     names = (move.get("ALLOWED_SENDER_DOMAINS") or "").split()
     selectors = dict(
         (name, selector) if selector else ("", name)
@@ -24,7 +24,7 @@ def _begin(move: Move) -> None:
         anybody(move, "ALLOW_EMPTY_SENDER_DOMAINS", smarthost=bool(move.get("RELAYHOST")))
     if names:
         move.note(
-            "domains", "From: has to be of these domains too. Set `subdomains: true` for one whose subdomains send."
+            "domains", "From: must be of these domains, too. Set `subdomains: true` for one whose subdomains send."
         )
     move.hostname = move.get("POSTFIX_myhostname", "HOSTNAME")
     if move.get("SMTPD_SASL_USERS"):
@@ -37,7 +37,7 @@ def _begin(move: Move) -> None:
 
 
 def signed(move: Move, name: str, selector: str, key: str | None) -> None:
-    """A domain that may send; ``key`` is where its private key was, if it had one."""
+    """Add a sender domain; ``key`` is the path of its private key in the old container, if it had one."""
     if key is None:
         move.domains.append(name)
         move.note("dkim", "Postroad signs. Publish the records that `postroad dns` prints before you switch.")
@@ -50,12 +50,12 @@ def signed(move: Move, name: str, selector: str, key: str | None) -> None:
 
 
 def anybody(move: Move, by: str, *, smarthost: bool) -> None:
-    """Any domain may send: kept where a smarthost takes the mail, and may sign it."""
+    """Let any domain send, if a smarthost takes the mail and can sign it; else only add a note."""
     if smarthost:
         move.domains.append("*")
         move.note(by, "any domain may send, so nothing is signed here: the smarthost has to.")
     else:
-        move.note(by, "any domain could send; what nobody signs ends as spam.")
+        move.note(by, "any domain could send; unsigned mail ends up as spam.")
 
 
 def _relay(move: Move, value: str) -> None:
@@ -67,7 +67,7 @@ def _relay(move: Move, value: str) -> None:
 
 
 def _oauth(move: Move, server: str) -> dict[str, str]:
-    """The keys of ``oauth``; the plugin's own default endpoint is Google's."""
+    """The keys of ``oauth``; the plugin's default endpoint is Google's."""
     about = "delivery.smarthost.oauth"
     google = GOOGLE if "gmail" in server.lower() or "google" in server.lower() else "https://TOKEN-SERVER/PATH"
     keys = {
@@ -77,13 +77,13 @@ def _oauth(move: Move, server: str) -> dict[str, str]:
     if not move.get("XOAUTH2_TOKEN_ENDPOINT") and google != GOOGLE:
         move.note(about, "token_url is a guess: write where the provider grants tokens.")
     if not move.get("XOAUTH2_CLIENT_ID"):
-        move.note(about, "write what XOAUTH2_CLIENT_ID_FILE holds to client_id.")
+        move.note(about, "set client_id to the contents of XOAUTH2_CLIENT_ID_FILE.")
     if move.get("XOAUTH2_SECRET", "XOAUTH2_SECRET_FILE"):
         keys["client_secret_file"] = move.get("XOAUTH2_SECRET_FILE") or "/run/secrets/client_secret"
     keys["refresh_token_file"] = move.get("XOAUTH2_INITIAL_REFRESH_TOKEN_FILE") or "/run/secrets/refresh_token"
     move.note(
         about,
-        "write the client's secret and the refresh token that counts now (the old container keeps it in"
+        "write the client's secret and the current refresh token (the old container keeps it in"
         " /var/spool/postfix/xoauth2-tokens) to these files, readable for uid 2525.",
     )
     return keys
@@ -94,7 +94,7 @@ def _users(move: Move, value: str) -> None:
 
 
 def users(move: Move, by: str, value: str) -> None:
-    """Users, from ``name:password,name:password``; no password is shown."""
+    """Add users from ``name:password,name:password``; passwords are never shown."""
     for entry in value.split(","):
         name, colon, _ = entry.strip().partition(":")
         if not colon:
@@ -118,7 +118,7 @@ def _format(move: Move, value: str) -> None:
 
 GOOGLE = "https://oauth2.googleapis.com/token"
 """https://developers.google.com/identity/protocols/oauth2/web-server"""
-OAUTH = "Client, secret and refresh token; an access token is had anew"
+OAUTH = "Client, secret and refresh token; a new access token is fetched"
 
 IMAGE = Image(
     name="boky/postfix",
@@ -169,12 +169,12 @@ IMAGE = Image(
         Variable(
             "SMTP_HEADER_CHECKS",
             (),
-            "Mail leaves as it came or is refused; Postroad changes and drops no field by pattern",
+            "Mail leaves unchanged or is refused; no rule changes or drops fields by pattern",
         ),
         Variable(
             "AUTOSET_HOSTNAME",
             (),
-            "Set hostname to the name that the reverse DNS of your address has; `postroad doctor` compares the two",
+            "Set hostname to the reverse DNS name of your address; `postroad doctor` compares the two",
         ),
         Variable(
             "AUTOSET_HOSTNAME_SERVICES",
@@ -186,7 +186,7 @@ IMAGE = Image(
         Variable(
             "DKIM_AUTOGENERATE",
             ("domains[].dkim.key_file",),
-            "Keys are made where there are none; to keep yours, name its file",
+            "Missing keys are made; to keep yours, name its file",
         ),
         Variable("DKIM_BACKEND", (), f"{postfix.NOTHING_TO_DO}: Postroad signs by itself"),
         Variable("RSPAMD_*", (), "Postroad signs by itself; there is no rspamd"),

@@ -1,4 +1,4 @@
-"""What a migration collects: settings of ours, what has no counterpart, and the YAML of both."""
+"""One migration: the settings that it collects, notes about what has no counterpart, and the YAML of both."""
 
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,13 +18,13 @@ WIDTH = 100
 
 @dataclass(frozen=True)
 class Variable:
-    """A variable of another image, as the translation and the table in docs/moving.md know it.
+    """A variable of another image, for the translation and for the table in docs/moving.md.
 
     Attributes:
-        name: its name; ``*`` at its end stands for any name that begins so.
-        keys: the keys of ours that take its place; none where it has no counterpart.
+        name: its name; a ``*`` at the end stands for any name with this prefix.
+        keys: our keys that replace it; empty if it has no counterpart.
         note: what differs, or why there is no counterpart.
-        take: puts its value into a move. None where another variable's ``take`` reads it.
+        take: puts its value into a move; None if another variable's ``take`` reads it.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Variable:
     take: "Callable[[Move, str], None] | None" = None
 
     def covers(self, name: str) -> bool:
-        """Whether a variable of that name is meant."""
+        """Whether this entry describes a variable of that name."""
         return name.startswith(self.name[:-1]) if self.name.endswith("*") else name == self.name
 
 
@@ -42,11 +42,11 @@ class Image:
     """An image whose environment can be read.
 
     Attributes:
-        name: as people pull it.
-        repositories: the image's names, without a tag.
+        name: its usual name.
+        repositories: the image's repositories, without a tag.
         variables: its variables, those with a ``*`` last.
-        begin: what holds whatever the variables say; it runs before them.
-        marks: variables that this image alone has.
+        begin: runs before the variables, for settings that need several of them or none.
+        marks: variables that only this image has.
     """
 
     name: str
@@ -66,9 +66,9 @@ class Move:
 
     Attributes:
         variables: the other image's environment.
-        volumes: paths in its container that something was mounted on.
-        notes: what the reader has to know, by the variable or key that it is about.
-        settings: groups of keys of ours that stand or fall together, each with the variable that it comes from.
+        volumes: paths in its container at which something was mounted.
+        notes: what the reader must know, each with the variable or key that it is about.
+        settings: groups of our keys that are accepted or refused together, each with the variable it comes from.
     """
 
     variables: Mapping[str, str]
@@ -79,24 +79,24 @@ class Move:
     domains: list[dict[str, Any] | str] = field(default_factory=list)
 
     def get(self, *names: str) -> str | None:
-        """The value of the first of these variables that has one."""
+        """The first non-empty value of these variables."""
         return next((self.variables[name] for name in names if self.variables.get(name)), None)
 
     def set(self, by: str, **keys: Any) -> None:
-        """Set keys of ours together, because of a variable; ``__`` stands for the dot in a key."""
+        """Set our keys together, because of a variable; ``__`` stands for the dot in a key."""
         self.settings.append((by, {name.replace("__", "."): value for name, value in keys.items()}))
 
     def note(self, about: str, text: str) -> None:
-        """Tell the reader something."""
+        """Add a note for the reader, once."""
         if (about, text) not in self.notes:
             self.notes.append((about, text))
 
     def config(self) -> dict[str, Any]:
-        """The configuration, which the model accepts; what it refuses becomes a note."""
+        """The configuration that the model accepts; what it refuses becomes a note."""
         values: dict[str, Any] = {"hostname": self._hostname()}
         values["domains"] = self._domains(values["hostname"])
         if "*" in values["domains"]:
-            values["dkim"] = {"enabled": False}  # any domain may send only where nothing is signed
+            values["dkim"] = {"enabled": False}  # the model allows any domain only without signatures
         for by, keys in self.settings:
             candidate = values
             for key, value in keys.items():
@@ -115,7 +115,7 @@ class Move:
         guesses = [f"mail.{name}" for name in (*named, PLACEHOLDER)]
         guess = next(each for each in guesses if not _problems({"hostname": each, "domains": [PLACEHOLDER]}))
         was = f"{printable(self.hostname)} is not a full name" if self.hostname else "not in the environment"
-        self.note("hostname", f"{was}. {guess} is a guess: put the name that the reverse DNS of your address has.")
+        self.note("hostname", f"{was}. {guess} is a guess: put the reverse DNS name of your address.")
         return guess
 
     def _domains(self, hostname: str) -> list[dict[str, Any] | str]:
@@ -142,7 +142,7 @@ def _problems(values: dict[str, Any]) -> list[str]:
 
 
 def _with(values: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
-    """The mapping with a value at this path; a list that is there already grows."""
+    """The mapping with a value at this path; an existing list is extended."""
     key, *below = path
     old = values.get(key)
     if below:
@@ -153,7 +153,7 @@ def _with(values: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[st
 
 
 def translate(image: Image, move: Move) -> str:
-    """The configuration as YAML, with a comment for everything that has no counterpart."""
+    """The configuration as YAML, with comments about what differs or has no counterpart."""
     image.begin(move)
     for name, value in move.variables.items():
         variable = image.variable(name)

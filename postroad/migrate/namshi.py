@@ -14,7 +14,7 @@ def _begin(move: Move) -> None:
         ("SES_USER", "SES_PASSWORD", f"email-smtp.{move.get('SES_REGION') or 'us-east-1'}.amazonaws.com", "SES_PORT"),
         ("SMARTHOST_USER", "SMARTHOST_PASSWORD", move.get("SMARTHOST_ADDRESS"), "SMARTHOST_PORT"),
     )
-    # in the order of its entrypoint.sh
+    # in the order of namshi's entrypoint.sh
     server = next((each for each in servers if each[2] and (move.get(each[0]) and move.get(each[1]))), None)
     if server:
         user, _, host, port = server
@@ -61,7 +61,7 @@ IMAGE = Image(
     begin=_begin,
     marks=("MAILNAME", "RELAY_NETWORKS", "GMAIL_USER", "SES_USER", "SMARTHOST_ADDRESS", "DISABLE_IPV6"),
     variables=(
-        Variable("MAILNAME", ("hostname",), "A full name, which the reverse DNS of your address has too"),
+        Variable("MAILNAME", ("hostname",), "A full name, the same as the reverse DNS name of your address"),
         Variable("RELAY_NETWORKS", ("clients.networks",), "Beside `auto`; a list", _networks),
         Variable("CERTIFICATE_PATH", ("tls.certificate_file",), "With its chain, readable for uid 2525", _certificate),
         Variable("KEY_PATH", ("tls.key_file",), "Readable for uid 2525"),
@@ -82,7 +82,7 @@ IMAGE = Image(
             f"{postfix.NOTHING_TO_DO}: the password goes to the host whose certificate is valid",
         ),
         Variable("DISABLE_IPV6", (), "No such key: give the container a network without IPv6"),
-        Variable("OTHER_HOSTNAMES", (), "Postroad only sends: it is no domain's final destination"),
-        Variable("RELAY_DOMAINS", (), "Postroad only sends: it is no secondary MX"),
+        Variable("OTHER_HOSTNAMES", (), "Postroad only sends: it is not the final destination of any domain"),
+        Variable("RELAY_DOMAINS", (), "Postroad only sends: it is not a secondary MX"),
     ),
 )

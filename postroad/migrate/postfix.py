@@ -1,4 +1,4 @@
-"""What Postfix's parameters (postconf(5)) are with us. Two images take them as ``POSTFIX_NAME``."""
+"""Our counterparts of Postfix's parameters (postconf(5)), which two images accept as ``POSTFIX_NAME``."""
 
 import ipaddress
 import re
@@ -17,18 +17,18 @@ NOTHING_TO_DO = "Nothing to do"
 
 
 def words(text: str) -> list[str]:
-    """A list as Postfix has them: separated by commas and spaces."""
+    """A list in Postfix's form: separated by commas and spaces."""
     return text.replace(",", " ").split()
 
 
 def seconds(text: str, unit: str) -> int | None:
-    """A time as Postfix has them, such as ``5d``; ``unit`` is that of a plain number. None if it is none."""
+    """A time in Postfix's form, such as ``5d``, in seconds; a bare number is in ``unit``. None if it is not a time."""
     match = re.fullmatch(r"(\d+)([smhdw]?)", text.strip())
     return int(match[1]) * UNITS[match[2] or unit] if match else None
 
 
 def next_hop(text: str) -> tuple[str, int, bool] | None:
-    """Host, port, and whether its MX records count, of a ``relayhost``. None if it can't be read."""
+    """A ``relayhost``'s host, its port, and whether its MX records count. None if it can't be parsed."""
     match = HOST.fullmatch(text.strip())
     if not match:
         return None
@@ -52,12 +52,12 @@ def relay(
         by: the variable that names it.
         text: the server, in Postfix's notation.
         username: the user for AUTH.
-        password_file: where its password will be; not given: ``/run/secrets/smarthost_password``.
-        oauth: keys of ``oauth``, for access tokens in place of the password.
+        password_file: the path of its password; by default ``/run/secrets/smarthost_password``.
+        oauth: the keys of ``oauth``, for access tokens instead of a password.
     """
     hop = next_hop(text)
     if hop is None:
-        move.note(by, "not taken over: this is no server in Postfix's notation. Set delivery.smarthost.")
+        move.note(by, "not taken over: this is not a server in Postfix's notation. Set delivery.smarthost.")
         return
     host, port, by_mx = hop
     keys: dict[str, object] = {"delivery__smarthost__host": host, "delivery__smarthost__port": port}
@@ -85,7 +85,8 @@ def _relay_tls(move: Move, host: str, level: str) -> str:
     tls = "verify" if address is None else "none" if address.is_private else "require"
     move.note(
         "delivery.smarthost.tls",
-        f"`{level}` has no counterpart, {tls} is set. verify wants a valid certificate, require any one, none no TLS.",
+        f"`{level}` has no counterpart, so {tls} is set. verify needs a valid certificate, require any certificate,"
+        " none no TLS.",
     )
     return tls
 
@@ -104,18 +105,18 @@ def networks(move: Move, text: str, by: str = f"{PREFIX}mynetworks") -> None:
         try:
             network = ipaddress.ip_network(bare, strict=False)
         except ValueError:
-            move.note(by, "an entry is no address or network, and not taken over.")
+            move.note(by, "an entry is not an address or a network; it is not taken over.")
             continue
         if network.is_loopback:
-            move.note(by, f"{network} is left out: in the container it is nobody but Postroad itself.")
+            move.note(by, f"{network} is left out: in the container this is only Postroad itself.")
         elif not network.prefixlen:
-            move.note(by, f"{network} is everybody and left out; `auto` is the networks of the container.")
+            move.note(by, f"{network} is everybody, so it is left out; `auto` is the container's networks.")
         else:
             move.set(by, clients__networks=[str(network)])
 
 
 def transport(move: Move, text: str, by: str) -> None:
-    """Set routes from the lines of a transport table, as ``man 5 transport`` has them."""
+    """Set routes from the lines of a transport table (transport(5))."""
     for line in filter(None, map(str.strip, text.splitlines())):
         pattern, _, transport = line.partition(" ")
         mailer, _, server = transport.strip().partition(":")
@@ -144,7 +145,7 @@ def _whole(key: str, *, no_limit: bool = True) -> Callable[[Move, str], None]:
         elif int(value) or no_limit:
             move.set(key, **{key.replace(".", "__"): int(value) or None})
         else:
-            move.note(key, "0 was no limit. Postroad has one always; its default stands.")
+            move.note(key, "0 meant no limit. Postroad always has one; its default applies.")
 
     return take
 
@@ -170,7 +171,7 @@ def _hostname(move: Move, value: str) -> None:
 
 def _mx_tls(move: Move, value: str) -> None:
     if move.get("RELAYHOST", f"{PREFIX}relayhost"):
-        return  # the smarthost's own
+        return  # then this is the smarthost's level
     policy = MX_LEVELS.get(value.lower())
     if policy is None:
         move.note(
@@ -191,7 +192,7 @@ def _client_tls(move: Move, value: str) -> None:
     if value == "none":
         move.set("tls", tls__smtp_starttls="never")
     elif value == "encrypt":
-        move.note("tls", "`encrypt` has no counterpart on port 25: let the clients use 587 or 465, which want TLS.")
+        move.note("tls", "`encrypt` has no counterpart on port 25: let the clients use 587 or 465, which require TLS.")
 
 
 def _relayhost(move: Move, value: str) -> None:
@@ -216,7 +217,7 @@ def _masquerade(move: Move, value: str) -> None:
     first, *others = words(value)
     move.set("masquerade_domains", rewrite__masquerade_domains=[first], rewrite__masquerade_as=first)
     if others:
-        move.note("rewrite.masquerade_as", f"only {first} is taken over: there is one domain that others become.")
+        move.note("rewrite.masquerade_as", f"only {first} is taken over: Postroad masquerades as one domain.")
 
 
 masquerade = _masquerade
@@ -224,17 +225,19 @@ masquerade = _masquerade
 
 def _size(move: Move, value: str) -> None:
     if value == "0":
-        move.note("limits.message_size", "0 was no limit. Postroad takes 25 MiB; set what your apps need, below 2 GiB.")
+        move.note(
+            "limits.message_size", "0 meant no limit. Postroad accepts 25 MiB; set what your apps need, below 2 GiB."
+        )
     else:
         move.set("limits.message_size", limits__message_size=int(value) if value.isdigit() else value)
 
 
 def variables() -> Iterator[Variable]:
-    """Postfix's parameters that have a counterpart, or of which something is to be said."""
+    """Postfix's parameters that have a counterpart or need a note."""
     taken: tuple[tuple[str, tuple[str, ...], str, Callable[[Move, str], None] | None], ...] = (
-        ("myhostname", ("hostname",), "A full name, which the reverse DNS of your address has too", _hostname),
+        ("myhostname", ("hostname",), "A full name, the same as the reverse DNS name of your address", _hostname),
         ("mynetworks", ("clients.networks",), "Loopback and `0.0.0.0/0` are left out", networks),
-        ("message_size_limit", ("limits.message_size",), "In bytes, or `25MiB`; there is no unlimited", _size),
+        ("message_size_limit", ("limits.message_size",), "In bytes, or `25MiB`; unlimited is not possible", _size),
         ("relayhost", ("delivery.smarthost",), "`host` and `port` apart; no MX lookup", _relayhost),
         (
             "smtp_sasl_password_maps",
@@ -274,7 +277,7 @@ def variables() -> Iterator[Variable]:
         (
             "minimal_backoff_time",
             ("delivery.queue.retry",),
-            "The same time between all tries",
+            "The same time between all attempts",
             _time("delivery.queue.retry", "s"),
         ),
         (
@@ -333,7 +336,7 @@ NO_COUNTERPART = (
     ),
     (
         "header_checks smtp_header_checks body_checks",
-        "Mail leaves as it came or is refused; Postroad changes and drops no field by pattern",
+        "Mail leaves unchanged or is refused; no rule changes or drops fields by pattern",
     ),
     ("always_bcc sender_bcc_maps recipient_bcc_maps", "Copies are not made: let the app address them"),
     (
@@ -347,15 +350,15 @@ NO_COUNTERPART = (
     ("virtual_alias_maps alias_maps", "Postroad only sends. For staging there is recipients.redirect_to"),
     (
         "smtp_destination_concurrency_limit default_destination_concurrency_limit",
-        "Set delivery.routes[].concurrency for the domains that want it",
+        "Set delivery.routes[].concurrency for the domains that need it",
     ),
     (
         "smtp_destination_rate_delay default_destination_rate_delay",
-        "Set delivery.routes[].rate for the domains that want it",
+        "Set delivery.routes[].rate for the domains that need it",
     ),
-    ("maximal_backoff_time queue_run_delay", "delivery.queue.retry is the one time between two tries"),
+    ("maximal_backoff_time queue_run_delay", "delivery.queue.retry is the time between all attempts"),
     ("bounce_queue_lifetime", "delivery.queue.give_up_after is for bounces too"),
-    ("smtp_bind_address smtp_bind_address6", "The container's address is used; a network of its own gives it another"),
+    ("smtp_bind_address smtp_bind_address6", "Set delivery.bind to an address of the container"),
     ("notify_classes", "Postroad sends no mail about itself: see its log, /metrics and deploy/prometheus"),
     ("smtputf8_enable", "There is no SMTPUTF8: addresses are plain ASCII"),
     ("smtpd_milters non_smtpd_milters", "No milters of yours: Postroad signs by itself"),

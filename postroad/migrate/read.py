@@ -17,13 +17,13 @@ LARGEST = 2**20
 
 @dataclass(frozen=True)
 class Source:
-    """What a text holds.
+    """The environment in a text.
 
     Attributes:
         variables: names and values.
         image: the image that it names; empty if it names none.
-        volumes: paths in the container that something is mounted on.
-        notes: what of it could not be read.
+        volumes: paths in the container at which something is mounted.
+        notes: the parts that could not be read.
     """
 
     variables: Mapping[str, str]
@@ -33,17 +33,17 @@ class Source:
 
 
 def read(text: str, service: str | None = None) -> Source:
-    """Read a text of any of the three forms.
+    """Read a text in any of the three forms.
 
     Args:
         text: the text.
-        service: the service of a compose file; not given: the one whose image is known.
+        service: the service of a compose file; by default the one whose image is known.
 
     Raises:
         ConfigError: it has none of the forms.
     """
     if len(text) > LARGEST:
-        raise ConfigError(f"larger than {LARGEST} characters: that is no environment")
+        raise ConfigError(f"larger than {LARGEST} characters: that is too large for an environment")
     if re.search(r"(^|\s)(docker|podman)\s+run\s|^\s*(-e|--env)[\s=]", text):
         return _command(text)
     services = _services(text)
@@ -77,7 +77,7 @@ def _command(text: str) -> Source:
 
 
 def _services(text: str) -> dict[str, Any]:
-    """The services of a compose file, of old ones too, which have them at the top; empty if it is none."""
+    """The services of a compose file, also an old one with services at the top level; empty if it is not one."""
     try:
         document = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError):
@@ -93,7 +93,7 @@ def _compose(services: Mapping[str, dict[str, Any]], wanted: str | None) -> Sour
     known = [name for name, each in services.items() if by_repository(str(each.get("image", "")))]
     names = [wanted] if wanted else known or (list(services) if len(services) == 1 else [])
     if len(names) != 1 or names[0] not in services:
-        raise ConfigError(f"which service is meant? Say --service with one of {', '.join(services)}")
+        raise ConfigError(f"which service is meant? Add --service with one of {', '.join(services)}")
     service = services[names[0]]
     given = service.get("environment") or {}
     pairs = [str(each).partition("=")[::2] for each in given] if isinstance(given, list) else list(given.items())

@@ -48,18 +48,18 @@ IMAGE = Image(
             _transport,
         ),
         Variable("POSTFIX_transport_maps", ("delivery.routes",), "By `POSTMAP_transport`"),
-        Variable("POSTMAP_*", (), "No lookup tables: delivery.routes, rewrite and recipients have what they were for"),
+        Variable("POSTMAP_*", (), "No lookup tables: delivery.routes, rewrite and recipients take their place"),
         Variable(
             "POSTFIXMASTER_*",
             (),
             "No master.cf: listeners has the ports, and 587 and 465 are open once there are users",
         ),
-        Variable("POSTSRSD_*", (), "Postroad only sends, so it forwards nothing that SRS would be for"),
+        Variable("POSTSRSD_*", (), "Postroad only sends; it forwards nothing, so it needs no SRS"),
         Variable(
             "POSTMASTER_ADDRESS", (), "Postroad sends no mail about itself: see its log, /metrics and deploy/prometheus"
         ),
         Variable("SASL_Passwds", (), "List the users in clients.users, each password (not its hash) in a file"),
-        Variable("RSYSLOG_*", (), "The log is the container's, in JSON: let Docker or your collector carry it on"),
+        Variable("RSYSLOG_*", (), "The log is the container's, in JSON: let Docker or your collector forward it"),
         Variable("TZ", (), "Times in the log are UTC, with the offset written out"),
         *(each for each in postfix.variables() if each.name != "POSTFIX_transport_maps"),
     ),

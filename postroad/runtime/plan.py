@@ -57,6 +57,7 @@ class Plan:
         log_format: ``json`` or ``text``.
         redact: ``none``, ``domain`` or ``hash``: what is printed of addresses.
         message_size: sendmail's MaxMessageSize, in octets.
+        redirect_to: the mailbox that all mail goes to; empty: there is none.
         journal: whether events are kept for the event store.
         policy: in a line, who may send: for the log.
         sources: in a line, where ``hostname`` and ``domains`` are from: for the log.
@@ -86,6 +87,7 @@ class Plan:
     networks: str
     keys_due: float = inf
     retry: float = inf
+    redirect_to: str = ""
 
 
 def load(path: Path) -> Plan:

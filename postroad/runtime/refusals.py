@@ -14,12 +14,6 @@ BRAKED = "is taken for now, too much of it bounces"
 CLASSES = {SUPPRESSED: "suppressed", BRAKED: "braked"}
 """What the store calls a refusal with one of these texts."""
 
-DELIVERY = "delivery: "
-"""Begins the reasons of the health file that are about deliveries: no restart of this server mends them."""
-
-NONE_SUCCEEDS = f"{DELIVERY}none has succeeded lately, and several receivers fail: postroad queue list says why"
-NOT_TRIED = f"{DELIVERY}mail is due that nobody has tried for two retry intervals: postroad queue list --active"
-
 DRAINING = "this server is being drained and takes no messages now: try again later"
 """To whoever has a message while a drain goes on: by the front, and by sendmail's rules."""
 

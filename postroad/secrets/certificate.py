@@ -1,6 +1,6 @@
-"""The certificate that clients see: the person's, checked, or a self-signed one, made when there is none that fits.
+"""The server's certificate: the configured one, checked, or a self-signed one, made when none fits.
 
-The ``openssl`` program does the cryptography: it stands in the image with sendmail's own TLS.
+The ``openssl`` program does the cryptography: it is in the image with sendmail's own TLS.
 """
 
 import os
@@ -15,22 +15,22 @@ from postroad.errors import CommandError, InstallError
 from postroad.secrets import files as named_files
 
 WARNING = timedelta(days=14)
-"""How long before its end a certificate is spoken of."""
+"""How long before a certificate expires the warnings begin."""
 LIFE, RENEWAL = timedelta(days=3650), timedelta(days=30)
-"""How long a self-signed certificate lives, and how long before its end it is replaced."""
+"""How long a self-signed certificate is valid, and how long before it expires it is replaced."""
 
 _DATE = r"([0-9-]{10} [0-9:]{8})Z$"
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A certificate with its key, both PEM, and what a person should know about them.
+    """A certificate with its key, both PEM, and warnings about them.
 
     Attributes:
-        certificate: it and, where they were given, its issuers'.
+        certificate: the certificate, followed by its issuers' if they were given.
         key: its private key.
-        warnings: what is wrong with it, yet no reason not to start; a line each.
-        due: when it is to be looked at again, since there will be something to warn of or to renew.
+        warnings: problems that do not prevent a start, one line each.
+        due: when to check it again, because a warning or a renewal will be due then.
     """
 
     certificate: bytes
@@ -48,13 +48,13 @@ class _Facts:
 
 
 def ensure(config: Config, state: Path, *, keep: bool = True) -> Pair:
-    """The pair that is configured, or else a self-signed one from the state volume, made now if need be.
+    """The configured pair, or else a self-signed one from the state volume, made now if necessary.
 
-    Without ``keep``, what is made is not written.
+    Without ``keep``, a new certificate is not written to the volume.
 
     Raises:
-        InstallError: what is configured can't be read or parsed, doesn't fit together, or is not valid today.
-        CommandError: none can be made.
+        InstallError: the configured files can't be read or parsed, don't belong together, or are not valid today.
+        CommandError: openssl can't make one.
     """
     if pair := given(config):
         return pair
@@ -74,7 +74,7 @@ def ensure(config: Config, state: Path, *, keep: bool = True) -> Pair:
 
 
 def given(config: Config) -> Pair | None:
-    """The pair that is configured; None where there is none.
+    """The configured pair; None if none is configured.
 
     Raises:
         InstallError: see ``ensure``.
@@ -88,14 +88,16 @@ def given(config: Config) -> Pair | None:
     )
     try:
         facts = _facts(certificate, hostname)
-        # sendmail would go without TLS over a bad one further down
+        # an invalid certificate further down would leave sendmail without TLS
         system.run(
             ["openssl", "crl2pkcs7", "-nocrl", "-certfile", "/dev/stdin", "-out", "/dev/null"],
             stdin=certificate.decode("ascii", "replace"),
         )
     except CommandError as error:
         where = f"At 'tls.certificate_file': {certificate_file}"
-        raise InstallError(f"{where} holds what is no certificate: put it and its issuers' in, all PEM") from error
+        raise InstallError(
+            f"{where} holds something other than certificates: put the certificate and its issuers' in it, all PEM"
+        ) from error
     try:
         public_key = _public_key(key)
     except CommandError as error:
@@ -118,10 +120,10 @@ def given(config: Config) -> Pair | None:
 
 
 def for_client(section: str, certificate_file: Path, key_file: Path) -> bytes:
-    """A client certificate with its issuers' and its key, one PEM text, checked; ``section`` is where its keys stand.
+    """A client certificate, its issuers' and its key as one PEM text, checked; ``section`` is their configuration key.
 
     Raises:
-        InstallError: they can't be read or parsed, or don't fit together.
+        InstallError: they can't be read or parsed, or don't belong together.
     """
     named = [("certificate_file", certificate_file), ("key_file", key_file)]
     certificate, key = named_files.all_of(lambda each: _read(*each, section=section), named)
@@ -129,7 +131,9 @@ def for_client(section: str, certificate_file: Path, key_file: Path) -> bytes:
         wanted = system.run(["openssl", "x509", "-noout", "-pubkey"], stdin=certificate.decode("ascii", "replace"))
     except CommandError as error:
         where = f"At '{section}.certificate_file': {certificate_file}"
-        raise InstallError(f"{where} holds no certificate: put it and its issuers' in, all PEM") from error
+        raise InstallError(
+            f"{where} holds no certificate: put the certificate and its issuers' in it, all PEM"
+        ) from error
     try:
         found = _public_key(key)
     except CommandError as error:
@@ -150,12 +154,12 @@ def _read(key: str, path: Path, section: str = "tls") -> bytes:
 
 
 def _facts(pem: bytes, hostname: str) -> _Facts:
-    """What the first certificate says.
+    """The facts of the first certificate in a PEM text.
 
     Raises:
-        CommandError: there is none.
+        CommandError: the text has none.
     """
-    # exits non-zero for another name, too
+    # also exits non-zero if the certificate is for another name
     _, text, error = system.capture(
         ["openssl", "x509", "-noout", "-pubkey", "-dates", "-dateopt", "iso_8601", "-checkhost", hostname],
         stdin=pem.decode("ascii", "replace"),
@@ -172,7 +176,7 @@ def _facts(pem: bytes, hostname: str) -> _Facts:
 
 
 def _public_key(pem: bytes) -> str:
-    # an empty passphrase, so that it never asks for one
+    # an empty passphrase, so that openssl never prompts for one
     return system.run(["openssl", "pkey", "-passin", "pass:", "-pubout"], stdin=pem.decode("ascii", "replace"))
 
 

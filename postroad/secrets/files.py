@@ -1,4 +1,4 @@
-"""The files that a configuration names: secrets, keys, certificates. One reader, whose errors say what mends them."""
+"""The one reader of the files that a configuration names: secrets, keys, certificates. Its errors say what to do."""
 
 import errno
 import os
@@ -12,9 +12,9 @@ from postroad import system
 from postroad.errors import CommandError, InstallError
 
 LARGEST = 2**20
-"""Octets of a file; none of these is near it."""
+"""Octets of a file; far more than any of these files needs."""
 LARGEST_BUNDLE = 2**23
-"""Octets of a file of authorities: the system's own bundle is a quarter of a megabyte."""
+"""Octets of a file of authorities; the system's own bundle has a quarter of a megabyte."""
 MOUNTS = Path("/proc/self/mountinfo")
 VOLUME = re.compile(r"/volumes/([^/]+)/_data$")
 
@@ -26,15 +26,15 @@ def read(where: str, path: Path, limit: int = LARGEST) -> bytes:
     """Up to ``limit`` octets of a file.
 
     Args:
-        where: the beginning of an error's sentence: the key in the form ``At 'tls.key_file'``.
+        where: the beginning of an error message: the key in the form ``At 'tls.key_file'``.
         path: the file.
         limit: octets.
 
     Raises:
-        InstallError: it is not there, is no file, or this user can't read it.
+        InstallError: it does not exist, is not a regular file, or this user can't read it.
     """
     try:
-        # a FIFO would keep us waiting for its writer
+        # opening a FIFO would block until it has a writer
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb", buffering=0) as file:
             regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
@@ -63,13 +63,13 @@ def _irregular(path: Path) -> str:
     if path.is_dir():
         return (
             "is a folder, not a file: Docker makes one where the file to mount is missing on the host; put the file"
-            " there and make the container anew"
+            " there and create the container again"
         )
-    return "is no regular file: mount one"
+    return "is not a regular file: mount one"
 
 
 def forbidden(path: Path) -> str:
-    """Who owns a file that this user can't read, or the folder in its way, and the command that mends it."""
+    """Who owns a file, or a folder on the path to it, that this user can't read, and the command that fixes it."""
     uid = os.getuid()
     for folder in reversed(path.parents):
         if not os.access(folder, os.X_OK):
@@ -86,7 +86,7 @@ def _owner(path: Path) -> str:
 
 
 def unwritable(path: Path, purpose: str) -> str:
-    """What is wrong with a folder that has to be written, and what to do; empty where nothing is."""
+    """What is wrong with a folder that must be writable, and what to do; empty if nothing is wrong."""
     uid, gid = os.getuid(), os.getgid()
     if not path.is_dir():
         return f"{path} ({purpose}) is not there: mount a folder or volume there that uid {uid} can write"
@@ -104,9 +104,9 @@ def unwritable(path: Path, purpose: str) -> str:
 
 
 def mounted(path: Path) -> str:
-    """What is mounted at a path or above it, short of ``/``: ``tmpfs``, or the place in its own file system (proc(5)).
+    """The mount at or above a path, other than ``/``: ``tmpfs``, or the root within its own file system (proc(5)).
 
-    Empty where nothing is.
+    Empty if there is none.
     """
     try:
         lines = MOUNTS.read_text().splitlines()
@@ -120,10 +120,10 @@ def mounted(path: Path) -> str:
 
 
 def replaced(paths: Iterable[Path]) -> list[str]:
-    """A warning for each file that has another in its place on the host by now.
+    """A warning for each file that was replaced on the host since it was mounted.
 
-    A bind mount of one file holds the file, not its name: what an editor saved under that name is another file, and
-    the one in the container has no name any more.
+    A bind mount of a single file refers to the file, not to its name: an editor saves a new file under that name, and
+    the container keeps the old one, which has no name any more.
     """
     found = []
     for path in paths:
@@ -140,10 +140,10 @@ def replaced(paths: Iterable[Path]) -> list[str]:
 
 
 def all_of(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """Call a function for each item; the results, in order.
+    """Call a function for each item and return the results in order.
 
     Raises:
-        InstallError: with what was wrong with each item, a line each.
+        InstallError: with the problems of all items, one line each.
     """
     results, problems = [], []
     for item in items:
@@ -156,20 +156,20 @@ def all_of(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
 
 
 def refuse_all(problems: Sequence[str]) -> None:
-    """End with all problems at once, if there are any.
+    """Report all problems at once, if there are any.
 
     Raises:
-        InstallError: a line for each.
+        InstallError: with one line per problem.
     """
     if problems:
         raise InstallError("\n".join(problems))
 
 
 def password(title: str, path: Path) -> str:
-    """The password in a file; ``title`` begins an error's sentence: its key, in the form ``At 'KEY'``.
+    """The password in a file; ``title`` begins an error message: its key, in the form ``At 'KEY'``.
 
     Raises:
-        InstallError: it can't be read, or is none.
+        InstallError: the file can't be read, or does not hold a password.
     """
     where = f"{title}: {path}"
     try:
@@ -180,16 +180,16 @@ def password(title: str, path: Path) -> str:
         raise InstallError(f"{where} is empty: put the password into it, on one line")
     if len(found) > 255 or not found.isprintable():
         raise InstallError(
-            f"{where} is no password: it is longer than 255 characters or holds control characters; keep one line in it"
+            f"{where} is not a password: it has more than 255 characters or control characters; keep one line in it"
         )
     return found
 
 
 def authorities(path: Path | None, key: str = "delivery.tls.ca_file") -> str:
-    """The certificates in the file that a key names, as openssl reads them; empty where there is none.
+    """The certificates in the file that a key names, as openssl writes them; empty if no file is named.
 
     Raises:
-        InstallError: it can't be read, or is no PEM.
+        InstallError: the file can't be read, or is not PEM.
     """
     if path is None:
         return ""

@@ -1,6 +1,6 @@
-"""The DKIM keys: which there must be, made at first start, checked before anything listens.
+"""The DKIM keys: which are needed; made at the first start, checked before any port opens.
 
-The ``openssl`` program does the cryptography: it stands in the image with sendmail's own TLS.
+The ``openssl`` program does the cryptography: it is in the image with sendmail's own TLS.
 """
 
 import base64
@@ -26,11 +26,11 @@ class SigningKey:
     Attributes:
         domain: ``d=`` of the signature (RFC 6376).
         selector: ``s=`` of the signature.
-        subdomains: senders in its subdomains are signed with it, too.
+        subdomains: whether it also signs for senders in subdomains.
         algorithm: ``rsa`` or ``ed25519``.
         path: the private key, PEM.
-        given: brought by the person (``key_file``); else ours, in the state volume.
-        key: the configuration's key that names it; empty for ours.
+        given: whether ``key_file`` names it; else it is ours, in the state volume.
+        key: the configuration key that names it; empty for ours.
     """
 
     domain: str
@@ -43,36 +43,36 @@ class SigningKey:
 
     @property
     def file(self) -> str:
-        """Its file name in a generation: a domain can't hold a slash, so names can't clash."""
+        """Its file name in a generation, which is unique since a domain has no slash."""
         return f"{self.domain}.private" if self.algorithm == "rsa" else f"{self.domain}.{self.algorithm}.private"
 
     @property
     def name(self) -> str:
-        """The name that receivers look it up by."""
+        """The DNS name at which receivers look it up."""
         return f"{self.selector}._domainkey.{self.domain}"
 
 
 class Stage(StrEnum):
-    """Where a key stands among those of its domain."""
+    """The stage of a key in its domain's rotation."""
 
     ACTIVE = "active"
     """It signs."""
     NEXT = "next"
-    """It signs when its record is seen."""
+    """It signs as soon as its record is published."""
     PAST = "past"
-    """It signed, and its record stays for a while."""
+    """It no longer signs, but its record must stay for a while."""
     OVER = "over"
-    """It is removed, and its record may go."""
+    """It is removed, and its record may be deleted."""
 
 
 @dataclass(frozen=True)
 class PublishedKey:
-    """A key whose record there is, or should be.
+    """A key whose record is, or should be, published.
 
     Attributes:
-        key: it.
-        stage: where it stands.
-        until: when it ceased to sign and when its record may go, in seconds since the epoch; zeros while it has not.
+        key: the key.
+        stage: its stage.
+        until: when it stopped signing and when its record may be deleted, in seconds since the epoch; zeros before.
     """
 
     key: SigningKey
@@ -81,10 +81,10 @@ class PublishedKey:
 
 
 def published(config: Config, state: Path, now: float) -> list[PublishedKey]:
-    """All keys whose records there are or should be: those that sign, and with them the next and the past ones.
+    """All keys whose records are or should be published: those that sign, the next ones and the past ones.
 
     Raises:
-        InstallError: it can't be read which those are.
+        InstallError: the state of a rotation can't be read.
     """
     found = []
     known = {(each.domain, each.algorithm): each for each in rotation.series(config, state)}
@@ -105,7 +105,7 @@ def published(config: Config, state: Path, now: float) -> list[PublishedKey]:
 
 
 def value(each: PublishedKey) -> str:
-    """The TXT record of a key; empty where it can't be read, or is removed."""
+    """The TXT record of a key; empty if the key can't be read or is removed."""
     if each.stage is Stage.OVER:
         return ""
     try:
@@ -119,11 +119,11 @@ def _of(key: SigningKey, each: rotation.Series, selector: str) -> SigningKey:
 
 
 def make_next(config: Config, state: Path, each: rotation.Series, now: float) -> rotation.Rotation:
-    """Make the next key of a series, if it has none yet; it signs nothing before ``switch``.
+    """Make the next key of a series, if it has none yet; the key does not sign before ``switch``.
 
     Raises:
-        InstallError, CommandError: it can't be made or kept.
-        PostroadError: it can't be made now.
+        InstallError, CommandError: it can't be made or saved.
+        PostroadError: it can't be made yet.
     """
     with rotation.locked(state / "dkim"):
         stands = rotation.load(each)
@@ -133,23 +133,23 @@ def make_next(config: Config, state: Path, each: rotation.Series, now: float) ->
         remove_past(each, stands, now, keep)
         stands = rotation.begun(each, stands, now, keep=keep, paired=config.dkim.cname is not None)
         path = each.key(stands.next)
-        if not os.path.lexists(path):  # else it was made before this was cut short
+        if not os.path.lexists(path):  # else an interrupted run already made it
             system.write(path, _make(each.algorithm, config.dkim.key_bits))
         rotation.save(each, stands)
     return stands
 
 
 def switch(state: Path, each: rotation.Series, seen: rotation.Rotation, now: float) -> bool:
-    """Let the next key of a series sign; False: somebody else changed the series meanwhile.
+    """Let the next key of a series sign; return False if another process changed the series meanwhile.
 
     Args:
         state: the state volume.
         each: the series.
-        seen: where it stood when the record of its next key was looked for.
+        seen: the rotation's state when the record of its next key was looked up.
         now: in seconds since the epoch.
 
     Raises:
-        InstallError: it can't be kept.
+        InstallError: the new state can't be saved.
     """
     with rotation.locked(state / "dkim"):
         if rotation.load(each) != seen:
@@ -162,7 +162,7 @@ def series_record(each: rotation.Series, selector: str) -> str:
     """The TXT record that publishes a key of a series.
 
     Raises:
-        InstallError: the key is unfit (see ``read``).
+        InstallError: the key is unusable (see ``read``).
     """
     return record(
         read(SigningKey(each.domain, selector, False, each.algorithm, each.key(selector), given=False)).decode()
@@ -170,7 +170,7 @@ def series_record(each: rotation.Series, selector: str) -> str:
 
 
 def remove_past(each: rotation.Series, stands: rotation.Rotation, now: float, keep: float) -> list[rotation.Past]:
-    """Remove the private keys of a series whose time is over, and return which."""
+    """Remove the private keys of a series whose overlap is over, and return them."""
     over = rotation.ended(each, stands, now, keep)
     for old in over:
         system.remove(each.key(old.selector))
@@ -178,10 +178,10 @@ def remove_past(each: rotation.Series, stands: rotation.Rotation, now: float, ke
 
 
 def wanted(config: Config, state: Path) -> list[SigningKey]:
-    """The keys that sign; empty where DKIM is off.
+    """The keys that sign; empty if DKIM is off.
 
     Raises:
-        InstallError: it can't be read which those are.
+        InstallError: the state of a rotation can't be read.
     """
     if not config.dkim.enabled:
         return []
@@ -208,13 +208,13 @@ def wanted(config: Config, state: Path) -> list[SigningKey]:
 
 
 def ensure(keys: Sequence[SigningKey], bits: int, *, keep: bool = True) -> dict[str, bytes]:
-    """Make the keys that are missing from the state volume, check all of them, and return their PEM by ``file``.
+    """Make the keys that are missing from the state volume, check all keys, and return their PEM by ``file``.
 
-    Without ``keep`` nothing is written: one key, made for the purpose, stands in for all that are missing.
+    Without ``keep`` nothing is written, and one temporary key stands in for all missing keys of its algorithm.
 
     Raises:
-        InstallError: some are unfit (see ``read``), a line each; or one can't be written.
-        CommandError: one can't be made.
+        InstallError: keys are unusable (see ``read``), one line each; or a key can't be written.
+        CommandError: a key can't be made.
     """
     missing = [key for key in keys if not key.given and not os.path.lexists(key.path)]
     if keep and missing:
@@ -237,8 +237,8 @@ def read(key: SigningKey) -> bytes:
     """A key's PEM, checked.
 
     Raises:
-        InstallError: it can't be read or parsed, is of another kind, or an RSA key of less than 1024 bits, or others
-            can read it.
+        InstallError: it can't be read or parsed, has another algorithm, is an RSA key of less than 1024 bits, or can
+            be read by others.
     """
     title = f"At '{key.key}'" if key.given else f"The DKIM key of {key.domain}"
     where = f"{title}: {key.path}"
@@ -249,7 +249,7 @@ def read(key: SigningKey) -> bytes:
     pem_bytes = named_files.read(title, key.path)
     if not pem_bytes.strip():
         raise InstallError(f"{where} is empty: put a private key (PEM) into it")
-    # a secret mounted by an orchestrator is 0444 and out of our hands; one in our own volume is not
+    # an orchestrator mounts secrets as 0444, which we can't change; a key in our own volume must be private
     if not key.given and (mode := key.path.stat().st_mode) & (stat.S_IRWXG | stat.S_IRWXO):
         raise InstallError(f"{where} can be read by others (mode {stat.S_IMODE(mode):04o}): chmod 0600 {key.path}")
     try:
@@ -269,10 +269,10 @@ def read(key: SigningKey) -> bytes:
 
 
 def record(pem: str) -> str:
-    """The TXT record that publishes a private key's public half (RFC 6376, section 3.6.1), unsplit."""
+    """The TXT record that publishes the public key of a private key (RFC 6376, section 3.6.1), unsplit."""
     public = system.run(["openssl", "pkey", "-pubout"], stdin=pem)
     text = "".join(line for line in public.splitlines() if not line.startswith("-----"))
     der = base64.b64decode(text)
-    if len(der) < 64:  # RFC 8463 (section 4.2): the key's 32 octets alone; what is before them names the algorithm
+    if len(der) < 64:  # RFC 8463 (section 4.2): only the key's last 32 octets, without the algorithm before them
         return f"v=DKIM1; k=ed25519; p={base64.b64encode(der[-32:]).decode()}"
     return f"v=DKIM1; k=rsa; p={text}"

@@ -1,4 +1,4 @@
-"""What OAuth asks for, read from the files that a configuration names."""
+"""The OAuth settings of smarthosts, read from the files that the configuration names."""
 
 import hashlib
 import json
@@ -18,20 +18,20 @@ GOOGLE_SCOPE = "https://mail.google.com/"
 
 
 def files(oauth: OAuth) -> list[Path | None]:
-    """The files that it names."""
+    """The files that the settings name."""
     return [oauth.client_secret_file, oauth.refresh_token_file, oauth.service_account_file]
 
 
 def read(key: str, username: str, oauth: OAuth) -> uplink.OAuth:
-    """What the uplink is told of it; secret.
+    """The OAuth settings for the uplink; secret.
 
     Args:
-        key: where the configuration has it.
-        username: whose mail it is.
-        oauth: what is wanted.
+        key: the configuration key of ``oauth``.
+        username: the user whose mailbox sends.
+        oauth: the configuration.
 
     Raises:
-        InstallError: a file can't be read, or holds something else; a line each.
+        InstallError: files can't be read or hold something else, one line each.
     """
     named = [("client_secret_file", oauth.client_secret_file), ("refresh_token_file", oauth.refresh_token_file)]
     secret, refresh = named_files.all_of(lambda each: _word(f"At '{key}.{each[0]}'", each[1]), named)
@@ -74,8 +74,8 @@ def _service_account(at: str, path: Path) -> dict[str, str]:
     try:
         found = json.loads(named_files.read(at, path))
     except ValueError as error:
-        raise InstallError(f"{at}: {path} is no JSON: put the key in as Google gives it") from error
+        raise InstallError(f"{at}: {path} is not JSON: put in the key file as Google provides it") from error
     fields = found if isinstance(found, dict) else {}
     if not all(isinstance(fields.get(name), str) and fields[name] for name in ("client_email", "private_key")):
-        raise InstallError(f"{at}: {path} has no client_email and private_key: it is no service account's key")
+        raise InstallError(f"{at}: {path} has no client_email and private_key: it is not a service account's key")
     return {name: value for name, value in fields.items() if isinstance(value, str)}

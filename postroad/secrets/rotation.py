@@ -1,8 +1,8 @@
-"""One DKIM key after another: which one signs, which comes next, which are past but still published.
+"""DKIM key rotation: which key signs, which one is next, which past ones are still published.
 
-What is known lies beside the keys, in ``SELECTOR.rotation.json``, so that relays that share the folder share it. It
-changes under a lock, and each file is replaced whole. A step that is cut short is done again: a key is made before it
-is named, and removed before it is forgotten.
+The state is beside the keys, in ``SELECTOR.rotation.json``, so that relays which share the folder share it. It changes
+under a lock, and each file is replaced as a whole. An interrupted step is repeated: a key is made before the state
+names it, and removed before the state forgets it.
 """
 
 import contextlib
@@ -29,9 +29,9 @@ class Series:
 
     Attributes:
         domain: ``d=`` of the signatures.
-        base: the selector that the configuration names, and the first of the series.
+        base: the configured selector, which is the first of the series.
         algorithm: ``rsa`` or ``ed25519``.
-        folder: where its keys lie.
+        folder: the folder of its keys.
     """
 
     domain: str
@@ -41,7 +41,7 @@ class Series:
 
     @property
     def file(self) -> Path:
-        """What is known of it."""
+        """The file that holds the series' rotation state."""
         return self.folder / f"{self.base}.rotation.json"
 
     def key(self, selector: str) -> Path:
@@ -49,13 +49,13 @@ class Series:
         return self.folder / f"{selector}.private"
 
     def name(self, selector: str) -> str:
-        """The name that receivers look the key up by."""
+        """The DNS name at which receivers look up the key."""
         return f"{selector}._domainkey.{self.domain}"
 
 
 @dataclass(frozen=True)
 class Past:
-    """A key that signs no more; ``retired`` is when it ceased to, in seconds since the epoch."""
+    """A key that no longer signs; ``retired`` is when it stopped, in seconds since the epoch."""
 
     selector: str
     retired: float
@@ -63,14 +63,14 @@ class Past:
 
 @dataclass(frozen=True)
 class Rotation:
-    """Where a series stands.
+    """The state of a series.
 
     Attributes:
         active: the selector that signs.
-        since: when it began to, in seconds since the epoch; 0: it is the first, and as old as its file.
-        next: the selector that signs as soon as its record is seen; empty where there is none.
-        made: when that was made.
-        past: those that signed before, the last one first.
+        since: when it began to sign, in seconds since the epoch; 0 for the first key, which is as old as its file.
+        next: the selector that signs as soon as its record is published; empty if there is none.
+        made: when the next key was made.
+        past: the keys that signed before, newest first.
     """
 
     active: str
@@ -81,7 +81,7 @@ class Rotation:
 
 
 def series(config: Config, state: Path) -> list[Series]:
-    """The series of a configuration: for each domain and algorithm whose key is ours; none where DKIM is off."""
+    """The series of a configuration, one for each domain and algorithm whose key is ours; none if DKIM is off."""
     if not config.dkim.enabled:
         return []
     return [
@@ -93,7 +93,7 @@ def series(config: Config, state: Path) -> list[Series]:
 
 
 def load(each: Series) -> Rotation:
-    """Where a series stands.
+    """The state of a series.
 
     Raises:
         InstallError: its file can't be read.
@@ -107,13 +107,13 @@ def load(each: Series) -> Rotation:
         raise InstallError(f"{each.file} can't be read: {error.strerror}") from error
     except (ValueError, TypeError, KeyError) as error:
         raise InstallError(
-            f"{each.file} does not say which key of {each.domain} signs: put it back from a backup, or remove it, and"
-            f" the selector {each.base} is taken up again"
+            f"{each.file} does not say which key of {each.domain} signs: restore it from a backup, or remove it, and"
+            f" the selector {each.base} signs again"
         ) from error
 
 
 def save(each: Series, rotation: Rotation) -> None:
-    """Keep where a series stands; to be called under ``locked``.
+    """Save the state of a series; call it under ``locked``.
 
     Raises:
         InstallError: it can't be written.
@@ -123,9 +123,9 @@ def save(each: Series, rotation: Rotation) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Be the only one who changes keys below this folder, ``dkim`` in the state volume; wait for whoever does.
+    """Hold the lock on the keys below this folder, ``dkim`` in the state volume, after waiting for it.
 
-    A file system without locks has one relay, for all that can be told.
+    A file system without locks is assumed to serve a single relay.
 
     Raises:
         InstallError: the folder can't be made or written.
@@ -142,14 +142,14 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def begun(each: Series, rotation: Rotation, now: float, *, keep: float, paired: bool) -> Rotation:
-    """The same with a next selector; those that are past for longer than ``keep`` are forgotten.
+    """The state with a next selector added, and without past keys whose overlap is over.
 
     Args:
         each: the series.
-        rotation: where it stands; without a next selector.
+        rotation: its state, without a next selector.
         now: in seconds since the epoch.
         keep: seconds for which a past key stays published.
-        paired: two selectors take turns: that of the configuration, and the same with ``-2``.
+        paired: whether two selectors alternate: the configured one, and the same with ``-2``.
 
     Raises:
         PostroadError: the selector is still needed, or would be too long.
@@ -160,7 +160,7 @@ def begun(each: Series, rotation: Rotation, now: float, *, keep: float, paired: 
         for old in past:
             if old.selector == chosen:
                 raise PostroadError(
-                    f"the key {each.name(chosen)} signed until {date(old.retired)}, and its record has to stay until"
+                    f"the key {each.name(chosen)} signed until {date(old.retired)}, and its record must stay until"
                     f" {date(old.retired + keep)}: rotate after that"
                 )
     else:
@@ -174,13 +174,13 @@ def begun(each: Series, rotation: Rotation, now: float, *, keep: float, paired: 
 
 
 def switched(rotation: Rotation, now: float) -> Rotation:
-    """The same after the next key has taken over."""
+    """The state after the next key has taken over."""
     past = (Past(rotation.active, now), *rotation.past)
     return Rotation(active=rotation.next, since=now, past=past)
 
 
 def pair(base: str) -> tuple[str, str]:
-    """The two selectors that take turns where ``dkim.cname`` is set."""
+    """The two selectors that alternate if ``dkim.cname`` is set."""
     return base, f"{base}-2"
 
 
@@ -194,37 +194,37 @@ def _number(each: Series, selector: str) -> int:
 
 
 def overlap(config: Config) -> float:
-    """Seconds for which the record of a past key stays: mail that waits in the queue was signed with it."""
+    """Seconds for which a past key's record stays published, as queued mail was signed with that key."""
     return max(config.dkim.overlap, config.delivery.queue.give_up_after).total_seconds()
 
 
 def ended(each: Series, rotation: Rotation, now: float, keep: float) -> list[Past]:
-    """Keys whose time is over and that are still here, to be removed."""
+    """Past keys whose overlap is over and whose files still exist, to be removed."""
     return [old for old in rotation.past if now >= old.retired + keep and each.key(old.selector).exists()]
 
 
 def next_key_due(each: Series, rotation: Rotation, interval: float) -> float:
-    """When the key that signs is due to be followed by another, in seconds since the epoch.
+    """When the next key is due, in seconds since the epoch.
 
     Args:
         each: the series.
-        rotation: where it stands.
-        interval: seconds that a key signs for.
+        rotation: its state.
+        interval: seconds for which a key signs.
     """
     since = rotation.since
     if not since:
         try:
             since = each.key(rotation.active).stat().st_mtime
         except OSError:
-            return float("inf")  # it is made at the start
+            return float("inf")  # the next start makes it
     return since + interval
 
 
 def due(config: Config, state: Path, now: float) -> float:
-    """When there is something to look for or to do, in seconds since the epoch; infinity if there is nothing.
+    """When something must be checked or done next, in seconds since the epoch; infinity if never.
 
     Raises:
-        InstallError: what is known of a series can't be read.
+        InstallError: the state of a series can't be read.
     """
     times = [float("inf")]
     for each in series(config, state):
@@ -238,7 +238,7 @@ def due(config: Config, state: Path, now: float) -> float:
 
 
 def watched(config: Config, state: Path) -> Mapping[str, str]:
-    """The files that say which keys sign, with their status; another relay may change them."""
+    """The state files with their status, to notice when another relay changes them."""
     return {str(each.file): system.status(str(each.file)) for each in series(config, state)}
 
 

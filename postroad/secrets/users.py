@@ -1,6 +1,6 @@
-"""The passwords of ``clients.users``: read from their files, handed to SASL in a database of its own.
+"""The passwords of ``clients.users``, read from their files into a database for SASL.
 
-libsasl2's ``sasldb`` plug-in finds a password under the user, the realm and the property's name, with NULs between.
+libsasl2's ``sasldb`` plug-in finds a password by user, realm and property name, separated by NULs.
 """
 
 from pathlib import Path
@@ -10,17 +10,17 @@ from postroad.errors import InstallError
 from postroad.secrets import files as named_files
 
 LARGEST = 1024
-"""Bytes of a password."""
+"""The most bytes of a password."""
 
 DATABASE = "sasldb2.db"
-"""Its file in a generation; ``/etc/sasl2/Sendmail.conf`` of the image names it through the ``current`` link."""
+"""Its file name in a generation; the image's ``/etc/sasl2/Sendmail.conf`` names it through the ``current`` link."""
 
 
 def database(config: Config) -> dict[bytes, bytes]:
     """The database's records.
 
     Raises:
-        InstallError: passwords' files can't be read, or hold none; a line each.
+        InstallError: password files can't be read or hold no password, one line each.
     """
 
     def record(numbered: tuple[int, User]) -> tuple[bytes, bytes]:

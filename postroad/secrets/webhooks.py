@@ -1,4 +1,4 @@
-"""What the recorder needs to post to webhooks: the configuration's, with their secrets and authorities read."""
+"""The recorder's webhook settings: the configured webhooks, with their secrets and authorities read from files."""
 
 import base64
 import binascii
@@ -14,16 +14,16 @@ from postroad.runtime.recording import Hook
 from postroad.secrets import files as named_files
 
 SHORTEST, LONGEST = 24, 64
-"""Bytes of a secret, as the Standard Webhooks specification has it."""
+"""Bytes of a secret, by the Standard Webhooks specification."""
 MOST_SECRETS = 3
 LARGEST = 1024
 
 
 def settings(config: Config) -> tuple[Hook, ...]:
-    """The webhooks as the recorder takes them; secret.
+    """The webhooks in the recorder's form; secret.
 
     Raises:
-        InstallError: secrets or authorities can't be read, or are none; a line each.
+        InstallError: files of secrets or authorities can't be read or hold none, one line each.
     """
     return tuple(named_files.all_of(_settings, enumerate(config.events.webhooks)))
 

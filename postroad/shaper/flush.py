@@ -11,6 +11,7 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from postroad import sockets
 from postroad.runtime import flushing
 from postroad.shaper.route import LimitedRoute
 
@@ -50,11 +51,7 @@ class FlushRequests:
         Raises:
             OSError: the socket can't be made.
         """
-        self._path.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        listener.bind(str(self._path))
-        self._path.chmod(0o600)
-        listener.listen(64)
+        listener = sockets.listening(self._path, 64)
         self._selector.register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
 
     def _accept(self, listener: socket.socket) -> None:

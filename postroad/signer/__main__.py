@@ -12,9 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+from postroad import sockets
 from postroad.runtime.log import tell
 from postroad.runtime.paths import BOUNCES, CURRENT, SIGNER
-from postroad.signer.bounces import MapSession
+from postroad.signer.bounces import MapSession, clock
 from postroad.signer.judge import Judge
 from postroad.signer.protocol import Answer, Envelope, MilterSession
 
@@ -36,7 +37,7 @@ class Signer:
         self._listeners: dict[int, tuple[socket.socket, Callable[[], MilterSession | MapSession]]] = {}
         self._sessions: dict[int, tuple[socket.socket, MilterSession | MapSession]] = {}
         self._epoll = select.epoll()
-        self._listen(BOUNCES, lambda: MapSession(self._sign_bounce))
+        self._listen(BOUNCES, lambda: MapSession({b"bounce": self._sign_bounce, b"clock": clock}))
         self._listen(SIGNER, lambda: MilterSession(self._decide))  # the last: whoever waits for the signer looks here
         self._reload = False
         # a signal's number arrives here, so that it ends the wait
@@ -48,11 +49,7 @@ class Signer:
         self._epoll.register(self._wake, select.EPOLLIN)
 
     def _listen(self, path: Path, begin: Callable[[], MilterSession | MapSession]) -> None:
-        path.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(str(path))
-        listener.listen(1024)
-        listener.setblocking(False)
+        listener = sockets.listening(path, 1024)
         self._listeners[listener.fileno()] = listener, begin
         self._epoll.register(listener, select.EPOLLIN)
 

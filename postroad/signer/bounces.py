@@ -1,13 +1,17 @@
-"""The signatures of bounces, which sendmail makes itself and shows no milter.
+"""The signatures and dates of bounces, which sendmail makes itself and shows no milter.
 
-It asks for them by a socket map (``LOCAL_CONFIG`` in ``sendmail.mc.j2``) before it delivers one, when the bounce is in
-the queue already: the header as it will leave in the control file, the body in the data file (sendmail's Installation
-and Operation Guide, appendix B). What is no bounce of ours gets no signature here. A bounce that can't be signed leaves
-all the same: its reader would else learn of nothing.
+It asks for a signature by a socket map (``templates/mc/bounces.j2``) before it delivers one, when the bounce is in the
+queue already: the header as it will leave in the control file, the body in the data file (sendmail's Installation and
+Operation Guide, appendix B). What is no bounce of ours gets no signature here. A bounce that can't be signed leaves all
+the same: its reader would else learn of nothing.
+
+sendmail's dates end in GMT, and its rules know no other time than when the message that bounces was read. They ask
+for the time by another map on the same socket.
 """
 
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,12 +89,17 @@ def fields(control: bytes, hostname: str) -> list[tuple[bytes, bytes]] | None:
     return found if [f"{each.local}@{each.domain}" for each in named] == [ours] else None
 
 
-class MapSession:
-    """One connection of sendmail's socket map: netstrings ``MAP KEY`` in, ``OK VALUE`` or ``NOTFOUND`` out."""
+def clock(_key: str) -> bytes:
+    """The time now, in the form that ``SUtcDate`` reads: sendmail's own, as of ``$b``."""
+    return time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime()).encode("ascii")
 
-    def __init__(self, find: Callable[[str], bytes]) -> None:
-        """Begin; ``find`` gives the value of a key, or nothing."""
-        self._find = find
+
+class MapSession:
+    """One connection of sendmail's socket maps: netstrings ``MAP KEY`` in, ``OK VALUE`` or ``NOTFOUND`` out."""
+
+    def __init__(self, maps: Mapping[bytes, Callable[[str], bytes]]) -> None:
+        """Begin; ``maps`` has for each map's name what gives the value of a key, or nothing."""
+        self._maps = maps
         self._buffer = b""
 
     def feed(self, data: bytes) -> bytes | None:
@@ -101,9 +110,10 @@ class MapSession:
             end = match.end() + int(match[1])
             if len(self._buffer) <= end:
                 break
-            _, _, key = self._buffer[match.end() : end].partition(b" ")
+            name, _, key = self._buffer[match.end() : end].partition(b" ")
             self._buffer = self._buffer[end + 1 :]
-            value = self._find(key.decode("latin-1"))
+            find = self._maps.get(name)
+            value = find(key.decode("latin-1")) if find else b""
             answer = b"OK " + value if value else b"NOTFOUND "
             out.append(b"%d:%s," % (len(answer), answer))
         return None if len(self._buffer) > 10_000 else b"".join(out)

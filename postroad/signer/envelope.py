@@ -17,7 +17,9 @@ _LABEL = rb"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
 _DOMAIN = _LABEL + rb"(?:\." + _LABEL + rb")*"
 _MAILBOX = _LOCAL + rb"(?:@(?:" + _DOMAIN + rb"|\[[!-Z^-~]+\]))?"  # without a domain: the rules see to that
 _ROUTE = rb"(?:@" + _DOMAIN + rb"(?:,@" + _DOMAIN + rb")*:)?"
+_LEADING_ROUTE = re.compile(_ROUTE)
 _PATH = re.compile(rb"<" + _ROUTE + _MAILBOX + rb">|" + _MAILBOX)
+_UNQUOTED = re.compile(rb'["\\]')
 _XTEXT = re.compile(rb"(?:[!-*,-<>-~]|\+[2-7][0-9A-F])*")  # printable ASCII, also where it is encoded
 _ENCODED = (b"ENVID", b"ORCPT")
 
@@ -33,6 +35,35 @@ def refused_sender(arguments: Sequence[bytes]) -> Refusal | None:
 def refused_recipient(arguments: Sequence[bytes]) -> Refusal | None:
     """Likewise for RCPT."""
     return _refused(arguments, "recipient", "5.1.3")
+
+
+def redirections(recipients: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    """The recipients of a message whose mail goes to another address.
+
+    Args:
+        recipients: each one's path of RCPT, as the client gave it, and the address that sendmail names to the receiver
+            (``{rcpt_addr}``), if it is known.
+
+    Returns:
+        Recipients without their angle brackets, as sendmail logs them, with the other address. One at an address that
+        another one's mail goes to is among them: sendmail delivers once, and may log that other one only.
+    """
+    pairs = [(_bare(path), _bare(resolved).removesuffix(b".")) for path, resolved in recipients if resolved]
+    elsewhere = {_plain(target) for named, target in pairs if _plain(named) != _plain(target)}
+    return [
+        (named.decode("ascii", "replace"), target.decode("ascii", "replace"))
+        for named, target in pairs
+        if _plain(target) in elsewhere
+    ]
+
+
+def _bare(path: bytes) -> bytes:
+    return path.removeprefix(b"<").removesuffix(b">")
+
+
+def _plain(address: bytes) -> bytes:
+    """An address in one of the ways of writing it."""
+    return _UNQUOTED.sub(b"", _LEADING_ROUTE.sub(b"", address, count=1)).lower()
 
 
 def _refused(arguments: Sequence[bytes], who: str, status: str) -> Refusal | None:

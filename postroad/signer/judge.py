@@ -4,9 +4,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from postroad.events import redirections
 from postroad.runtime import signing
 from postroad.runtime.paths import QUEUE
 from postroad.signer import bounces, protocol, sign
+from postroad.signer import envelope as envelope_of
 from postroad.signer.keys import PrivateKey
 from postroad.signer.policy import Acceptance, Refusal, SubmittedMessage, decide
 
@@ -54,10 +56,13 @@ class Judge:
             verdict = decide(SubmittedMessage(tuple(envelope.headers), user), self._settings)
             if isinstance(verdict, Refusal):
                 return (protocol.refuse(verdict.code, verdict.status, verdict.text),)
-            return self._accept(queue_id, verdict, envelope.body.digest())
+            answer = self._accept(queue_id, verdict, envelope.body.digest())
         except Exception as error:  # noqa: BLE001 - fail closed, whatever it is
             self._log("err", f"{queue_id}: can't be signed now: {error!r}")
             return (protocol.TRY_AGAIN,)
+        for line in redirections.written(queue_id, envelope_of.redirections(envelope.recipients)):
+            self._log("info", line)
+        return answer
 
     def bounce(self, queue_id: str) -> bytes:
         """The value of a DKIM-Signature field for a bounce of sendmail's, in one line; empty where it gets none."""

@@ -18,8 +18,9 @@ _ACTIONS = _ADD_HEADERS | _CHANGE_HEADERS | _SET_MACROS
 # NOCONNECT, NOHELO, NOUNKNOWN, NODATA, NOEOH; NR_HDR, NR_BODY: no answer; HDR_LEADSPC: values whole
 _STEPS = 0x1 | 0x2 | 0x100 | 0x200 | 0x40 | 0x80 | 0x80000 | 0x100000
 _STAGES = 7
-_END_OF_MESSAGE = 5
-_MACROS = b"i {auth_authen}"
+_RESOLVED = b"{rcpt_addr}"
+# by stage: at RCPT the address that sendmail will name to the receiver, and at the message's end who it is from
+_MACROS = {3: _RESOLVED, 5: b"i {auth_authen}"}
 
 LARGEST_PACKET = 1 << 24
 """Octets: sendmail sends a body in pieces of 64 KB and each header field whole."""
@@ -39,12 +40,14 @@ class Envelope:
         macros: what sendmail says of it, by their names.
         spoilt: why it is refused at its end, whatever is in it. sendmail keeps the ORCPT of a recipient that was
             refused where the same recipient was taken before, and puts it into bounces.
+        recipients: RCPT's paths as the client gave them, and the address that sendmail names to the receiver.
     """
 
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     body: BodyHash = field(default_factory=BodyHash)
     macros: dict[bytes, bytes] = field(default_factory=dict)
     spoilt: Refusal | None = None
+    recipients: list[tuple[bytes, bytes]] = field(default_factory=list)
 
 
 Answer = Sequence[bytes]
@@ -141,7 +144,11 @@ class MilterSession:
         return b""
 
     def _recipient(self, content: bytes) -> bytes:
-        refusal = refused_recipient(content.removesuffix(b"\0").split(b"\0"))
+        arguments = content.removesuffix(b"\0").split(b"\0")
+        refusal = refused_recipient(arguments)
+        resolved = self._message.macros.pop(_RESOLVED, b"")
+        if refusal is None:
+            self._message.recipients.append((arguments[0], resolved))
         if refusal and refusal.status == PARAMETER:
             self._message.spoilt = refusal
         return _answer(refusal)
@@ -158,6 +165,6 @@ class MilterSession:
         version, actions, steps = struct.unpack(">III", content[:12])
         if version < _VERSION or actions & _ACTIONS != _ACTIONS or steps & _STEPS != _STEPS:
             raise ProtocolError(f"sendmail offers version {version}, actions {actions:#x}, steps {steps:#x}")
-        wanted = (_MACROS if stage == _END_OF_MESSAGE else b"" for stage in range(_STAGES))
+        wanted = (_MACROS.get(stage, b"") for stage in range(_STAGES))
         macros = b"".join(struct.pack(">I", stage) + names + b"\0" for stage, names in enumerate(wanted))
         return packet(b"O", struct.pack(">III", _VERSION, _ACTIONS, _STEPS) + macros)

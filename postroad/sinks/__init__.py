@@ -1,4 +1,4 @@
-"""Where events go: one file a sink, and the dispatcher that hands each event to all of them."""
+"""Where events go: one file per sink, and the dispatcher that hands each event to all of them."""
 
 import sys
 import traceback
@@ -14,17 +14,17 @@ class Sink(Protocol):
     """Takes events, in one thread."""
 
     def handle(self, told: Sequence[Told]) -> None:
-        """Take events, in their order; whatever it raises stays without consequence for mail and other sinks."""
+        """Take events, in order; an exception affects neither the mail nor other sinks."""
 
 
 class Dispatcher:
-    """Hands all events to every sink. One that fails is told of on standard error once, and counted after that."""
+    """Hands all events to every sink. A sink's first failure goes to standard error; further ones are counted."""
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         """Begin with these sinks, in this order."""
         self._sinks = tuple(sinks)
         self.failures: Counter[str] = Counter()
-        """How many events each sink failed on, by the name of its class."""
+        """The number of events that each sink failed on, by the name of its class."""
 
     def handle(self, events: Sequence[Event]) -> None:
         """Hand on events. Never raises."""
@@ -32,7 +32,7 @@ class Dispatcher:
         for sink in self._sinks:
             try:
                 sink.handle(told)
-            except Exception:  # noqa: BLE001 - a sink must stop neither the others nor the log
+            except Exception:  # noqa: BLE001 - a faulty sink must not stop the others or the log
                 self._failed(type(sink).__name__, events)
 
     def _failed(self, name: str, events: Sequence[Event]) -> None:
@@ -41,9 +41,9 @@ class Dispatcher:
         if known:
             return
         event = events[0]
-        # standard error and not an event: the sink that failed may be the one that would tell
+        # on standard error, not as an event: the sink that failed may be the one that would show it
         try:
             sys.stderr.write(f"{name} failed on an event ({event.kind}); its further failures are only counted\n")
             traceback.print_exc()
-        except (OSError, ValueError):  # closed, or nobody reads it
+        except (OSError, ValueError):  # standard error is closed, or nobody reads it
             return

@@ -1,7 +1,7 @@
-"""Events as they happen, for programs in the container: JSON lines on a UNIX socket, to whoever connects.
+"""Live events for programs in the container: JSON lines to every client of a UNIX socket.
 
-Each client gets what happens from its connection on. It is served by the one thread that carries the events, so it
-may not hold that thread up: one that does not keep reading is cut off.
+Each client gets the events from its connection on. The thread that carries all events also serves the clients, so
+none may block it: a client that does not keep up is disconnected.
 """
 
 import contextlib
@@ -9,40 +9,33 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from postroad import sockets
 from postroad.sinks.told import Told
 
 MOST_CLIENTS = 16
 BUFFER = 1 << 20
-"""Bytes that may wait for a client (the kernel may allow less: net.core.wmem_max)."""
+"""The most bytes that may wait for a client (the kernel may allow less: net.core.wmem_max)."""
 
 
 class FeedSink:
     """Sends each event to each client as a line of JSON."""
 
     def __init__(self, path: Path) -> None:
-        """Listen at ``path``, for this user only, in place of whatever a former run left there.
+        """Listen at ``path``, for this user only, and replace a socket that an earlier run left there.
 
         Raises:
             OSError: the socket can't be made there.
         """
-        path.unlink(missing_ok=True)
         self._path = path
         self._clients: list[socket.socket] = []
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        try:
-            self._socket.bind(str(path))
-            path.chmod(0o600)
-            self._socket.listen()
-        except OSError:
-            self._socket.close()
-            raise
+        self._socket = sockets.listening(path)
 
     def fileno(self) -> int:
-        """The listening socket's descriptor, for select() and its kind: readable when somebody connects."""
+        """The listening socket's descriptor, for select() and the like: readable when a client connects."""
         return self._socket.fileno()
 
     def accept(self) -> None:
-        """Take in whoever wants to connect."""
+        """Accept all waiting clients."""
         with contextlib.suppress(BlockingIOError):
             while True:
                 client, _ = self._socket.accept()
@@ -53,7 +46,7 @@ class FeedSink:
                     self._clients.pop(0).close()
 
     def handle(self, told: Sequence[Told]) -> None:
-        """Send the events to all clients, at once."""
+        """Send the events to all clients immediately."""
         self.accept()
         if not self._clients:
             return
@@ -61,14 +54,14 @@ class FeedSink:
         for client in tuple(self._clients):
             try:
                 whole = client.send(line) == len(line)
-            except OSError:  # it went away, or does not read
+            except OSError:  # the client went away, or does not read
                 whole = False
             if not whole:
                 self._clients.remove(client)
                 client.close()
 
     def close(self) -> None:
-        """Disconnect everybody and remove the socket from the file system."""
+        """Disconnect all clients and remove the socket from the file system."""
         for client in self._clients:
             client.close()
         self._clients.clear()

@@ -1,23 +1,23 @@
-"""The doctor's own attempts to relay as a stranger: in the log, and not in what is counted. Standard library only."""
+"""Recognizes the doctor's own relay attempts, which are logged but not counted. Standard library only."""
 
 from collections import deque
 
 from postroad.events.model import Disconnected, Event, Rejected, Tls
 
 STRANGER = "127.0.0.2"
-"""The address from which the doctor tries: no other client has it, whatever forwards ports."""
+"""The address that the doctor connects from; no other client has it, whatever forwards ports."""
 SESSIONS = 16
-"""How many of its sessions are remembered."""
+"""The number of the doctor's sessions to remember."""
 
 
 class Probes:
-    """Knows the events of the doctor's sessions again."""
+    """Recognizes events of the doctor's sessions."""
 
     def __init__(self) -> None:
         self._sessions: deque[str] = deque(maxlen=SESSIONS)
 
     def made(self, event: Event) -> bool:
-        """Whether the doctor made this happen. Some refusals name no client: they go by their session's others."""
+        """Whether the doctor caused this event. Refusals without a client are matched by their session's queue ID."""
         if not isinstance(event, Rejected | Tls | Disconnected):
             return False
         queue_id = getattr(event, "queue_id", None)

@@ -1,7 +1,7 @@
-"""Addresses made unreadable, for what is printed (``log.redact``). Standard library only: PID 1 does it.
+"""Hides mail addresses in printed events (``log.redact``). Standard library only, since PID 1 does it.
 
-What looks like an address is taken for one: in the fields that hold one, in angle brackets, and anywhere in free text,
-such as what a receiving server said. In doubt too much goes. Every step takes time in proportion to the text.
+Whatever looks like an address is hidden: in fields that hold one, in angle brackets, and anywhere in free text, such as
+a receiving server's reply. In doubt it hides too much. Every step takes time in proportion to the text's length.
 """
 
 import re
@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 HIDDEN = "***"
-ADDRESSES = frozenset({"sender", "recipient"})
-"""Fields that hold nothing but an address."""
+ADDRESSES = frozenset({"sender", "recipient", "redirected_to"})
+"""Fields that hold only an address."""
 AS_THEY_ARE = frozenset({"event", "time", "message_id"})
-"""A Message-ID looks like an address, but names a message, and is what leads from the app's log to this one."""
+"""Fields left unchanged. A Message-ID looks like an address, but it is what links the app's log to this one."""
 SPOKEN = frozenset({"reply", "status", "message"})
-"""Fields with words, in which a mailbox may be named without its domain."""
+"""Fields with free text, in which a mailbox may appear without its domain."""
 
 _AT = re.compile(r"@|%40|&#64|\uff20")
 _QUOTED_AT = re.compile(r'"(?:@|%40|&#64|\uff20)[^\s<>(),;"]*')
@@ -28,21 +28,21 @@ Fields = dict[str, str | int | float | bool]
 
 
 class Redactor:
-    """Makes events unreadable in one way: ``domain`` leaves an address its domain, ``hash`` gives it a short digest."""
+    """Hides addresses in events: ``domain`` keeps an address's domain, ``hash`` replaces it with a short digest."""
 
     def __init__(self, mode: str, key: bytes = b"") -> None:
-        """Begin.
+        """Make a redactor.
 
         Args:
             mode: ``domain`` or ``hash``.
-            key: the digests' key; without one an address leaves nothing.
+            key: the key of the digests; without one, ``hash`` hides addresses entirely.
         """
         self._name: Callable[[str], str] = _leave_domain
         if mode == "hash":
             self._name = _digests(key) if key else lambda _: HIDDEN
 
     def fields(self, fields: Mapping[str, Any]) -> Fields:
-        """An event's fields with no address in them."""
+        """An event's fields with all addresses hidden."""
         own = [address for name in ADDRESSES if (address := fields.get(name))]
         local_parts = [part for address in own if (part := _local_part(address))]
         result: Fields = {}
@@ -53,20 +53,20 @@ class Redactor:
                 result[name] = value and self._name(value)
             else:
                 text = value
-                for address in own if name in SPOKEN else ():  # the whole first: its quotes may be ambiguous
+                for address in own if name in SPOKEN else ():  # whole addresses first: their quotes may be ambiguous
                     text = text.replace(address, self._name(address)) if _AT.search(address) else text
                 result[name] = self.text(text, local_parts if name in SPOKEN else ())
         return result
 
     def text(self, text: str, local_parts: Any = ()) -> str:
-        """A text with no address in it, and none of these mailboxes' names."""
+        """A text with all addresses, and these local parts, hidden."""
         quoted = list(_QUOTED_AT.finditer(text))
         if not quoted:
             return self._words(text, local_parts)
-        # of a mailbox in quotes it can't be told which quote opens it: it begins with the first
+        # which quote opens a quoted local part can't be told, so it is taken to begin at the first
         begin, end = text.index('"'), quoted[-1].end()
         if text.startswith('"', end) and (rest := _REST.match(text, end)):
-            end = rest.end()  # what looked like a domain is still in quotes
+            end = rest.end()  # the apparent domain is still inside quotes
         if begin == quoted[0].start():
             begin = 0
         before, after = self._words(text[:begin], local_parts), self._words(text[end:], local_parts)
@@ -86,7 +86,7 @@ class Redactor:
                 result.append("<" + (inner and self._name(inner)))
                 i = end
                 continue
-            if token == '"':  # it is not closed
+            if token == '"':  # an unclosed quote
                 rest = "".join(tokens[i:])
                 return "".join(result) + (self._name(rest) if _AT.search(rest) else rest)
             end = i + 1
@@ -100,7 +100,7 @@ class Redactor:
         return "".join(result)
 
     def _word(self, tokens: list[str], local_parts: Any) -> str:
-        """What stands between spaces and brackets: an address, or words, of which some may be in quotes."""
+        """The text between spaces and brackets: an address, or words, some possibly quoted."""
         word = "".join(tokens)
         if any(_AT.search(token) for token in tokens if not token.startswith('"')):
             key = _KEY.match(word)
@@ -124,7 +124,7 @@ def _local_part(address: str) -> str:
 
 def _without(text: str, local_parts: Any) -> str:
     for part in local_parts:
-        if part.lower() not in text.lower():  # a pattern a mailbox would take its time
+        if part.lower() not in text.lower():  # saves compiling a pattern for each mailbox
             continue
         text = re.sub(rf"(?<![^\W_]){re.escape(part)}(?![^\W_])", HIDDEN, text, flags=re.IGNORECASE)
     return text
@@ -137,7 +137,7 @@ def _leave_domain(address: str) -> str:
 
 
 def _digests(key: bytes) -> Callable[[str], str]:
-    import hmac  # noqa: PLC0415 - it brings OpenSSL into memory, and few want it
+    import hmac  # noqa: PLC0415 - it loads OpenSSL, which only `hash` needs
 
     def digest(address: str) -> str:
         if _DIGEST.fullmatch(address):

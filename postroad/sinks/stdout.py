@@ -1,4 +1,4 @@
-"""Events on standard output, for people and log collectors: one line each, whatever is in them."""
+"""Writes events to standard output for people and log collectors, always one line per event."""
 
 import json
 from collections.abc import Sequence
@@ -9,16 +9,16 @@ from postroad.sinks.told import Told
 
 
 class StdoutSink:
-    """Writes each event as a line of JSON or text and flushes it; without addresses, where there is a ``redactor``."""
+    """Writes each event as a line of JSON or text and flushes it; a ``redactor`` hides addresses."""
 
     def __init__(self, format: str, stream: TextIO) -> None:  # noqa: A002 - the configuration's name for it
-        """Write to ``stream``; ``format`` is ``json`` or ``text``, and may be changed at any time."""
+        """Write to ``stream``; ``format`` is ``json`` or ``text`` and may be changed at any time."""
         self.format = format
         self.redactor: Redactor | None = None
         self._stream = stream
 
     def handle(self, told: Sequence[Told]) -> None:
-        """Write the events, at once.
+        """Write the events immediately.
 
         Raises:
             OSError: the stream can't be written.
@@ -36,7 +36,7 @@ class StdoutSink:
 
 
 def _as_text(fields: Fields) -> str:
-    """The event as ``time kind field=value ...``; a value with anything but plain characters in it is in quotes."""
+    """The event as ``time kind field=value ...``; a value with special characters is quoted."""
     words = [str(fields.pop("time")), str(fields.pop("event"))]
     return " ".join([*words, *(f"{name}={_word(value)}" for name, value in fields.items())])
 
@@ -47,7 +47,7 @@ def _word(value: str | float) -> str:
     text = str(value)
     if text and text.isprintable() and not set(text) & set(' "\\='):
         return text
-    # not json.dumps: it would write a person's ü as \u00fc
+    # not json.dumps, which would write ü as \u00fc
     escaped = "".join(_escape(char) for char in text)
     return f'"{escaped}"'
 
@@ -55,6 +55,6 @@ def _word(value: str | float) -> str:
 def _escape(char: str) -> str:
     if char in '"\\':
         return f"\\{char}"
-    if char.isprintable():  # which a direction mark or a line separator is not
+    if char.isprintable():  # false for direction marks and line separators
         return char
     return char.encode("unicode_escape").decode()

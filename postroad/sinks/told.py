@@ -1,4 +1,4 @@
-"""An event on its way to the sinks: its JSON is made once, however many want it."""
+"""An event for the sinks, whose JSON is made once for all of them."""
 
 import json
 
@@ -6,12 +6,12 @@ from postroad.events.model import Event
 
 
 class Told:
-    """An event, and its text."""
+    """An event and its JSON."""
 
     __slots__ = ("_text", "event")
 
     def __init__(self, event: Event) -> None:
-        """Begin without the text."""
+        """Hold an event; its JSON is made on first use."""
         self.event = event
         self._text = ""
 

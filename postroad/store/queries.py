@@ -12,6 +12,8 @@ from postroad.store.schema import EVENTS
 
 STATUS = frozenset(("accepted", "queued", "deferred", "delivered", "bounced", "rejected"))
 """The events that change what became of a message."""
+TRIED = frozenset(("queued", "deferred", "delivered", "bounced"))
+"""What became of a delivery: it is the same for all recipients whose mail goes to one address."""
 COUNTED = ("accepted", "delivered", "deferred", "bounced", "rejected")
 GROUPS = {
     "sender-domain": EVENTS.c.sender_domain,
@@ -30,6 +32,7 @@ class Story:
     Attributes:
         status: ``accepted``, ``queued``, ``deferred``, ``delivered``, ``bounced`` or ``rejected``.
         relay: the name of the relay that it was handed to; None where relays share no database.
+        redirected_to: the address that the mail of this recipient goes to instead; None where it is the same one.
         reason: the class of the last failure.
         events: its events as they were published, oldest first; a failure's with ``class`` and ``hard``.
     """
@@ -39,6 +42,7 @@ class Story:
     sender: str | None
     recipient: str | None
     relay: str | None = None
+    redirected_to: str | None = None
     status: str = "accepted"
     reason: str | None = None
     hard: bool | None = None
@@ -123,14 +127,44 @@ class _Message(NamedTuple):
     relay: int | None
 
 
+class _Redirections:
+    """Where the mail of redirected recipients goes."""
+
+    def __init__(self, events: Iterable[tuple[_Message, float, dict[str, Any]]]) -> None:
+        self._targets: dict[tuple[_Message, str], str] = {
+            (message, event["recipient"]): event["redirected_to"]
+            for message, _, event in events
+            if event["event"] == "redirected"
+        }
+
+    def of(self, message: _Message, recipient: str | None) -> str | None:
+        """The other address; None for a recipient who is not redirected."""
+        return None if recipient is None else self._targets.get((message, recipient))
+
+    def concerns(self, event: Mapping[str, Any], message: _Message, recipient: str | None) -> bool:
+        """Whether an event of a message says what became of a recipient."""
+        named = event.get("recipient")
+        if named in {None, recipient}:
+            return True
+        if event["event"] not in TRIED or recipient is None:
+            return False
+        one, other = self.of(message, named), self.of(message, recipient)
+        return bool(one or other) and (one or named).lower() == (other or recipient).lower()
+
+
 def _stories(
     events: Sequence[tuple[_Message, float, dict[str, Any]]], names: Mapping[int, str]
 ) -> list[tuple[_Message, Story]]:
-    """The events as stories; what an event says of a whole message it says of each of its recipients."""
+    """The events as stories; what an event says of a whole message it says of each of its recipients.
+
+    A delivery to one address belongs to each recipient that was redirected to it: sendmail logs the first of them.
+    """
+    redirections = _Redirections(events)
 
     def begin(message: _Message, event: Mapping[str, Any], recipient: str | None) -> Story:
         relay = None if message.relay is None else names.get(message.relay)
-        return Story(event.get("queue_id"), event.get("message_id"), event.get("sender"), recipient, relay)
+        about = event.get("queue_id"), event.get("message_id"), event.get("sender")
+        return Story(*about, recipient, relay, redirections.of(message, recipient))
 
     stories: dict[tuple[_Message, str | None], Story] = {}
     for message, _, event in events:
@@ -146,7 +180,7 @@ def _stories(
         of_message.setdefault(key[0], []).append(story)
     for message, moment, event in events:
         for story in of_message[message]:
-            if event.get("recipient") in {None, story.recipient}:
+            if redirections.concerns(event, message, story.recipient):
                 story.take(moment, event)
     return [(key[0], story) for key, story in stories.items()]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from postroad import system
 from postroad.errors import PostroadError
+from postroad.runtime import reasons
 
 SIZE = 1024
 """Octets of the file, whatever it says: it fits into the page that it has, even when ``/run`` is full."""
@@ -130,10 +131,10 @@ class ProcessLimit(_Limit):
         return _number(self._folder / "pids.events")
 
     def _reached(self, limit: int) -> str:
-        return f"the limit of processes (pids) is reached: it is {limit}"
+        return reasons.processes_reached(limit)
 
     def _close_to(self, limit: int) -> str:
-        return f"processes are near their limit (pids): it is {limit}"
+        return reasons.processes_near(limit)
 
 
 class MemoryLimit(_Limit):
@@ -165,10 +166,10 @@ class MemoryLimit(_Limit):
         return _fields(self._folder / ("memory.events" if self._two else "memory.oom_control")).get("oom_kill", 0)
 
     def _reached(self, limit: int) -> str:
-        return f"the limit of memory is reached: it is {limit >> 20} MiB"
+        return reasons.memory_reached(limit)
 
     def _close_to(self, limit: int) -> str:
-        return f"memory is near its limit: it is {limit >> 20} MiB"
+        return reasons.memory_near(limit)
 
 
 def _number(path: Path) -> int:

@@ -64,6 +64,7 @@ class LogThread:
         self._stdout.format = wanted.log_format
         self._stdout.redactor = None if wanted.redact == "none" else Redactor(wanted.redact, self._key(wanted.redact))
         self._parser.message_size = wanted.message_size
+        self._parser.redirect_to = wanted.redirect_to
         self._journal.enabled = wanted.journal
 
     def _key(self, mode: str) -> bytes:

@@ -20,6 +20,7 @@ from postroad.errors import CommandError, InstallError, PostroadError
 from postroad.events import model as events
 from postroad.runtime import acceptance, plan
 from postroad.runtime.paths import CURRENT, DOCTOR, FEED, HEALTH, LOG_SOCKET, QUEUE, RATES, RUN
+from postroad.runtime.reasons import not_running, not_serving
 from postroad.supervisor import alone, processes
 from postroad.supervisor.doctor import DoctorProcess
 from postroad.supervisor.health import HealthFile, MemoryLimit, ProcessLimit
@@ -270,9 +271,9 @@ class Supervisor:
         """Say whether it is ready: daemons that mail needs serve, nothing runs short, mail leaves."""
         if self.state not in {ServerState.READY, ServerState.DEGRADED}:
             return
-        reasons = [f"{child.process.name} does not run" for child in self._essential() if not child.pid]
+        reasons = [not_running(child.process.name) for child in self._essential() if not child.pid]
         if self.state is ServerState.DEGRADED and not reasons:
-            reasons = [f"{child.process.name} does not serve yet" for child in self._essential() if not child.ready]
+            reasons = [not_serving(child.process.name) for child in self._essential() if not child.ready]
         for limit, option in ((self.limit, "--pids-limit"), (self.memory, "--memory")):
             if short := limit.reason():
                 if short not in self.reasons:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from postroad.events.model import Bounced, Deferred, Delivered, RecipientEvent
-from postroad.runtime.refusals import NONE_SUCCEEDS, NOT_TRIED
+from postroad.runtime.reasons import NONE_SUCCEEDS, NOT_TRIED
 from postroad.sinks.told import Told
 
 INTERVALS = 2

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from postroad import sockets
 from postroad.runtime import bounds
 from postroad.supervisor.guesses import Guesses
 from postroad.supervisor.sessions import Sessions
@@ -65,12 +66,7 @@ class RateThread:
     def __init__(self, path: Path, tell: Callable[[str, str], None] = lambda *_: None) -> None:
         self._rates, self._guesses, self._sessions = Rates(), Guesses(tell), Sessions(bounds.here().direct, tell=tell)
         self._selector = selectors.DefaultSelector()
-        path.unlink(missing_ok=True)
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(str(path))
-        path.chmod(0o600)
-        self._listener.listen(1024)
-        self._listener.setblocking(False)
+        self._listener = sockets.listening(path, 1024)
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._thread = threading.Thread(target=self._loop, name="rates", daemon=True)
 

@@ -29,6 +29,10 @@ class ConnectError(Exception):
     """There is no connection to be had; the message says why, and goes on after the server's name."""
 
 
+class BindError(OSError):
+    """Connections can't come from the configured address; ``strerror`` names it."""
+
+
 async def connect(server: Server) -> tuple[socket.socket, str]:
     """A connection that never blocks, and the address at its other end: behind a proxy the proxy's.
 
@@ -89,7 +93,7 @@ async def _to(family: int, kind: int, protocol: int, name: Any, bound: str) -> s
             try:
                 connected.bind((bound, 0))
             except OSError as error:
-                raise OSError(error.errno, f"from {bound}: {error.strerror}") from error
+                raise BindError(error.errno, f"from {bound}: {error.strerror}") from error
         async with asyncio.timeout(CONNECT_WITHIN):
             await asyncio.get_running_loop().sock_connect(connected, name)
         _set_up(connected)
@@ -120,6 +124,6 @@ def _set_up(connected: socket.socket) -> None:
 def why_not(error: BaseException, otherwise: str) -> str:
     """Why, in the system's words; ``otherwise`` where it has none."""
     if isinstance(error, OSError) and error.errno:
-        said = str(error.strerror)
-        return said if said.startswith("from ") else os.strerror(error.errno)  # asyncio puts words of its own there
+        # of any other, asyncio has put words of its own into strerror
+        return str(error.strerror) if isinstance(error, BindError) else os.strerror(error.errno)
     return otherwise

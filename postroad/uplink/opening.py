@@ -18,6 +18,8 @@ WITHIN = 50.0
 """Seconds for all of it: sendmail waits a minute for the greeting (``Timeout.initial``)."""
 LOGINS = 4
 """At once, an account; Exchange Online takes three connections."""
+OTHER_NAME = frozenset({62, 64})
+"""OpenSSL's codes for a certificate of another name or address: X509_V_ERR_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH."""
 
 CONNECTION, TLS, CREDENTIALS, QUOTA, SERVER = "connection", "tls", "credentials", "quota", "server"
 OBJECTION = "objection"
@@ -184,7 +186,7 @@ def _tls_fault(error: ssl.SSLError) -> str:
     if not isinstance(error, ssl.SSLCertVerificationError):
         return f"did not get through the TLS handshake: {printable(error.reason or str(error))}"
     said = printable(error.verify_message or str(error))
-    if "mismatch" in said:
+    if error.verify_code in OTHER_NAME:
         return f"fails at TLS: its certificate is for another name: {said}"
     return f"fails at TLS: its certificate is expired or not signed by an authority we trust: {said}"
 

@@ -1,4 +1,4 @@
-"""An event as a webhook gets it: which it wants, the CloudEvents envelope, the signature."""
+"""What is posted to a webhook: the choice of events, the CloudEvents envelope, the signature."""
 
 import base64
 import hashlib
@@ -14,13 +14,13 @@ from postroad.runtime.recording import Hook
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 GAP, PING = "gap", "ping"
 OF_SERVER = frozenset({GAP, PING, "doctor"})
-"""Kinds that are about no message, but about the server."""
+"""Event kinds about the server rather than a message."""
 
 
 def wants(hook: Hook, row: Mapping[str, Any]) -> bool:
     """Whether a webhook gets the event of this row of the store.
 
-    What is about the server passes the filters by domain.
+    Events about the server always pass the domain filters.
     """
     if row["kind"] not in hook.types:
         return False
@@ -31,18 +31,18 @@ def wants(hook: Hook, row: Mapping[str, Any]) -> bool:
 
 
 def type_of(kind: str) -> str:
-    """The CloudEvents type of a kind of event. A change that would break a receiver gets a new version."""
+    """The CloudEvents type of an event kind. A change that would break receivers needs a new version."""
     return f"postroad.{kind}.v1" if kind in OF_SERVER else f"postroad.message.{kind}.v1"
 
 
 def body(source: str, uid: str, seconds: float, event: Mapping[str, Any]) -> bytes:
-    """A CloudEvent in its JSON format (CloudEvents 1.0, structured mode); ``data`` is as docs/events.md has it.
+    """A CloudEvent in JSON format (CloudEvents 1.0, structured mode); docs/events.md describes ``data``.
 
     Args:
         source: the host name of this server.
-        uid: what stays the same whenever this event is sent again.
-        seconds: when it happened, since the epoch.
-        event: with its kind as ``event``.
+        uid: the event's ID, the same at every attempt.
+        seconds: when it happened, in seconds since the epoch.
+        event: the event's fields, its kind as ``event``.
     """
     stamp = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     subject = {"subject": event["queue_id"]} if event.get("queue_id") else {}
@@ -55,10 +55,10 @@ def headers(uid: str, seconds: int, content: bytes, secrets: Sequence[str]) -> d
     """The header fields of the Standard Webhooks specification, 1.0: HMAC-SHA256 over id, time and body.
 
     Args:
-        uid: the event's.
-        seconds: when it is sent, since the epoch.
+        uid: the event's ID.
+        seconds: when it is sent, in seconds since the epoch.
         content: the body.
-        secrets: in base64; there is a signature by each.
+        secrets: the secrets in base64; each gives one signature.
     """
     signed = b".".join([uid.encode(), str(seconds).encode(), content])
     signatures = [hmac.digest(base64.b64decode(secret), signed, hashlib.sha256) for secret in secrets]

@@ -1,4 +1,4 @@
-"""What webhooks have yet to take: filled in the transaction that stores the events, emptied as they are posted."""
+"""Events not yet accepted by webhooks: added in the transaction that stores them, removed when they are posted."""
 
 import json
 import random
@@ -17,7 +17,7 @@ from postroad.store.schema import EVENTS, OUTBOX
 from postroad.webhooks.envelope import wants
 
 MOST = 100_000
-"""Entries a webhook, dead letters as well; what is too much goes, dead letters and the oldest first."""
+"""The most entries per webhook, dead letters included; the surplus is deleted, dead letters and the oldest first."""
 FIRST_DELAY, LONGEST_DELAY = 2.0, 3600.0
 LONGEST_ERROR = 300
 CHUNK = 500
@@ -25,13 +25,13 @@ CHUNK = 500
 
 @dataclass(frozen=True)
 class OutboxEvent:
-    """An event that a webhook has not taken.
+    """An event that a webhook has not accepted.
 
     Attributes:
-        uid: what the receiver knows it by, the same at each attempt.
-        time: when it happened; ``added`` when its tries began; ``failed`` when the last one failed: seconds since the
-            epoch.
-        attempts: how many there were.
+        uid: the event's ID for the receiver, the same at each attempt.
+        time: when it happened; ``added`` is when it was added, ``failed`` when the last attempt failed: all in seconds
+            since the epoch.
+        attempts: the number of attempts so far.
     """
 
     id: int
@@ -48,13 +48,13 @@ class OutboxEvent:
 def put(
     connection: Connection, ids: Sequence[int], rows: Sequence[Mapping[str, Any]], hooks: Sequence[Hook]
 ) -> dict[str, int]:
-    """Add stored events for the webhooks that want them; return how many had to go for them, by webhook.
+    """Add stored events for the webhooks that want them; return how many entries were dropped to make room, by webhook.
 
     Args:
-        connection: in the transaction that stores them.
-        ids: theirs.
-        rows: as they are stored.
-        hooks: of the recorder's settings.
+        connection: a connection in the transaction that stores the events.
+        ids: the events' IDs.
+        rows: the events' rows.
+        hooks: the webhooks, from the recorder's settings.
     """
     now = time.time()
     lost: dict[str, int] = {}
@@ -91,7 +91,7 @@ def _drop(connection: Connection, webhook: str, number: int) -> int:
 
 
 def due(engine: Engine, webhook: str, most: int) -> list[OutboxEvent]:
-    """What is to be posted now, what has waited longest first; of a message only the oldest event that waits."""
+    """The entries to post now, longest waiting first; of each message only the oldest event that waits."""
     older, same = OUTBOX.alias(), EVENTS.alias()
     waits = exists().where(older.c.event == same.c.id, older.c.webhook == webhook, older.c.due.is_not(None))
     message = and_(same.c.queue_id == EVENTS.c.queue_id, or_(same.c.relay.is_(None), same.c.relay == EVENTS.c.relay))
@@ -106,7 +106,7 @@ def due(engine: Engine, webhook: str, most: int) -> list[OutboxEvent]:
 
 
 def dead(engine: Engine, webhook: str | None, most: int) -> list[OutboxEvent]:
-    """The dead letters, of one webhook or of all, newest first."""
+    """The dead letters of one webhook or of all, newest first."""
     with engine.connect() as connection:
         return _entries(connection, _dead(webhook), (OUTBOX.c.id.desc(),), most)
 
@@ -116,7 +116,7 @@ def _dead(webhook: str | None) -> ColumnElement[bool]:
 
 
 def until_due(engine: Engine, webhook: str, most: float) -> float:
-    """Seconds until something becomes due, one at least, or ``most``; what is due waits for an older event."""
+    """Seconds until an entry becomes due, from 1 to ``most``; entries already due wait for an older event."""
     now = time.time()
     coming = select(func.min(OUTBOX.c.due)).where(OUTBOX.c.webhook == webhook, OUTBOX.c.due > now)
     with engine.connect() as connection:
@@ -137,21 +137,21 @@ def _entries(connection: Connection, where: Any, order: Sequence[Any], most: int
 
 
 def delivered(engine: Engine, entry: OutboxEvent) -> None:
-    """The webhook took it."""
+    """Remove an entry that the webhook accepted."""
     with database.writing(engine) as connection:
         if connection.execute(delete(OUTBOX).where(OUTBOX.c.id == entry.id)).rowcount:
             metrics.add(connection, {("webhook_events", f"{entry.webhook},delivered"): 1})
 
 
 def failed(engine: Engine, entry: OutboxEvent, error: str, give_up_after: float, retry_after: float | None) -> bool:
-    """It was not taken: try again later, or give it up; return whether it was given up.
+    """Note a failed attempt: retry the entry later, or make it a dead letter; return whether it became one.
 
     Args:
-        engine: the store's.
-        entry: which.
-        error: why, for people.
-        give_up_after: seconds from its first attempt.
-        retry_after: seconds that the receiver asks for; None: not said.
+        engine: the store's engine.
+        entry: the entry.
+        error: the reason, for people.
+        give_up_after: seconds from when the entry was added.
+        retry_after: seconds that the receiver asks for; None if it says nothing.
     """
     now = time.time()
     last = entry.added + give_up_after
@@ -169,17 +169,17 @@ def failed(engine: Engine, entry: OutboxEvent, error: str, give_up_after: float,
 
 
 def delay(attempts: int, retry_after: float | None = None) -> float:
-    """Seconds until the next attempt after so many: exponential with full jitter, or what the receiver asks for.
+    """Seconds until the next attempt after this many: exponential with full jitter, or what the receiver asks for.
 
-    It is at least a second and at most an hour, whatever the receiver asks for.
+    Always from a second to an hour, whatever the receiver asks for.
     """
     most = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(attempts - 1, 30))
-    found = max(random.uniform(0, most), retry_after or 0.0)  # noqa: S311 - no secret
+    found = max(random.uniform(0, most), retry_after or 0.0)  # noqa: S311 - not a secret
     return min(max(1.0, found), LONGEST_DELAY)
 
 
 def give_up(engine: Engine, webhook: str, give_up_after: float, error: str) -> int:
-    """Make dead letters of what has waited too long for a webhook that takes nothing; return how many."""
+    """Make dead letters of entries that waited too long for a webhook that accepts nothing; return how many."""
     old = and_(OUTBOX.c.webhook == webhook, OUTBOX.c.due.is_not(None), OUTBOX.c.added < time.time() - give_up_after)
     with database.writing(engine) as connection:
         values = {"due": None, "failed": time.time(), "error": func.coalesce(OUTBOX.c.error, error[:LONGEST_ERROR])}
@@ -189,7 +189,7 @@ def give_up(engine: Engine, webhook: str, give_up_after: float, error: str) -> i
 
 
 def replay(connection: Connection, uids: Sequence[str] | None, webhook: str | None) -> int:
-    """Post dead letters anew, all or those with these ids, of one webhook or of any; return how many."""
+    """Post dead letters again, all or those with these IDs, of one webhook or of any; return how many."""
     now = time.time()
     where = _dead(webhook)
     values = {"due": now, "added": now, "attempts": 0}
@@ -202,7 +202,7 @@ def replay(connection: Connection, uids: Sequence[str] | None, webhook: str | No
 
 
 def tidy(engine: Engine) -> dict[str, int]:
-    """Remove entries whose event the store has forgotten; return how many still waited, by webhook."""
+    """Remove entries whose event is no longer in the store; return how many still waited, by webhook."""
     gone = ~exists().where(EVENTS.c.id == OUTBOX.c.event, EVENTS.c.time == OUTBOX.c.time)
     with database.writing(engine) as connection:
         waited = (
@@ -215,7 +215,7 @@ def tidy(engine: Engine) -> dict[str, int]:
 
 
 def states(connection: Connection) -> dict[str, dict[str, Any]]:
-    """By webhook: ``pending``, ``dead``, ``oldest`` (when the oldest that waits began to), ``error`` and ``failed``."""
+    """By webhook: ``pending``, ``dead``, ``oldest`` (when the oldest pending was added), ``error`` and ``failed``."""
     waits = OUTBOX.c.due.is_not(None)
     found: dict[str, dict[str, Any]] = {}
     rows = connection.execute(

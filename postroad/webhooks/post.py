@@ -1,7 +1,7 @@
-"""One webhook's receiver: a POST to an address that was looked at, over a connection that is kept.
+"""Posts to one webhook's receiver, to a checked address, over connections that are kept open.
 
-The name is looked up here and the connection goes to what was found and allowed, so that a name that leads to a public
-address when it is checked and to a private one afterwards (DNS rebinding) gains nothing. Redirects are not followed.
+The name is looked up here, and the connection goes to an address that was found and allowed. So a name that resolves to
+a public address when checked and to a private one afterwards (DNS rebinding) gains nothing. Redirects are not followed.
 """
 
 import contextlib
@@ -24,26 +24,26 @@ from postroad.text import printable
 from postroad.webhooks import envelope
 
 CONNECT, READ = 5.0, 15.0
-"""Seconds for a connection, for TLS, and for each answer's next bytes."""
+"""Seconds for the connection and for TLS, each; seconds for the next bytes of an answer."""
 CONNECTIONS = 4
-"""At once, a webhook."""
+"""Simultaneous connections per webhook."""
 MOST_ADDRESSES = 4
 LARGEST_ANSWER = 4096
-"""Octets of an answer that are read; a connection on which there is more is closed."""
+"""The most octets read of an answer; after a longer answer the connection is closed."""
 
 
 class RefusedError(OSError):
-    """The receiver is where nothing may be posted to."""
+    """The receiver has no address that may be posted to."""
 
 
 @dataclass(frozen=True)
 class ReceiverAnswer:
-    """What came of a POST.
+    """The outcome of a POST.
 
     Attributes:
-        status: the HTTP status; None: there was no answer, ``error`` says why.
-        error: what to tell people; empty where it was taken.
-        retry_after: seconds that the receiver asks for; None: not said.
+        status: the HTTP status; None if there was no answer, and ``error`` says why.
+        error: the error, for people; empty if the event was accepted.
+        retry_after: seconds that the receiver asks for; None if it says nothing.
     """
 
     status: int | None
@@ -52,12 +52,12 @@ class ReceiverAnswer:
 
     @property
     def taken(self) -> bool:
-        """Whether the receiver has it now."""
+        """Whether the receiver accepted the event."""
         return not self.error
 
 
 class _Connection(http.client.HTTPConnection):
-    """To one address of a host, with or without TLS for the host's name."""
+    """A connection to one address of a host, with or without TLS for the host's name."""
 
     def __init__(self, host: str, port: int, address: str, context: ssl.SSLContext | None) -> None:
         super().__init__(host, port, timeout=READ)
@@ -70,7 +70,7 @@ class _Connection(http.client.HTTPConnection):
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = plain
         if self._tls:
-            # the socket is known before the handshake, so that this can be aborted
+            # self.sock is set before the handshake, so that the handshake can be aborted
             wrapped = self._tls.wrap_socket(plain, server_hostname=self.host, do_handshake_on_connect=False)
             self.sock = wrapped
             wrapped.do_handshake()
@@ -78,10 +78,10 @@ class _Connection(http.client.HTTPConnection):
 
 
 class Receiver:
-    """Posts for several threads; ``abort`` ends what they wait for."""
+    """Posts for several threads; ``abort`` ends their waits."""
 
     def __init__(self, hook: Hook, source: str) -> None:
-        """Post as a webhook has it, from the server with the host name ``source``; nothing is opened yet."""
+        """Prepare to post to a webhook from the server with the host name ``source``; opens no connection yet."""
         parts = urlsplit(hook.url)
         self._host, self._target = (
             parts.hostname or "",
@@ -95,7 +95,7 @@ class Receiver:
         if parts.scheme == "https":
             self._tls = ssl.create_default_context()
             if hook.ca:
-                # authorities that people make themselves often lack extensions that RFC 5280 wants
+                # private authorities often lack extensions that RFC 5280 requires
                 self._tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
                 self._tls.load_verify_locations(cadata=hook.ca)
         self._idle: list[_Connection] = []
@@ -125,7 +125,7 @@ class Receiver:
             except TimeoutError:
                 raise
             except (OSError, http.client.HTTPException):
-                self.close()  # it was closed while it was idle, and so were the others: no failure of the receiver's
+                self.close()  # closed by the peer while idle, like the others: not a failure of the receiver
         return self._ask(self._open(), uid, content)
 
     def _ask(self, connection: _Connection, uid: str, content: bytes) -> ReceiverAnswer:
@@ -138,7 +138,7 @@ class Receiver:
             text = b""
             while len(text) < LARGEST_ANSWER and (part := response.read1(LARGEST_ANSWER - len(text))):
                 text += part
-            if len(text) < LARGEST_ANSWER and response.length:  # read1() does not say that there is to be more
+            if len(text) < LARGEST_ANSWER and response.length:  # read1() does not report a truncated answer
                 raise http.client.IncompleteRead(text, response.length)
             keep = (response.isclosed() or response.length == 0) and not response.will_close
             response.close()
@@ -200,19 +200,19 @@ class Receiver:
         connection.close()
 
     def close(self) -> None:
-        """Close the connections that are kept."""
+        """Close the idle connections."""
         with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
 
     def abort(self) -> None:
-        """End what is under way: a receiver that sends a byte now and then would hold it for ever."""
+        """End the posts under way: a receiver that sends a byte now and then would hold them forever."""
         with self._lock:
             waiting = [connection.sock for connection in self._busy if connection.sock]
         for each in waiting:
             with contextlib.suppress(OSError):
-                socket.socket.shutdown(each, socket.SHUT_RDWR)  # not TLS's own, which another thread is in
+                socket.socket.shutdown(each, socket.SHUT_RDWR)  # not SSLSocket's, which another thread may be in
 
 
 def _judged(response: http.client.HTTPResponse, text: bytes) -> ReceiverAnswer:
@@ -226,7 +226,7 @@ def _judged(response: http.client.HTTPResponse, text: bytes) -> ReceiverAnswer:
 
 
 def _seconds(text: str | None) -> float | None:
-    """``Retry-After`` (RFC 9110, section 10.2.3) as seconds; None where there is none that can be read."""
+    """``Retry-After`` (RFC 9110, section 10.2.3) in seconds; None if it is missing or unreadable."""
     if not text:
         return None
     if text.strip().isascii() and text.strip().isdigit():

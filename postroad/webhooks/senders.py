@@ -1,6 +1,6 @@
-"""The threads that post events to webhooks, one a webhook, so that none waits for another's receiver.
+"""The threads that post events to webhooks, one per webhook, so that none waits for another's receiver.
 
-They live in the recorder: what is not posted when it ends is still in the outbox. Of relays that share a database, one
+They run in the recorder; what is not posted when it ends stays in the outbox. Of the relays that share a database, one
 at a time posts for a webhook.
 """
 
@@ -22,25 +22,25 @@ from postroad.webhooks.outbox import OutboxEvent
 from postroad.webhooks.post import CONNECTIONS, Receiver, ReceiverAnswer
 
 POLL = 5.0
-"""Seconds between two looks at what is due; new events are posted at once."""
+"""Seconds between two checks for due entries; new events are posted at once."""
 LONGEST_ATTEMPT = 30.0
-"""Seconds after which an attempt is ended, whatever the receiver does meanwhile."""
+"""Seconds after which an attempt is aborted, whatever the receiver does."""
 LONGEST_PAUSE = 60.0
-"""Seconds between two attempts at a receiver that takes nothing, unless it asks for more itself."""
+"""The most seconds between two attempts at a receiver that accepts nothing, unless it asks for more."""
 LEASE = LONGEST_ATTEMPT + 5.0
-"""Seconds for which the webhook has to be ours when a post begins."""
+"""Seconds that the webhook's lease must still last when a post begins."""
 GONE = 410
 
 Tell = Callable[[str, str], object]
 
 
 class Sender:
-    """Posts what is due for one webhook, a few at once."""
+    """Posts the due entries of one webhook, several at a time."""
 
     def __init__(self, engine: Engine, hook: Hook, source: str, tell: Tell, relay: int = 1) -> None:
-        """Post from this store; ``tell`` gets what the log should say: a level and a message.
+        """Prepare to post from this store; ``tell`` logs: it gets a level and a message.
 
-        ``relay`` is the number of the relay's journal, by which it holds the webhook's lease.
+        ``relay`` is the number of the relay's journal, under which it holds the webhook's lease.
         """
         self._engine = engine
         self._name = hook.name
@@ -50,25 +50,25 @@ class Sender:
         self._lease = Lease(engine, f"webhook {hook.name}", relay)
         self._ending, self._ended = threading.Event(), threading.Event()
         self._new = threading.Event()
-        self._open: list[tuple[OutboxEvent, ReceiverAnswer]] = []  # posted, and not yet written down
-        self._failures = 0  # rounds in a row in which nothing was taken
+        self._open: list[tuple[OutboxEvent, ReceiverAnswer]] = []  # posted, but not yet recorded in the store
+        self._failures = 0  # consecutive rounds in which nothing was accepted
         self._pool = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix=f"webhook-{self._name}")
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         threading.Thread(target=self._run, name=f"webhook-{self._name}", daemon=True).start()
 
     def wake(self) -> None:
-        """There are new events."""
+        """Tell the thread that there are new events."""
         self._new.set()
 
     def end(self) -> None:
-        """Post no more once what is under way is done, and let another relay post."""
+        """Finish the posts under way, start no more, and release the webhook to other relays."""
         self._ending.set()
         self._new.set()
 
     def wait(self, seconds: float) -> None:
-        """Wait for so long at most until it has ended."""
+        """Wait for the end of the thread, at most this long."""
         self._ended.wait(seconds)
 
     def _run(self) -> None:
@@ -76,9 +76,9 @@ class Sender:
             self._new.clear()
             try:
                 pause = self.round()
-            except SQLAlchemyError:  # the recorder says so
+            except SQLAlchemyError:  # the recorder reports it
                 pause = POLL
-            except Exception:  # noqa: BLE001 - a bug in here must not end the posts
+            except Exception:  # noqa: BLE001 - a bug here must not end the thread
                 traceback.print_exc()
                 pause = LONGEST_PAUSE
             if self._failures:
@@ -91,14 +91,14 @@ class Sender:
         self._ended.set()
 
     def _rest(self, seconds: float) -> None:
-        """Leave the receiver alone for so long, and keep the lease: another relay would post at once."""
+        """Pause for this long, but keep the lease: without it another relay would post at once."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0 and not self._ending.wait(min(left, leases.RENEWED)):
             with suppress(SQLAlchemyError):
                 self._lease.held(0.0)
 
     def round(self) -> float:
-        """Post some of what is due; return the seconds until there is reason to do it again.
+        """Post some due entries; return the seconds until the next round.
 
         Raises:
             SQLAlchemyError: the store can't be read or written.
@@ -114,14 +114,14 @@ class Sender:
         late = wait(waiting, LONGEST_ATTEMPT).not_done
         while late:
             self._receiver.abort()
-            late = wait(late, 1).not_done  # one may have begun anew, on a new connection
+            late = wait(late, 1).not_done  # a post may have started again on a new connection
         answers = [(entry, future.result()) for future, entry in waiting.items()]
         self._open = list(answers)
         self._settle()
         return self._judge([answer for _, answer in answers])
 
     def _settle(self) -> None:
-        """Write down what came of the posts; while this can't be, nothing is posted, or the same would be again."""
+        """Record the outcome of the posts. Nothing is posted before that succeeds, or events would be posted twice."""
         while self._open:
             self._note(*self._open[-1])
             self._open.pop()
@@ -130,7 +130,7 @@ class Sender:
         if answer.taken:
             outbox.delivered(self._engine, entry)
             return
-        patience = 0.0 if answer.status == GONE else self._patience  # it wants no more of it
+        patience = 0.0 if answer.status == GONE else self._patience  # the receiver wants no more events
         if outbox.failed(self._engine, entry, answer.error, patience, answer.retry_after):
             self._report_dead(1, answer.error)
 
@@ -138,11 +138,11 @@ class Sender:
         errors = [answer for answer in answers if not answer.taken]
         if len(errors) < len(answers):
             if self._failures:
-                self._tell("info", f"webhook {self._name} takes events again")
+                self._tell("info", f"webhook {self._name} accepts events again")
             self._failures = 0
             return 0.0
         if not self._failures:
-            self._tell("err", f"webhook {self._name} takes no events, they wait in the outbox: {errors[0].error}")
+            self._tell("err", f"webhook {self._name} accepts no events, they wait in the outbox: {errors[0].error}")
         self._failures += 1
         if gone := outbox.give_up(self._engine, self._name, self._patience, errors[0].error):
             self._report_dead(gone, errors[0].error)
@@ -155,7 +155,7 @@ class Sender:
 
 
 def start(engine: Engine, hooks: Sequence[Hook], source: str, tell: Tell, relay: int = 1) -> list[Sender]:
-    """Begin to post for all of these webhooks."""
+    """Start a sender for each of these webhooks."""
     found = [Sender(engine, hook, source, tell, relay) for hook in hooks]
     for sender in found:
         sender.start()
@@ -163,7 +163,7 @@ def start(engine: Engine, hooks: Sequence[Hook], source: str, tell: Tell, relay:
 
 
 def end(senders: Sequence[Sender], seconds: float) -> None:
-    """Let all of them end, and wait for that for so long at most."""
+    """End all senders, and wait for them at most this long."""
     deadline = time.monotonic() + seconds
     for sender in senders:
         sender.end()

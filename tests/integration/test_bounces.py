@@ -1,6 +1,9 @@
 """Bounces that sendmail makes: signed, whole, and no more of them than there should be."""
 
+import re
 from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import dkim
 import pytest
@@ -39,6 +42,44 @@ def test_a_bounce_is_signed(relay: PostroadContainer, internet: Internet) -> Non
     assert received.raw.count(b"\nDKIM-Signature:", 0, received.raw.index(b"\n\n")) == 1
     assert str(received.message["From"]) == "Mail Delivery Subsystem <MAILER-DAEMON@mail.sender.example>"
     assert received.message.get_all("To") == ["app@sender.example"]
+
+
+@pytest.mark.parametrize("recipient", ["unknown@rcpt.example", "tempfail-then@late.example"])
+def test_a_bounce_s_dates_are_in_the_form_of_rfc_5322(recipient: str, start_relay: Relays, internet: Internet) -> None:
+    """Of a message that was refused at its first attempt, and of one that waited."""
+    if recipient.endswith("@late.example"):
+        internet.add_mx("late.example").refuse()
+    relay = start_relay(
+        suppression={"enabled": False}, delivery={"queue": {"retry": "1s", "warn_after": None, "give_up_after": "5s"}}
+    )
+    message_id = send(relay, letter(To=recipient))
+    received = internet.wait_for_message(bounce_of(message_id), 60)
+    ours = [str(received.message["Date"]), str((received.message.get_all("Received") or [""])[-1]).rpartition(";")[2]]
+    for date in map(str.strip, ours):
+        assert re.fullmatch(r"\w{3}, \d{1,2} \w{3} \d{4} \d\d:\d\d:\d\d \+0000", date), ours
+        assert abs((parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds()) < 4 + 60 * (recipient[0] == "u")
+    assert received.verdict("dkim") == "pass"
+
+
+def test_a_recipient_with_the_name_of_the_bounces_sender_keeps_its_letters(
+    relay: PostroadContainer, internet: Internet
+) -> None:
+    message_id = send(relay, letter(To="Mailer-Daemon@rcpt.example"))
+    assert internet.wait_for_message(message_id).recipient == "Mailer-Daemon@rcpt.example"
+
+
+def test_a_bounce_leaves_without_the_signer(start_relay: Relays, internet: Internet) -> None:
+    later = internet.add_mx("nosigner.example")
+    later.refuse()
+    relay = start_relay(
+        suppression={"enabled": False}, delivery={"queue": {"retry": "1s", "warn_after": None, "give_up_after": "15s"}}
+    )
+    message_id = send(relay, letter(To="user@nosigner.example"))
+    relay.wait_for(message_id, "deferred")
+    relay.shell("rm /run/postroad/bounces")
+    received = internet.wait_for_message(bounce_of(message_id), 90)
+    assert abs((parsedate_to_datetime(str(received.message["Date"])) - datetime.now(UTC)).total_seconds()) < 30
+    assert b"\nDKIM-Signature" not in received.raw.partition(b"\n\n")[0]
 
 
 def test_a_bounce_that_waits_keeps_its_signature(relay: PostroadContainer, internet: Internet) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from postroad.runtime.refusals import NONE_SUCCEEDS, NOT_TRIED
+from postroad.runtime.reasons import NONE_SUCCEEDS, NOT_TRIED
 from postroad.testing import PostroadContainer
 from tests.integration.conftest import Relays, letter, send, wait_until
 from tests.integration.test_health import HEALTHCHECK

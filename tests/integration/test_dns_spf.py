@@ -148,7 +148,7 @@ def test_a_verdict_says_why(relay: PostroadContainer, zones: Internet) -> None:
         ("itself", 11, "a loop"),
         ("include-none", 1, "leads to no SPF record"),
         ("broken-after", 1, "can't be looked up"),
-        ("unknown-term", 0, "term 1, `ipv4:203.0.113.10`: no mechanism of SPF; is ip4 meant?"),
+        ("unknown-term", 0, "term 1, `ipv4:203.0.113.10`: not an SPF mechanism; is ip4 meant?"),
     ],
 )
 def test_lookups_are_counted_to_the_end(

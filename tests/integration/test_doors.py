@@ -535,9 +535,13 @@ def check(pairs: Authority, folder: Path, *words: str, **environment: str) -> su
         ),
         ("old.pem", "old.key", "At 'tls.certificate_file': /pki/old.pem expired on "),
         ("early.pem", "early.key", "At 'tls.certificate_file': /pki/early.pem is valid from "),
-        ("nonsense.pem", "good.key", "At 'tls.certificate_file': /pki/nonsense.pem holds what is no certificate"),
+        (
+            "nonsense.pem",
+            "good.key",
+            "At 'tls.certificate_file': /pki/nonsense.pem holds something other than certificates",
+        ),
         ("empty.pem", "good.key", "At 'tls.certificate_file': /pki/empty.pem is empty"),
-        ("chain.pem", "good.key", "At 'tls.certificate_file': /pki/chain.pem holds what is no certificate"),
+        ("chain.pem", "good.key", "At 'tls.certificate_file': /pki/chain.pem holds something other than certificates"),
         ("good.pem", "nonsense.pem", "At 'tls.key_file': /pki/nonsense.pem is not a private key"),
         (
             "good.pem",

@@ -1,12 +1,13 @@
 """Staging: mail reaches those whom `recipients` names, and nobody else."""
 
+import json
 import secrets
 import smtplib
 import time
 from collections.abc import Sequence
 
 from postroad.testing import PostroadContainer
-from tests.integration.conftest import Relays, letter
+from tests.integration.conftest import Relays, letter, wait_until
 from tests.internet.internet import Internet
 
 Refused = dict[str, tuple[int, bytes]]
@@ -26,6 +27,13 @@ def reached(internet: Internet, since: int) -> list[str]:
 
 def ends(relay: PostroadContainer, message_id: str) -> list[tuple[str, str]]:
     return sorted((event["event"], event["recipient"]) for event in relay.follow(message_id) if event.get("recipient"))
+
+
+def traced(relay: PostroadContainer, what: str) -> dict[str, str]:
+    """What `postroad trace` says that became of each recipient."""
+    _, text = relay.shell(f"postroad trace --json '{what}'")
+    found = json.loads(text)["messages"] if text.startswith("{") else []  # the recorder has not begun yet
+    return {each["recipient"]: each["status"] for each in found}
 
 
 def dsn_ends(relay: PostroadContainer, recipient: str) -> None:
@@ -111,6 +119,12 @@ def test_everything_goes_to_one_mailbox_that_learns_whom_it_was_for(start_relay:
     assert received.message["Cc"] == "Two@other.example"
     assert received.message["X-Original-Recipients"] == ",".join(recipients)
     assert reached(internet, before) == ["qa+staging@rcpt.example"]
+    wait_until(lambda: traced(relay, "two@other.example") == {"Two@other.example": "delivered"})
+    assert traced(relay, message_id) == dict.fromkeys(recipients, "delivered")
+    text = relay.command("trace", message_id)
+    for recipient in recipients:
+        assert f"app@sender.example → {recipient}, redirected to qa+staging@rcpt.example\n" in text
+    assert "goes to qa+staging@rcpt.example in place of you@other.example" in relay.command("send", "you@other.example")
 
 
 def test_the_next_message_of_a_connection_has_its_own_recipients(start_relay: Relays, internet: Internet) -> None:
@@ -157,3 +171,5 @@ def test_a_bounce_goes_to_the_one_mailbox_too(start_relay: Relays, internet: Int
     assert ends(relay, message_id) == [("bounced", "user@other.example")]
     dsn_ends(relay, f"app+{marker}@sender.example")
     assert reached(internet, before) == []
+    told = f"<> → app+{marker}@sender.example, redirected to unknown@rcpt.example\n"
+    wait_until(lambda: told in relay.shell(f"postroad trace app+{marker}@sender.example")[1])

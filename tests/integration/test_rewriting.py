@@ -6,7 +6,7 @@ import smtplib
 import pytest
 
 from postroad.testing import PostroadContainer
-from tests.integration.conftest import Relays
+from tests.integration.conftest import Relays, wait_until
 from tests.internet.internet import Internet
 from tests.internet.received import ReceivedMessage
 from tests.rewriting import CASES, REWRITE
@@ -115,6 +115,8 @@ def test_mail_to_a_rewritten_address_goes_to_the_new_one(rewriter: PostroadConta
     for recipient in ("root@web1", "root"):
         received = passed_on(rewriter, internet, "a@web1", "From: a@web1", recipient)
         assert received.recipient == "Ops.Team@sender.example"
+        wait_until(lambda: "  delivered " in rewriter.shell(f"postroad trace {recipient}")[1])  # noqa: B023 - in this round
+        assert f"→ {recipient}, redirected to Ops.Team@sender.example\n" in rewriter.command("trace", recipient)
 
 
 def test_a_bounce_goes_to_the_new_address(rewriter: PostroadContainer, internet: Internet) -> None:

@@ -169,7 +169,7 @@ def test_dead_letters_are_listed_and_replayed(posting: PostroadContainer, hooks:
         "postroad webhook replay --all --webhook down; echo $?; postroad webhook replay; echo $?"
     )
     assert (code, re.findall(r"^\d$", text, re.MULTILINE)) == (0, ["1", "2"])
-    assert "webhook down takes events again" in posting.log()
+    assert "webhook down accepts events again" in posting.log()
 
 
 def test_a_ping_says_what_comes_of_it(posting: PostroadContainer, hooks: Hooks) -> None:
@@ -219,7 +219,7 @@ def test_what_is_not_posted_and_why(posting: PostroadContainer, hooks: Hooks, me
     assert message_id
     wait_for(lambda: metrics(posting).get("postroad_webhook_attempts_failed_total,slow"))
     log, found = posting.log(), states(posting)
-    (told,) = [each for each in posting.events() if "webhook slow takes no events" in each.get("message", "")]
+    (told,) = [each for each in posting.events() if "webhook slow accepts no events" in each.get("message", "")]
     slow = datetime.fromisoformat(told["time"]).timestamp()
     assert all(int(each["headers"]["webhook-timestamp"]) < slow for each in came(hooks, "ok", message_id))
     for name, state in found.items():
@@ -228,5 +228,5 @@ def test_what_is_not_posted_and_why(posting: PostroadContainer, hooks: Hooks, me
         assert NOT_POSTED[name] in state["error"]
         assert state["delivered"] == 0
         assert state["pending"] >= 3
-        assert f"webhook {name} takes no events, they wait in the outbox" in log
+        assert f"webhook {name} accepts no events, they wait in the outbox" in log
         assert bool(hooks.requests(f"/{name}")) == (name in {"redirect", "slow"})

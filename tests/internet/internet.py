@@ -165,6 +165,13 @@ class Internet:
         host.start()
         return host
 
+    def _add_published(self, kind: type[HostT], hostname: str, **environment: str) -> HostT:
+        """Start a host and publish it under its name, whose zone is made."""
+        host = self._add_host(kind, **environment)
+        self.add_zone(hostname.partition(".")[2])
+        self.publish_host(hostname, *host.addresses)
+        return host
+
     def add_mx(self, domain: str, *others: str, tls: bool = True, certificate: str = "good", dmarc: bool = False) -> Mx:
         """Start and publish ``mx.DOMAIN``, which takes the mail of these domains.
 
@@ -216,9 +223,7 @@ class Internet:
             "MX_CERTIFICATE": certificate,
         }
         environment |= {"MX_USER": user, "MX_MECHANISMS": mechanisms}
-        host = self._add_host(Mx, DNS_SERVER=self.dns.address, **environment)
-        self.add_zone(hostname.partition(".")[2])
-        self.publish_host(hostname, *host.addresses)
+        host = self._add_published(Mx, hostname, DNS_SERVER=self.dns.address, **environment)
         if user:
             host.run("role", "ready", "587")
         if tokens:
@@ -227,32 +232,21 @@ class Internet:
 
     def add_watch(self, hostname: str, *, behaviour: str = "good") -> Watch:
         """Start and publish an SMTP server that writes down what it is told; ``behaviour`` is port 25's."""
-        host = self._add_host(Watch, MX_HOSTNAME=hostname, MX_BEHAVIOUR=behaviour)
-        self.add_zone(hostname.partition(".")[2])
-        self.publish_host(hostname, *host.addresses)
-        return host
+        return self._add_published(Watch, hostname, MX_HOSTNAME=hostname, MX_BEHAVIOUR=behaviour)
 
     def add_postgres(self, hostname: str) -> Postgres:
         """Start and publish a PostgreSQL server, whose certificate is for this name."""
-        host = self._add_host(Postgres, PG_HOSTNAME=hostname)
-        self.add_zone(hostname.partition(".")[2])
-        self.publish_host(hostname, *host.addresses)
-        return host
+        return self._add_published(Postgres, hostname, PG_HOSTNAME=hostname)
 
     def add_proxy(self, hostname: str) -> Proxy:
         """Start and publish a host with proxies."""
-        host = self._add_host(Proxy, DNS_SERVER=self.dns.address)
-        self.add_zone(hostname.partition(".")[2])
-        self.publish_host(hostname, *host.addresses)
+        host = self._add_published(Proxy, hostname, DNS_SERVER=self.dns.address)
         host.run("role", "ready", "3128")
         return host
 
     def add_hooks(self, hostname: str) -> Hooks:
         """Start and publish a receiver of webhooks."""
-        host = self._add_host(Hooks, MX_HOSTNAME=hostname)
-        self.add_zone(hostname.partition(".")[2])
-        self.publish_host(hostname, *host.addresses)
-        return host
+        return self._add_published(Hooks, hostname, MX_HOSTNAME=hostname)
 
     def add_resolver(self, *zones: str, bogus: Sequence[str] = ()) -> Resolver:
         """Start a resolver that checks DNSSEC in these zones, which are signed, and answers for all others as well.

@@ -80,7 +80,7 @@ CASES: list[tuple[ModuleType, Zone, str, str]] = [
     (dmarc, {}, "error", "x.example has no DMARC record"),
     (dmarc, {"_dmarc.x.example": DEAD}, "warning", "can't be looked up"),
     (dkim, {NAME: {"TXT": (KEY,)}}, "ok", f"{NAME} publishes the key in use"),
-    (dkim, {NAME: {"TXT": (OTHER,)}}, "error", "has another key than the one here"),
+    (dkim, {NAME: {"TXT": (OTHER,)}}, "error", "has a different key from the one here"),
     (dkim, {NAME: {"TXT": (KEY, OTHER)}}, "error", "is there 2 times"),
     (dkim, {NAME: {"TXT": (f"{KEY}; t=y",)}}, "warning", "is in test mode"),
     (dkim, {NAME: {"TXT": ("v=DKIM1; k=rsa; p=",)}}, "error", "revokes the key"),
@@ -188,9 +188,7 @@ def test_which_resolvers_have_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
     found = dkim_published.seen(config, NAME, KEY)
     assert (found.have, found.lack, found.silent) == (("192.0.2.1",), ("192.0.2.3",), ("192.0.2.2",))
     assert not found.enough
-    said = (
-        "1 of 3 resolvers have its record; at 192.0.2.3 it has another key than the one here; 192.0.2.2 did not answer"
-    )
+    said = "1 of 3 resolvers have its record; at 192.0.2.3 it has a different key from the one here; 192.0.2.2 did not answer"
     assert str(found) == said
     assert not Seen(("a",), (), ("b",)).enough
     assert Seen(("a",), (), ()).enough

@@ -104,6 +104,35 @@ def test_a_message_is_told_from_its_acceptance_to_its_end(engine: Engine) -> Non
     assert len(json.loads(run("trace", "u@rcpt.example", "--json", "--limit", "1").out)["messages"]) == 1
 
 
+def test_each_recipient_of_a_redirected_message_is_told_with_the_address_it_went_to(engine: Engine) -> None:
+    """sendmail logs the delivery of the first of them only."""
+    for recipient in ("u@rcpt.example", "two@other.example"):
+        put(engine, "q1", "redirected", recipient=recipient, redirected_to="qa@rcpt.example")
+    put(engine, "q1", "accepted", "bounced")
+    put(engine, "q1", "delivered", recipient="not-redirected@rcpt.example")
+    out = run("trace", "q1").out
+    assert "app@sender.example → u@rcpt.example, redirected to qa@rcpt.example\n" in out
+    assert "app@sender.example → two@other.example, redirected to qa@rcpt.example\n" in out
+    assert "redirected qa@rcpt.example" in out
+    found = json.loads(run("trace", "q1", "--json").out)["messages"]
+    assert [(each["recipient"], each["redirected_to"], each["status"], each["class"]) for each in found] == [
+        ("u@rcpt.example", "qa@rcpt.example", "bounced", "userunknown"),
+        ("two@other.example", "qa@rcpt.example", "bounced", "userunknown"),
+        ("not-redirected@rcpt.example", None, "delivered", None),
+    ]
+    assert [event["event"] for event in found[1]["events"]] == ["redirected", "accepted", "bounced"]
+    (alone,) = json.loads(run("trace", "two@other.example", "--json").out)["messages"]
+    assert (alone["recipient"], alone["status"]) == ("two@other.example", "bounced")
+
+
+def test_two_recipients_of_which_one_is_rewritten_as_the_other_share_the_delivery(engine: Engine) -> None:
+    put(engine, "q1", "redirected", recipient="old@rcpt.example", redirected_to="u@rcpt.example")
+    put(engine, "q1", "accepted", "delivered")
+    old, new = json.loads(run("trace", "q1", "--json").out)["messages"]
+    assert (old["redirected_to"], old["status"]) == ("u@rcpt.example", "delivered")
+    assert (new["redirected_to"], new["status"]) == (None, "delivered")
+
+
 def test_a_refused_recipient_has_no_part_in_what_the_others_came_to(engine: Engine) -> None:
     put(engine, "q1", "rejected", recipient="gone@rcpt.example", reply="550 5.1.1 gone")
     put(engine, "q1", "accepted", "delivered")

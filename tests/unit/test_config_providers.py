@@ -1,5 +1,8 @@
 """Providers' servers by the providers' names."""
 
+import re
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -51,6 +54,12 @@ def test_every_preset_has_a_source(name: str) -> None:
     assert preset.source.startswith("https://")
     if name not in {"resend", "naver"}:
         assert smarthosts.provider(preset.host.format(region="eu-west-1"))
+
+
+def test_the_documentation_names_each_preset() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "smarthost.md").read_text()
+    told = text.partition("`provider` stands for `host` and `port`:")[2].partition("(with its region)")[0]
+    assert set(re.findall(r"`(\w+)`", told)) == set(PRESETS)
 
 
 def test_a_secret_key_is_no_smtp_password() -> None:

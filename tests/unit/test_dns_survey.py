@@ -26,13 +26,17 @@ def planned(name: str, *texts: str) -> Planned:
     [
         (["v=spf1 ip4:10.0.0.0/255.0.0.0 -all"], f"v=spf1 ip4:{ADDRESS} ip4:10.0.0.0/8 -all", "Added: "),
         ([f"v=spf1 ip4:{ADDRESS}/032 -all"], f"v=spf1 ip4:{ADDRESS}/32 -all", "Added: "),
-        (["v=spf1 nonsense -all"], f"v=spf1 ip4:{ADDRESS} nonsense -all", "Mend this by hand, for receivers take"),
+        (
+            ["v=spf1 nonsense -all"],
+            f"v=spf1 ip4:{ADDRESS} nonsense -all",
+            "Correct this by hand, because receivers treat",
+        ),
         (
             [f"v=spf1 ip4:{ADDRESS} a/0 -all"],
             f"v=spf1 ip4:{ADDRESS} a/0 -all",
-            "Not all receivers take it: term 2, `a/0`",
+            "Not all receivers accept it: term 2, `a/0`",
         ),
-        (["v=spf1 +all"], "v=spf1 +all", "lets the whole world send"),
+        (["v=spf1 +all"], "v=spf1 +all", "lets anyone send"),
         (["v=spf1; mx -all", "verify=1"], f"v=spf1 ip4:{ADDRESS} mx -all", "Added: "),
     ],
 )
@@ -49,8 +53,8 @@ def test_spf(texts: list[str], value: str, said: str) -> None:
     ("text", "value", "said"),
     [
         ("v=dmarc1; p=reject", "v=DMARC1; p=reject", ""),
-        ("v=DMARC1; p=deny", "v=DMARC1; p=deny", "Mend this by hand, for receivers can't follow it: `p=deny`"),
-        ("v=DMARC1; p=none; pct=200", "v=DMARC1; p=none; pct=200", "some receivers ignore the record then: `pct=200`"),
+        ("v=DMARC1; p=deny", "v=DMARC1; p=deny", "Correct this by hand, because receivers can't follow it: `p=deny`"),
+        ("v=DMARC1; p=none; pct=200", "v=DMARC1; p=none; pct=200", "some receivers then ignore the record: `pct=200`"),
         ("v=DMARC1; p=none", "v=DMARC1; p=none", "p=quarantine, then p=reject"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from postroad.events import model
+from postroad.events import model, redirections
 from postroad.events.ledger import REMEMBERED, SETTLE, WAITING
 from postroad.events.model import Event
 from postroad.events.parse import Parser
@@ -97,6 +97,48 @@ def test_a_delivery_proves_acceptance_at_once(status: str, kind: str) -> None:
     parser = Parser()
     assert kinds(feed(parser, FROM, to("<a@y>", status))) == ["accepted", kind]
     assert parser.expire(1000) == []
+
+
+def test_each_redirected_recipient_is_an_event_with_its_message() -> None:
+    parser = Parser()
+    feed(parser, FROM)
+    pairs = [(f"{number}@{'y' * 200}.example", "qa@x") for number in range(30)]
+    written = list(redirections.written(ID, pairs))
+    assert len(written) > 1
+    assert max(map(len, written)) <= redirections.LONGEST
+    events = [event for text in written for event in parser.feed(LogLine(2.0, 2, 6, "signer", 7, text))]
+    assert [(each.recipient, each.redirected_to) for each in events if isinstance(each, model.Redirected)] == pairs
+    assert events[0].to_dict() == {
+        "event": "redirected",
+        "time": "1970-01-01T00:00:02.000Z",
+        "program": "signer",
+        "pid": 7,
+        "queue_id": ID,
+        "message_id": "<m@x>",
+        "sender": "app@x",
+        "recipient": pairs[0][0],
+        "redirected_to": "qa@x",
+    }
+    assert list(redirections.written(ID, [])) == []
+
+
+def test_a_bounce_goes_where_all_mail_goes_and_is_said_to_once() -> None:
+    def bounce(redirect_to: str) -> list[str]:
+        parser = Parser(redirect_to=redirect_to)
+        feed(parser, FROM, MILTER, to("<a@y>", "User unknown"), f"{CHILD}: DSN: User unknown")
+        first = feed(parser, to("<app@x>", "Deferred"), queue_id=CHILD)
+        assert [event.recipient for event in first if isinstance(event, model.Redirected)] == (
+            ["app@x"] if redirect_to else []
+        )
+        return [event.kind for event in first] + kinds(feed(parser, to("<app@x>", "Sent (ok)"), queue_id=CHILD))
+
+    assert bounce("qa@x") == ["redirected", "deferred", "delivered"]
+    assert bounce("") == ["deferred", "delivered"]
+
+
+@pytest.mark.parametrize("pairs", ["{}}", '{"a@y": 1}', '["a@y"]', "{"])
+def test_what_is_no_list_of_redirected_recipients_stays_a_line(pairs: str) -> None:
+    assert kinds(Parser().feed(LogLine(2.0, 2, 6, "signer", 7, f"{ID}: redirected {pairs}"))) == ["raw"]
 
 
 def test_a_refusal_by_the_milter_is_told_with_each_recipient() -> None:

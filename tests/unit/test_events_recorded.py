@@ -33,7 +33,7 @@ def expected(name: str) -> list[dict[str, Any]]:
 
 
 def test_there_are_recordings_and_each_has_its_expected_events() -> None:
-    assert len(NAMES) >= 17
+    assert len(NAMES) >= 18
     assert [path.stem for path in sorted(LOGS.glob("*.json"))] == NAMES
 
 

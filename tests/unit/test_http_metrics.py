@@ -1,5 +1,6 @@
 """The series of `/metrics`: all are there from the start, and nothing that is counted makes a new one."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from postroad.http import metrics
 from postroad.journal.reader import Batch, Position
 from postroad.recorder import writer
 from postroad.runtime import looks
+from postroad.runtime.reasons import NONE_SUCCEEDS, Cause, not_running
 from postroad.store import database
 from tests.unit.handed import RECORDING
 
+DOCS = (Path(__file__).parents[2] / "docs" / "feedback.md").read_text()
 EVENTS: list[dict[str, Any]] = [
     {"event": "accepted"},
     {"event": "delivered", "relay_host": "mx.google.com", "delay": 3},
@@ -90,3 +93,33 @@ def test_what_the_doctor_found_last(collector: metrics.Collector, tmp_path: Path
         ("postroad_doctor_last_look_timestamp_seconds",): 5,
     }
     assert found() == expected
+
+
+def test_each_metric_is_in_the_documentation_and_no_other(collector: metrics.Collector) -> None:
+    table = re.findall(r"^\| `postroad_.*", DOCS, re.MULTILINE)
+    told = {name for row in table for name in re.findall(r"`(postroad_\w+)`", row)}
+    made = {metric.name + ("_total" if metric.type == "counter" else "") for metric in collector.collect()}
+    assert told == made
+    (deliveries,) = (row for row in table if "postroad_deliveries_total" in row)
+    assert f"({', '.join([*metrics.PROVIDERS, 'other'])})" in deliveries
+
+
+def test_each_cause_is_in_the_documentation() -> None:
+    causes = DOCS.partition("`postroad_degraded` counts 1 for the cause")[2].partition("\n\n")[2].partition("\n\n")[0]
+    cells = " ".join(re.findall(r"^\| (`[^|]+) \|", causes, re.MULTILINE))
+    assert sorted(re.findall(r"`(\w+)`", cells)) == sorted(Cause)
+
+
+def test_what_degrades_the_server_is_told_by_its_cause(collector: metrics.Collector, tmp_path: Path) -> None:
+    def degraded() -> set[str]:
+        (family,) = (metric for metric in collector.collect() if metric.name == "postroad_degraded")
+        return {sample.labels["cause"] for sample in family.samples if sample.value}
+
+    (tmp_path / "health").write_text("ready 1\n1 1 done\n")
+    assert (degraded(), metrics.life()) == (set(), ("ready", []))
+    (tmp_path / "health").write_text(f"degraded 1\n1 1 done\n{NONE_SUCCEEDS}\n")
+    assert (degraded(), metrics.life()) == ({"deliveries"}, ("ready", []))
+    both = [not_running("signer"), NONE_SUCCEEDS]
+    (tmp_path / "health").write_text("\n".join(["degraded 1", "1 1 done", *both]))
+    assert (degraded(), metrics.life()) == ({"daemon", "deliveries"}, ("degraded", both[:1]))
+    assert metrics.health() == ("degraded", both)

@@ -229,10 +229,10 @@ def test_what_their_documents_show(text: str, expected: dict[str, Any]) -> None:
 
 def test_what_has_no_counterpart_is_told_and_why() -> None:
     said = notes(migrate(list(WADER)[3]))
-    assert "POSTSRSD_SRS_DOMAIN: Postroad only sends, so it forwards nothing" in said
+    assert "POSTSRSD_SRS_DOMAIN: Postroad only sends; it forwards nothing" in said
     assert "POSTMASTER_ADDRESS: Postroad sends no mail about itself" in said
     assert "domain.tld is a guess: list every domain that your apps send as" in said
-    assert "write what XOAUTH2_CLIENT_ID_FILE holds to client_id" in notes(migrate(list(BOKY)[-1]))
+    assert "set client_id to the contents of XOAUTH2_CLIENT_ID_FILE" in notes(migrate(list(BOKY)[-1]))
     said = migrate(
         "-e ALLOWED_SENDER_DOMAINS=example.com -e RELAYHOST=[smtp.example.net]:587 -e RELAYHOST_USERNAME=app"
         " -e XOAUTH2_CLIENT_ID=the-id -e XOAUTH2_SECRET=the-secret -e XOAUTH2_TOKEN_ENDPOINT=https://login.example.net/t"
@@ -308,13 +308,13 @@ def test_single_settings(setting: str, path: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("setting", "about"),
     [
-        ("POSTFIX_message_size_limit=0", "limits.message_size: 0 was no limit"),
+        ("POSTFIX_message_size_limit=0", "limits.message_size: 0 meant no limit"),
         ("POSTFIX_message_size_limit=99999999999", "limits.message_size: not taken over: At 'limits.message_size'"),
-        ("POSTFIX_mynetworks=0.0.0.0/0", "0.0.0.0/0 is everybody and left out"),
+        ("POSTFIX_mynetworks=0.0.0.0/0", "0.0.0.0/0 is everybody, so it is left out"),
         ("POSTFIX_mynetworks=198.0.0.0/8", "POSTFIX_mynetworks: not taken over: At 'clients.networks'"),
-        ("POSTFIX_mynetworks=hash:/etc/postfix/nets", "an entry is no address or network"),
+        ("POSTFIX_mynetworks=hash:/etc/postfix/nets", "an entry is not an address or a network"),
         ("POSTFIX_smtp_tls_security_level=fingerprint", "fingerprint has no counterpart"),
-        ("POSTFIX_header_checks=regexp:/x", "POSTFIX_header_checks: Mail leaves as it came or is refused"),
+        ("POSTFIX_header_checks=regexp:/x", "POSTFIX_header_checks: Mail leaves unchanged or is refused"),
         ("POSTFIX_allow_mail_to_commands=alias", "POSTFIX_allow_mail_to_commands: A setting of Postfix alone"),
         ("WHATEVER=1", "WHATEVER: boky/postfix has no such variable"),
     ],
@@ -343,10 +343,10 @@ def test_a_compose_file_s_open_values_are_told_and_a_later_file_fills_them(tmp_p
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("TZ=UTC\n", "which image these variables are for can't be told"),
+        ("TZ=UTC\n", "the variables do not tell which image they are for"),
         ("no assignment\n", "line 1 is no NAME=value"),
         ('docker run -e "SMTP_HEADER_CHECKS="regexp:/x" boky/postfix', "can't be read as a shell would"),
-        ("services: {a: {image: x}, b: {image: y}}", "Say --service with one of a, b"),
+        ("services: {a: {image: x}, b: {image: y}}", "Add --service with one of a, b"),
     ],
 )
 def test_what_can_t_be_read(text: str, problem: str) -> None:

@@ -30,10 +30,10 @@ def test_what_is_no_file_is_told_as_what_it_is(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     assert refusal(tmp_path / "folder").startswith(f"At 'a.b': {tmp_path}/folder is a folder, not a file: Docker")
     os.mkfifo(tmp_path / "fifo")  # nobody writes: it must not be waited for
-    assert refusal(tmp_path / "fifo") == f"At 'a.b': {tmp_path}/fifo is no regular file: mount one"
+    assert refusal(tmp_path / "fifo") == f"At 'a.b': {tmp_path}/fifo is not a regular file: mount one"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "socket"))
-        assert refusal(tmp_path / "socket") == f"At 'a.b': {tmp_path}/socket is no regular file: mount one"
+        assert refusal(tmp_path / "socket") == f"At 'a.b': {tmp_path}/socket is not a regular file: mount one"
 
 
 def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:

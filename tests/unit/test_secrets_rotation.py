@@ -77,7 +77,7 @@ def test_two_selectors_take_turns_where_they_are_aliases(state: Path) -> None:
     first = each.key("postroad-ed25519").read_bytes()
     assert keys.switch(state, each, keys.make_next(found, state, each, NOW), NOW)
     assert signs(state)[1] == "postroad-ed25519-2"
-    with pytest.raises(PostroadError, match=r"its record has to stay until 2027-01-22: rotate after that"):
+    with pytest.raises(PostroadError, match=r"its record must stay until 2027-01-22: rotate after that"):
         keys.make_next(found, state, each, NOW + 7 * DAY - 1)
     made = keys.make_next(found, state, each, NOW + 7 * DAY)
     assert made.next == "postroad-ed25519"
@@ -203,7 +203,7 @@ def test_many_at_once_make_one_key(what: str, tmp_path: Path) -> None:
 def test_what_is_known_can_t_be_read(state: Path) -> None:
     each = ed25519(state)
     each.file.write_text("{}")
-    with pytest.raises(InstallError, match=r"rotation\.json does not say which key of example\.com signs: put it back"):
+    with pytest.raises(InstallError, match=r"rotation\.json does not say which key of example\.com signs: restore it"):
         keys.wanted(config(), state)
 
 

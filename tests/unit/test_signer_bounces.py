@@ -1,6 +1,7 @@
 """Bounces that sendmail makes: which are ours, and their signatures."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dkim
@@ -8,7 +9,7 @@ import pytest
 
 from postroad.runtime.signing import DkimKey
 from postroad.signer import judge
-from postroad.signer.bounces import MapSession
+from postroad.signer.bounces import MapSession, clock
 from postroad.signer.judge import Judge
 from postroad.signer.keys import PrivateKey
 from tests.unit.test_signer_policy import PLAIN
@@ -109,17 +110,24 @@ def test_without_a_key_for_the_host_s_domain_or_without_files_there_is_none(
 
 
 def test_the_socket_map() -> None:
-    session = MapSession(lambda key: f"value of {key}".encode() if key == ID else b"")
-    asked = b"21:bounce %s,10:bounce xyz," % ID.encode()
+    session = MapSession({b"bounce": lambda key: f"value of {key}".encode() if key == ID else b""})
+    asked = b"21:bounce %s,9:other xyz," % ID.encode()
     said = [session.feed(asked[at : at + 1]) for at in range(len(asked))]
     assert b"".join(each or b"" for each in said) == b"26:OK value of %s,9:NOTFOUND ," % ID.encode()
     assert session.feed(b"x" * 10_001) is None
 
 
 def test_the_socket_map_takes_what_comes_as_it_comes() -> None:
-    session = MapSession(lambda key: key.encode("latin-1"))
+    session = MapSession({b"bounce": lambda key: key.encode("latin-1")})
     # two questions and a half in one piece, and the rest of it; a key may have spaces, and octets of any kind
     assert session.feed(b"8:bounce a,12:bounce b c \xe9,8:bou") == b"4:OK a,8:OK b c \xe9,"
     assert session.feed(b"nce d,") == b"4:OK d,"
     assert session.feed(b"x" * 10_000) == b"", "no more than that is kept"
     assert session.feed(b"x") is None
+
+
+def test_the_clock_tells_the_time_as_sendmail_writes_it() -> None:
+    said = MapSession({b"clock": clock}).feed(b"9:clock now,")
+    assert said is not None
+    moment = datetime.strptime(said.decode(), "32:OK %a, %d %b %Y %H:%M:%S GMT,").replace(tzinfo=UTC)
+    assert abs((moment - datetime.now(UTC)).total_seconds()) < 60

@@ -2,7 +2,7 @@
 
 import pytest
 
-from postroad.signer.envelope import refused_recipient, refused_sender
+from postroad.signer.envelope import redirections, refused_recipient, refused_sender
 
 PLAIN = [
     "<a@x.example>", "a@x.example", "<a.b+c@x.example>", "<a%b@x.example>", "<b!a@x.example>", '<"a b"@x.example>', '<"a\\"b"@x.example>', '<"a@y"@x.example>',
@@ -29,6 +29,35 @@ def test_another_one_is_refused(path: str) -> None:
     for refusal in (refused_sender([path.encode("latin-1")]), refused_recipient([path.encode("latin-1")])):
         assert refusal is not None
         assert refusal.code == "501"
+
+
+@pytest.mark.parametrize(
+    ("path", "resolved", "other"),
+    [
+        (b"<a@x.example>", b"a@x.example", None),
+        (b"<A@X.example>", b"<a@x.example.>", None),
+        (b'<"a"@x.example>', b"a@x.example", None),
+        (b"<@r.example,@s.example:a@x.example>", b"a@x.example", None),
+        (b"<a@x.example>", b"qa@y.example", ("a@x.example", "qa@y.example")),
+        (b"a@x.example", b"<qa@y.example.>", ("a@x.example", "qa@y.example")),
+        (b"<@r.example:a@x.example>", b"qa@y.example", ("@r.example:a@x.example", "qa@y.example")),
+        (b"<root>", b"root@x.example", ("root", "root@x.example")),
+    ],
+)
+def test_a_recipient_is_redirected_where_the_address_is_another(
+    path: bytes, resolved: bytes, other: tuple[str, str] | None
+) -> None:
+    assert redirections([(path, resolved)]) == ([other] if other else [])
+
+
+def test_a_recipient_at_an_address_that_another_one_s_mail_goes_to_is_told_too() -> None:
+    """sendmail delivers once, and logs the first."""
+    plain = (b"<x@y.example>", b"x@y.example")
+    assert redirections([(b"<old@y.example>", b"new@y.example"), (b"<New@y.example>", b"New@y.example"), plain]) == [
+        ("old@y.example", "new@y.example"),
+        ("New@y.example", "New@y.example"),
+    ]
+    assert redirections([(b"<x@y.example>", b""), plain, plain]) == []
 
 
 def test_the_null_sender_sends_and_gets_nothing() -> None:

@@ -75,6 +75,21 @@ def test_a_signature_is_inserted_and_logged(rsa: bytes) -> None:  # noqa: F811
     assert judged(settings, FROM, keys=keys, id=b"\xe9")[1][0][1].startswith("\ufffd: DKIM-Signature")
 
 
+def test_redirected_recipients_are_logged_once_the_message_is_taken() -> None:
+    def lines_about(sender: bytes) -> Lines:
+        lines: Lines = []
+        envelope = Envelope(
+            headers=[(b"From", sender)],
+            macros={b"i": b"ID1"},
+            recipients=[(b"<a@y.example>", b"qa@x.example"), (b"<b@y.example>", b"b@y.example")],
+        )
+        Judge(PLAIN, {}, lambda level, text: lines.append((level, text)))(envelope)
+        return lines
+
+    assert lines_about(b" a@x.example") == [("info", 'ID1: redirected {"a@y.example": "qa@x.example"}')]
+    assert lines_about(b" a@other.example") == []
+
+
 def test_a_fault_is_logged_and_puts_the_message_off(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("broken")

@@ -205,7 +205,10 @@ def test_without_one_of_its_keys_it_does_not_begin(rsa: bytes, tmp_path: Path) -
 
 def test_what_is_offered_and_asked_for_octet_by_octet() -> None:
     session = MilterSession(lambda _: (protocol.ACCEPT,))
-    macros = b"".join(struct.pack(">I", stage) + (b"i {auth_authen}\0" if stage == 5 else b"\0") for stage in range(7))
+    macros = b"".join(
+        struct.pack(">I", stage) + {3: b"{rcpt_addr}\0", 5: b"i {auth_authen}\0"}.get(stage, b"\0")
+        for stage in range(7)
+    )
     answer = told(session, packet(b"O", ALL + b"more"))
     assert answer == packet(b"O", struct.pack(">III", 6, 0x111, 0x1803C3) + macros)
     # a flag in the highest bit is no sign
@@ -259,6 +262,37 @@ def test_a_message_whose_recipient_brought_a_line_is_refused_at_its_end() -> Non
         assert told(session, packet(b"E")) == protocol.ACCEPT
     told(session, packet(b"R", b"<a b@x.example>\0"))
     assert told(session, packet(b"E")) == protocol.ACCEPT, "a recipient who is not taken spoils nothing"
+
+
+def test_each_recipient_is_kept_with_the_address_that_the_receiver_is_told() -> None:
+    seen: list[Envelope] = []
+
+    def judge(envelope: Envelope) -> Answer:
+        seen.append(envelope)
+        return (protocol.ACCEPT,)
+
+    def rcpt(path: bytes, resolved: bytes) -> tuple[bytes, bytes]:
+        return packet(b"D", b"R{rcpt_addr}\0" + resolved + b"\0"), packet(b"R", path + b"\0NOTIFY=NEVER\0")
+
+    session = MilterSession(judge)
+    told(
+        session,
+        packet(b"M", b"<a@x.example>\0"),
+        *rcpt(b"<one@y.example>", b"qa@x.example"),
+        *rcpt(b"<two two@y.example>", b"qa@x.example"),
+        packet(b"R", b"<three@y.example>\0"),
+        *rcpt(b"<four@y.example>", b"four@y.example"),
+        packet(b"E"),
+    )
+    told(session, packet(b"M", b"<a@x.example>\0"), packet(b"R", b"<five@y.example>\0"), packet(b"E"))
+    assert [each.recipients for each in seen] == [
+        [
+            (b"<one@y.example>", b"qa@x.example"),
+            (b"<three@y.example>", b""),
+            (b"<four@y.example>", b"four@y.example"),
+        ],
+        [(b"<five@y.example>", b"")],
+    ]
 
 
 def test_all_that_the_judge_says_is_sent() -> None:

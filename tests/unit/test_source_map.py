@@ -48,3 +48,8 @@ def test_every_part_of_sendmail_mc_is_on_the_map() -> None:
     parts = TOP / "templates" / "mc"
     there = sorted(str(path.relative_to(parts).with_suffix("")) for path in parts.rglob("*.j2"))
     assert sorted(re.findall(r"`([\w/-]+)`", cells)) == there
+
+
+def test_every_file_of_the_preload_is_on_the_map() -> None:
+    (row,) = re.findall(r"^\| `preload/` .*", TEXT, flags=re.MULTILINE)
+    assert set(re.findall(r"`(\w+\.[ch])`", row)) == {path.name for path in (TOP / "preload").glob("*.[ch]")}

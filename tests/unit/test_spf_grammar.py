@@ -63,22 +63,22 @@ from tests.seeds import SEED
         ("ip4:203.0.113.10:25", "term 1", "a port"),
         ("ip6:[2001:db8::1]", "term 1", "brackets"),
         ("ip6:fe80::1%eth0", "term 1", "no IPv6 address"),
-        ("exists:%{z}.x.example", "term 1", "no macro is called %{z}"),
-        ("exists:%{c}.x.example", "term 1", "%{c} may only stand in the text"),
+        ("exists:%{z}.x.example", "term 1", "unknown macro %{z}"),
+        ("exists:%{c}.x.example", "term 1", "%{c} is allowed only in the text"),
         ("exists:%{d0}.x.example", "term 1", "%{d0} keeps 0 labels"),
-        ("exists:%{d.x.example", "term 1", "%{d.x.example is no macro"),
-        ("exists:100%.x.example", "term 1", "%. is no macro"),
-        ("moo=%{z}", "term 1", "no macro is called %{z}"),
-        ("moo=50%", "term 1", "% is no macro"),
+        ("exists:%{d.x.example", "term 1", "%{d.x.example is not a macro"),
+        ("exists:100%.x.example", "term 1", "%. is not a macro"),
+        ("moo=%{z}", "term 1", "unknown macro %{z}"),
+        ("moo=50%", "term 1", "% is not a macro"),
         ("ipv4:203.0.113.10", "term 1", "is ip4 meant?"),
         ("203.0.113.10", "term 1", "write ip4:203.0.113.10"),
         ("-all;", "term 1", "is all meant?"),
-        ("--all", "term 1", "no mechanism of SPF"),
+        ("--all", "term 1", "not an SPF mechanism"),
         ("all:x.example", "term 1", "all takes no value"),
         ("a -", "term 2", "no mechanism"),
         ('"a', "term 1", "quotation mark"),
         (f"a:{'x' * 200}", "term 1, `a:" + "x" * 75 + "...`", "one label"),
-        (f"exists:%{{d{'9' * 5000}x}}", "term 1", "is no macro"),
+        (f"exists:%{{d{'9' * 5000}x}}", "term 1", "is not a macro"),
     ],
 )  # fmt: skip
 def test_each_fault_has_its_place_and_its_words(terms: str, place: str, said: str) -> None:
@@ -90,7 +90,7 @@ def test_each_fault_has_its_place_and_its_words(terms: str, place: str, said: st
 def test_all_faults_are_told_and_terms_count_from_the_version() -> None:
     assert faults("v=spf1  a:192.0.2.10   mx nonsense -all ") == [
         "term 1, `a:192.0.2.10`: an address, where a domain belongs; write ip4:192.0.2.10",
-        "term 3, `nonsense`: no mechanism of SPF",
+        "term 3, `nonsense`: not an SPF mechanism",
     ]
     with pytest.raises(ValueError, match=r"^term 1, .*; term 3, "):
         parse("v=spf1  a:192.0.2.10   mx nonsense -all ")
@@ -111,16 +111,16 @@ def test_what_keeps_the_grammar(terms: str) -> None:
 @pytest.mark.parametrize(
     ("terms", "said"),
     [
-        ("a/0", "libspf2 takes the prefix length 0"),
-        ("-ip4:203.0.113.0/0", "libspf2 takes the prefix length 0"),
-        ("mx:x.example/24//0", "libspf2 takes the prefix length 0"),
-        ("exists:%{d256}", "libspf2 takes a macro with a number above 128"),
-        ("moo=%%", "pyspf takes %% at the end"),
-        ("a:%%//64", "pyspf takes %% at the end"),
-        ("op=auth op=spf", "pyspf takes a second op="),
-        ("a.b=c", "libspf2 takes a modifier with a dot"),
+        ("a/0", "libspf2 treats the prefix length 0"),
+        ("-ip4:203.0.113.0/0", "libspf2 treats the prefix length 0"),
+        ("mx:x.example/24//0", "libspf2 treats the prefix length 0"),
+        ("exists:%{d256}", "libspf2 treats a macro with a number above 128"),
+        ("moo=%%", "pyspf treats %% at the end"),
+        ("a:%%//64", "pyspf treats %% at the end"),
+        ("op=auth op=spf", "pyspf treats a second op="),
+        ("a.b=c", "libspf2 treats a modifier with a dot"),
         ("redirect=x.example a", "put it last"),
-        ("all redirect=x.example", "counts for nothing"),
+        ("all redirect=x.example", "has no effect"),
         ("a/10 mx/30//10 op=auth exp=x.example redirect=x.example", ""),
     ],
 )
@@ -188,7 +188,7 @@ def test_a_record_that_includes_itself_after_the_match(term: str) -> None:
     zone = {"x.example": {"TXT": (f"v=spf1 ip4:203.0.113.10 {term} -all",)}}
     verdict = evaluate(TableResolver(zone), "203.0.113.10", "x.example")
     assert verdict.result is Result.PASS
-    assert [f"`{term}` includes the record itself" in each for each in verdict.disputed] == [True]
+    assert [f"`{term}` includes its own record" in each for each in verdict.disputed] == [True]
 
 
 @pytest.mark.seeded

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from postroad.events.model import Bounced, Deferred, Delivered
-from postroad.runtime.refusals import NONE_SUCCEEDS, NOT_TRIED
+from postroad.runtime.reasons import NONE_SUCCEEDS, NOT_TRIED
 from postroad.sinks.told import Told
 from postroad.supervisor.outgoing import LEAST, Deliveries, QueueWatch, untried
 

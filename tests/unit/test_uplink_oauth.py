@@ -268,7 +268,7 @@ def test_what_is_read_of_files(tmp_path: Path) -> None:
         ("client_secret_file", "", "is empty"),
         ("client_secret_file", "two words", "holds something else"),
         ("refresh_token_file", "ü", "holds something else"),
-        ("service_account_file", "{", "is no JSON"),
+        ("service_account_file", "{", "is not JSON"),
         ("service_account_file", "{}", "no client_email and private_key"),
         ("service_account_file", '{"client_email": "a", "private_key": "b", "token_uri": "http://x"}', "https://"),
     ],

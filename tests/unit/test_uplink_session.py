@@ -23,9 +23,12 @@ EHLO = "250-localhost\r\n250-SIZE 1000\r\n250-PIPELINING\r\n250-DSN\r\n250-START
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    return make_certificate(tmp_path_factory.mktemp("tls") / "server.pem", "DNS:localhost")
+
+
+def make_certificate(path: Path, name: str) -> Path:
     make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subject = ["-subj", "/CN=localhost", "-addext", f"subjectAltName={name}"]
     subprocess.run([*make, *subject, "-keyout", f"{path}.key", "-out", path], check=True, capture_output=True)
     path.write_bytes(path.read_bytes() + Path(f"{path}.key").read_bytes())
     return path
@@ -106,8 +109,14 @@ async def _end(server: asyncio.Server, tasks: "list[asyncio.Task[None]]") -> Non
 
 
 def a_server(port: int, **changed: str) -> Server:
-    fields: dict[str, Any] = {"tls": "verify", "username": "app", "password": "secret", "certificate": "", **changed}
-    return Server(id="0a1b2c", key="delivery.smarthost", host="localhost", port=port, **fields)
+    fields: dict[str, Any] = {
+        "tls": "verify",
+        "username": "app",
+        "password": "secret",
+        "certificate": "",
+        "host": "localhost",
+    }
+    return Server(id="0a1b2c", key="delivery.smarthost", port=port, **fields | changed)
 
 
 class Client:
@@ -364,6 +373,17 @@ def test_what_comes_before_tls_does_not_count_after_it(certificate: Path) -> Non
         await peer.hear()
 
     assert "says more than it was asked" in refusal(script, certificate)
+
+
+@pytest.fixture(scope="module")
+def other_name(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_certificate(tmp_path_factory.mktemp("other") / "server.pem", "DNS:other.example")
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_a_certificate_for_another_name_is_told_apart(other_name: Path, host: str) -> None:
+    said = refusal(good, other_name, host=host)
+    assert "fails at TLS: its certificate is for another name: " in said
 
 
 def test_credentials_need_a_certificate_for_the_name(certificate: Path) -> None:

@@ -65,11 +65,11 @@ def test_one_that_is_down_is_tried_with_one_event_and_told_of_once(engine: Engin
     pauses = [case.sender.round() for _ in range(3)]
     assert len(receiver.asked) == 4 + 1 + 1
     assert all(1 <= pause <= senders.LONGEST_PAUSE for pause in pauses)
-    assert case.told == ["err webhook app takes no events, they wait in the outbox: no answer: Connection refused"]
+    assert case.told == ["err webhook app accepts no events, they wait in the outbox: no answer: Connection refused"]
     case.receive(lambda _: TAKEN)
     put(engine, "delivered")
     assert case.sender.round() == 0.0
-    assert case.told[1:] == ["info webhook app takes events again"]
+    assert case.told[1:] == ["info webhook app accepts events again"]
 
 
 def test_an_event_that_is_never_taken_holds_up_no_other(engine: Engine) -> None:

@@ -100,7 +100,7 @@ def test_a_record_that_lets_everybody_pass_is_remarked(record: str, zones: Inter
     zones.publish("spf-world.example", "TXT", record)
     domain, world, *_ = examine(spf, "spf-world.example")
     assert (domain.level, world.level, world.message) == (
-        "ok", "warning", "SPF of spf-world.example lets the whole world send as spf-world.example",
+        "ok", "warning", "SPF of spf-world.example lets anyone send as spf-world.example",
     )  # fmt: skip
 
 
