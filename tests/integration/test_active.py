@@ -99,8 +99,8 @@ def test_with_none_under_way(start_relay: Relays) -> None:
 def test_no_more_are_under_way_than_delivery_concurrency(start_relay: Relays, internet: Internet) -> None:
     most, domains = 8, [f"held-{number}.example" for number in range(6)]
     internet.add_watch("mx.held.example", behaviour="holds")
-    for domain in domains:
-        internet.publish(domain, "MX", "10 mx.held.example.")
+    internet.add_zone(*domains)
+    internet.publish_all("MX", {domain: ["10 mx.held.example."] for domain in domains})
     relay = start_relay(publish=False, delivery={"queue": {"retry": "4h"}, "concurrency": most})
     for number in range(5):
         for domain in domains:

@@ -220,7 +220,7 @@ def play(script: Script, address: tuple[str, int]) -> list[bytes]:
             told.append(wire.answer())
         elif script.end == "half":
             with suppress(OSError):
-                wire.socket.shutdown(socket.SHUT_WR)
+                socket.socket.shutdown(wire.socket, socket.SHUT_WR)  # that of TLS would read what follows as it comes
         if script.end not in {"close", "vanish"}:
             told.append(wire.answer())
     return told
@@ -562,10 +562,8 @@ def test_recipients_elsewhere_do_not_wait_for_a_receiver_that_is_mute(start_rela
     message = letter(To=", ".join(to))
     with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
         assert smtp.send_message(message, to_addrs=to) == {}
-        began = time.monotonic()
         wait_until(lambda: {*to[1:3]} <= recipients(internet, message), 10)
-        assert len(attempts(relay)) == 2
-        assert time.monotonic() - began < 10
+        assert len(attempts(relay)) == 2  # the mute ones, which have not ended
         # the mute ones get it without TLS in the end; each has its own event, and the message is one
         wait_until(lambda: len(outcomes(relay, message, "delivered")) == 4, 60)
         assert len(outcomes(relay, message, "accepted")) == 1

@@ -216,6 +216,7 @@ def test_helm_test_tells_whether_the_networks_fit(fits: bool, install: Install, 
     cluster = install(config=config)
     pod = cluster.start("postroad-0")
     pod.await_ready()
+    before = internet.messages("postmaster@sender.example")  # others' bounces
     cluster.names["postroad.default"] = pod.address
     asked = cluster.start("postroad-test")
     code = asked.wait()
@@ -225,7 +226,7 @@ def test_helm_test_tells_whether_the_networks_fit(fits: bool, install: Install, 
         assert code == 1
         assert "relaying denied" in asked.log()
         assert "the relay does not take mail from this pod" in asked.log()
-    assert internet.messages("postmaster@sender.example") == []
+    assert internet.messages("postmaster@sender.example") == before
 
 
 def test_two_relays_are_replaced_and_no_client_is_refused(install: Install, internet: Internet, app: Host) -> None:

@@ -168,7 +168,7 @@ def test_a_bounce_goes_to_the_one_mailbox_too(start_relay: Relays, internet: Int
     relay = start_relay(recipients={"redirect_to": "unknown@rcpt.example"})
     before = len(internet.messages())
     message_id, _ = submit(relay, f"app+{marker}@sender.example", ["user@other.example"])
-    assert ends(relay, message_id) == [("bounced", "user@other.example")]
+    assert ends(relay, message_id) == [("bounced", "user@other.example"), ("redirected", "user@other.example")]
     dsn_ends(relay, f"app+{marker}@sender.example")
     assert reached(internet, before) == []
     told = f"<> → app+{marker}@sender.example, redirected to unknown@rcpt.example\n"

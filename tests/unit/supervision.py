@@ -15,7 +15,7 @@ from postroad.errors import CommandError
 from postroad.events import model as events
 from postroad.runtime import acceptance
 from postroad.runtime.plan import Daemon, Plan, Process
-from postroad.supervisor import main, processes
+from postroad.supervisor import alone, main, processes
 from postroad.supervisor.health import MemoryLimit, ProcessLimit
 from postroad.supervisor.outgoing import Deliveries
 from postroad.supervisor.output import Output
@@ -80,6 +80,8 @@ class World:
         for module, name, value in (
             (main, "LogThread", Log),
             (main, "RUN", tmp_path),
+            (alone, "RUN", tmp_path),
+            (alone, "STATE", tmp_path / "state"),
             (main, "CURRENT", tmp_path / "current"),
             (main, "HEALTH", tmp_path / "health"),
             (main, "DOCTOR", tmp_path / "doctor.json"),
