@@ -361,18 +361,20 @@ class Route(Section):
         None,
         ge=1,
         le=100,
-        description="Most connections at once. Further messages wait. `null`: no limit.",
+        description="Most connections at once, of all relays that share a database (`events.store`). Further messages "
+        "wait. `null`: no limit.",
         examples=[2],
     )
     rate: RateValue | None = Field(
         None,
-        description="Most delivery attempts within any minute, hour or day. Further messages wait. `null`: no limit.",
+        description="Most delivery attempts within any minute, hour or day, by all relays that share a database. "
+        "Further messages wait. `null`: no limit.",
         examples=["100/minute"],
     )
     warm_up: WarmUp | None = Field(
         None,
-        description="A limit per day that grows, for a new address. Further messages wait for the next day. `null`: "
-        "no limit.",
+        description="A limit per day that grows, for a new address, of all relays that share a database. "
+        "Further messages wait for the next day. `null`: no limit.",
         examples=[{"since": "2026-11-24", "daily": [50, 100, 200, 400]}],
     )
 

@@ -925,6 +925,11 @@ class Config(Section):
         return self.suppression.enabled and self.events.enabled
 
     @property
+    def shares_limits(self) -> bool:
+        """Whether other relays may share the limits of routes, by the database."""
+        return self.events.enabled and self.events.store is not None
+
+    @property
     def brakes(self) -> bool:
         """Whether mail from a domain with too many bounces is refused for a while."""
         return self.events.enabled and self.events.brake.bounce_rate is not None

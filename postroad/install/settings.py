@@ -43,6 +43,7 @@ def of_shaper(config: Config) -> shaping.Settings:
         retry=queue.retry.total_seconds(),
         tell=tuple(limit.total_seconds() for limit in (queue.warn_after, queue.give_up_after) if limit),
         by_domain=not config.rewrite.changes_addresses,
+        shared=config.shares_limits,
         routes=tuple(_route(shape, config) for shape in outbound.shaped(config.delivery)),
         sendmail=SENDMAIL,
         env=environment.of_sendmail(config),
@@ -85,4 +86,5 @@ def of_recorder(config: Config, material: Material) -> recording.Settings:
             minimum=brake.minimum,
         ),
         webhooks=material.webhooks,
+        divides=config.shares_limits and bool(outbound.shaped(config.delivery)),
     )

@@ -32,6 +32,7 @@ from postroad.store import changes, database, relays
 from postroad.webhooks import outbox
 
 if TYPE_CHECKING:
+    from postroad.recorder.parts import PartsAgreement
     from postroad.webhooks.senders import Sender
 
 BATCH = 1000
@@ -41,7 +42,7 @@ SETTLED = 5.0
 AT_ONCE = 0.5
 """Seconds that requests have to end before the recorder begins anew."""
 LAST_POSTS = 2.0
-"""Seconds that posts to webhooks have to be answered before the recorder ends."""
+"""Seconds that posts to webhooks have to be answered, and parts of limits to be let go, before the recorder ends."""
 OWN = frozenset({"state", "started", "stopped", "notice"})
 TIDY = rest.LONGEST
 """Seconds between two looks at what is too old or too much."""
@@ -66,6 +67,7 @@ class Recorder:
         self._tidied = -math.inf
         self._unpublished = True
         self._senders: Sequence[Sender] = ()
+        self._parts: PartsAgreement | None = None
         self._rates = brake.BounceWatch(self._engine, settings.rates)
         self._read = ""
         self._rest_at = time.monotonic() + SETTLED
@@ -122,6 +124,7 @@ class Recorder:
             with enough_threads():
                 self._start_senders()
                 self._start_watch()
+                self._start_parts()
         self._port.serve()
         position = self._carry()
         self._patience.more()
@@ -195,8 +198,17 @@ class Recorder:
             }
             watch.ChangeWatch(self._engine, acts, tell).start()
 
+    def _start_parts(self) -> None:
+        if self._settings.divides:
+            from postroad.recorder import parts  # noqa: PLC0415 - in memory only where limits are shared
+
+            self._parts = parts.PartsAgreement(self._engine, self._journal, tell)
+            self._parts.start()
+
     def end(self) -> NoReturn:
         """End the process. Posts under way get a moment, so as not to be made twice; a transaction is made again."""
+        if self._parts:
+            self._parts.stop(LAST_POSTS)
         if self._senders:
             from postroad.webhooks import senders  # noqa: PLC0415
 

@@ -48,6 +48,9 @@ RELEASED = RUN / "released"
 SHAPER = RUN / "shaper"
 """Where the shaper is told to try messages at once."""
 
+PARTS = RUN / "parts"
+"""Where the recorder tells the shaper its parts of limits that relays share."""
+
 SHAPER_LOCK = RUN / "shaper.lock"
 """Held by the shaper and by all that it has started."""
 

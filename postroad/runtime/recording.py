@@ -91,6 +91,7 @@ class Settings:
         suppression: which failures suppress an address.
         rates: when a sender domain is warned of and braked.
         webhooks: who gets events.
+        divides: there are limits of routes that relays share by the database.
     """
 
     hostname: str
@@ -101,6 +102,7 @@ class Settings:
     suppression: SuppressionRules
     rates: BounceRates
     webhooks: tuple[Hook, ...]
+    divides: bool
 
 
 def load(generation: Path) -> Settings:

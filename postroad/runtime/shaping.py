@@ -38,6 +38,7 @@ class Settings:
         retry: seconds between two tries of a message.
         tell: seconds after which a sender is told that a message waits, and after which it comes back.
         by_domain: mail goes to the recipients' domains as the queue has them: nothing rewrites them.
+        shared: other relays may share the limits, by the database.
         routes: in the order of the configuration.
         sendmail: sendmail's program.
         env: the whole environment of its processes.
@@ -47,6 +48,7 @@ class Settings:
     retry: float
     tell: tuple[float, ...]
     by_domain: bool
+    shared: bool
     routes: tuple[ShapedRoute, ...]
     sendmail: str
     env: dict[str, str]

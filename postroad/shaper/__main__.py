@@ -50,6 +50,7 @@ def main() -> NoReturn:
     shaper.runs.write()
     shaper.counts.recall()
     shaper.load()
+    shaper.parts.listen()
 
     def reload() -> None:
         with contextlib.suppress(BlockingIOError):

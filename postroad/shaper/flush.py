@@ -104,7 +104,7 @@ class FlushRequests:
         soon = {
             queue_id
             for route in routes
-            if route.pace.connections <= 0
+            if route.pace.busy
             for queue_id, message in route.waiting.entries.items()
             if message.due <= now
         }.union(running)

@@ -4,15 +4,18 @@ import contextlib
 import selectors
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from postroad.runtime import shaping
+from postroad.runtime.sharing import Use
 from postroad.sendmail import queue
 from postroad.shaper.counts import RouteCounts
 from postroad.shaper.flush import FlushRequests
 from postroad.shaper.messages import ShapedMessage
 from postroad.shaper.misfiled import Misfiled
-from postroad.shaper.pace import RouteLimits
+from postroad.shaper.pace import RouteLimits, alone
+from postroad.shaper.parts import RouteParts
 from postroad.shaper.places import Places
 from postroad.shaper.route import LimitedRoute
 from postroad.shaper.runs import AGAIN, ShapedRuns
@@ -31,6 +34,7 @@ class Shaper:
         orphans: folders of routes that are no more.
         runs: the runs that go on.
         counts: what routes have sent.
+        parts: what this relay may have of limits that it shares with others.
     """
 
     def __init__(self, say: Callable[[str, str], None], places: Places = Places()) -> None:  # noqa: B008 - frozen
@@ -43,6 +47,9 @@ class Shaper:
         self.counts = RouteCounts(places.counts, say)
         self.runs = ShapedRuns(places, self.counts, self._selector, say)
         self.requests = FlushRequests(places.socket, self._selector)
+        self.parts = RouteParts(places.parts, self._selector)
+        self.parts.report = self._uses
+        self._shared = False
         self._misfiled = Misfiled(places.queue)
         self._look_for_misfiled, self._looked = 0.0, 0.0
 
@@ -61,11 +68,26 @@ class Shaper:
             waiting = RouteQueue(
                 root / each.group, settings.retry, each.one_way, settings.by_domain, limits=settings.tell
             )
-            self.routes[each.group] = LimitedRoute(each.group, self.counts.pace(each.group, limits), waiting)
+            pace = self.counts.pace(each.group, limits)
+            pace.part = self.parts.of(each.group) if settings.shared else alone
+            self.routes[each.group] = LimitedRoute(each.group, pace, waiting)
+        self._shared = settings.shared
+        self.parts.keep(tuple(self.routes) if settings.shared else ())
         self.runs.routes = self.routes
         folders = root.glob(f"{settings.prefix}*")
         self.orphans = [path for path in folders if path.is_dir() and path.name not in self.routes]
         self._misfiled, self._look_for_misfiled = Misfiled(root), 0.0
+
+    def _uses(self) -> list[Use]:
+        """The limits of all routes, where they are shared."""
+        if not self._shared:
+            return []
+        now = time.time()
+        return [
+            replace(use, name=f"{group} {use.name}")
+            for group, route in self.routes.items()
+            for use in route.pace.uses(*route.waiting.demand(now, self.runs.messages))
+        ]
 
     def read_queues(self) -> None:
         """Read new messages, of each route and in sendmail's main queue."""
@@ -96,6 +118,8 @@ class Shaper:
 
     def start(self) -> None:
         """Start every run that the limits allow."""
+        if self._shared and self.routes and (complaint := self.parts.complaint):
+            self.say("err", complaint)
         for route in self.routes.values():
             while route.pace.connections > 0 and (messages := route.take(self.runs.of(route), self._is_free)):
                 if not self.runs.try_(route, messages):

@@ -1,7 +1,8 @@
 """How much may leave by a route right now: counting, no I/O. Standard library only.
 
 A message counts from the moment its try begins until one period after its try has ended: it arrived somewhere between
-the two, so no period at the receiver, wherever it begins, sees more than the rate.
+the two, so no period at the receiver, wherever it begins, sees more than the rate. Where relays share a database,
+each has a part of each limit.
 """
 
 import time
@@ -10,9 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from postroad.runtime.sharing import Use
+
 DAY = 86400
 MOST_AT_ONCE = 10
 """Processes at once for a route without ``concurrency``: what this machine should bear, not a promise."""
+CONNECTIONS = "connections"
 FINENESS = 1000
 """Parts of a period that are told apart: what ends within one of them is kept as one."""
 
@@ -34,13 +38,29 @@ class RouteLimits:
     daily: Sequence[int] = ()
 
 
+def _rate(period: int) -> str:
+    """The name of the limit of a rate."""
+    return f"rate {period}"
+
+
+def alone(_: str, total: int) -> int:
+    """What a relay that shares its limits with no other may have of one: all."""
+    return total
+
+
 class Pace:
-    """Counts for one route; ``clock`` runs evenly, ``wall`` knows the day."""
+    """Counts for one route; ``clock`` runs evenly, ``wall`` knows the day.
+
+    Attributes:
+        limits: what the route allows.
+        part: what of it this relay may have, by the limit's name and its total.
+    """
 
     def __init__(
         self, limits: RouteLimits, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time
     ) -> None:
         self.limits = limits
+        self.part: Callable[[str, int], int] = alone
         self._clock, self._wall = clock, wall
         self._at_once = 0
         self._trying = 0
@@ -54,13 +74,47 @@ class Pace:
     @property
     def connections(self) -> int:
         """How many more connections may be opened."""
-        return (self.limits.concurrency or MOST_AT_ONCE) - self._at_once
+        most = self.limits.concurrency
+        return (self.part(CONNECTIONS, most) if most else MOST_AT_ONCE) - self._at_once
+
+    @property
+    def busy(self) -> bool:
+        """Whether all connections that may be open are, so that there is room when one ends."""
+        return self._at_once > 0 and self.connections <= 0
 
     @property
     def open_today(self) -> bool:
         """Whether the warm-up allows one more message today."""
         cap = self._cap()
-        return cap is None or self._sent < cap
+        return cap is None or self._sent < self.part(self._today_s, cap)
+
+    @property
+    def _today_s(self) -> str:
+        """The name of today's limit of the warm-up."""
+        return f"day {self._day}"
+
+    def uses(self, waiting: int, needs: int) -> list[Use]:
+        """The limits by their names, for relays that share them; each ``keeps`` is 0 here.
+
+        Args:
+            waiting: tries that all messages would make that are due.
+            needs: tries of the next one.
+        """
+        found = []
+
+        def add(name: str, total: int, used: int, needs: int, period: float) -> None:
+            wants = min(total, used + waiting)
+            found.append(Use(name, total, self.part(name, total), 0, used, wants, min(needs, total), period))
+
+        if self.limits.concurrency:
+            add(CONNECTIONS, self.limits.concurrency, self._at_once, min(needs, 1), 0.0)
+        if self.limits.rate:
+            total, period = self.limits.rate
+            used = self._used(period)
+            add(_rate(period), total, used, needs, float(period))
+        if (cap := self._cap()) is not None:
+            add(self._today_s, cap, self._sent, needs, float(DAY))
+        return found
 
     @property
     def counts(self) -> bool:
@@ -74,14 +128,15 @@ class Pace:
         through alone, or it would wait for ever.
         """
         if self.limits.rate:
-            used = besides + self._used(self.limits.rate[1])
-            if used and used + tries > self.limits.rate[0]:
+            most, period = self.limits.rate
+            if not self._fits(_rate(period), most, besides + self._used(period), tries):
                 return False
         cap = self._cap()
-        if counted or cap is None:
-            return True
-        used = besides + self._sent
-        return used + tries <= cap or (cap > 0 and not used)
+        return counted or cap is None or self._fits(self._today_s, cap, besides + self._sent, tries)
+
+    def _fits(self, name: str, total: int, used: int, tries: int) -> bool:
+        part = self.part(name, total)
+        return used + tries <= part or (0 < total <= part and not used)
 
     def _used(self, period: float) -> int:
         now = self._clock()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from postroad.runtime.paths import CURRENT, PACES, QUEUE, RELEASED, SHAPER
+from postroad.runtime.paths import CURRENT, PACES, PARTS, QUEUE, RELEASED, SHAPER
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class Places:
         counts: what routes have sent lately.
         released: the messages that sendmail may deliver now, with their queue groups.
         socket: where commands ask for messages to be tried at once.
+        parts: where the recorder tells the parts of limits that relays share.
     """
 
     queue: Path = QUEUE
@@ -23,3 +24,4 @@ class Places:
     counts: Path = PACES
     released: Path = RELEASED
     socket: Path = SHAPER
+    parts: Path = PARTS

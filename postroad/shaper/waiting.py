@@ -7,7 +7,7 @@ import heapq
 import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,17 +76,25 @@ class RouteQueue:
 
         Those that were never tried only if ``fresh``.
         """
-        heaps = self._heaps if fresh else self._heaps[1:]
-        while True:
-            for heap in heaps:
-                while heap and (heap[0][3] not in self.entries or self.entries[heap[0][3]].place != heap[0][2]):
-                    heapq.heappop(heap)
-            first = min((heap for heap in heaps if heap), default=None)
-            if first is None or first[0][0] > now:
-                return
+        while first := self._first(now, fresh):
             entry = self.entries[heapq.heappop(first)[3]]
             entry.place = 0
             yield entry
+
+    def _first(self, now: float, fresh: bool) -> list[_Place] | None:
+        """The heap whose first message is due, and for the longest."""
+        heaps = self._heaps if fresh else self._heaps[1:]
+        for heap in heaps:
+            while heap and (heap[0][3] not in self.entries or self.entries[heap[0][3]].place != heap[0][2]):
+                heapq.heappop(heap)
+        first = min((heap for heap in heaps if heap), default=None)
+        return first if first and first[0][0] <= now else None
+
+    def demand(self, now: float, running: Container[str]) -> tuple[int, int]:
+        """How many tries the messages that are due would make, and how many the next of them."""
+        first = self._first(now, fresh=True)
+        all_ = sum(entry.tries for entry in self.entries.values() if entry.due <= now and entry.queue_id not in running)
+        return all_, self.entries[first[0][3]].tries if first else 0
 
     def to_tell(self, now: float) -> Iterator[ShapedMessage]:
         """The messages whose delay warning is due, each once: a limit holds them back."""

@@ -23,7 +23,7 @@ from postroad.store.schema import EVENTS as TABLE
 
 DATABASE = EVENTS / "events.db"
 JOURNAL_ID = EVENTS / "journal-id"
-REVISION = "0004"
+REVISION = "0005"
 """The newest migration."""
 VERSIONS = Path(__file__).with_name("migrations") / "versions"
 SERVER_PATIENCE: Mapping[str, Any] = {
@@ -43,6 +43,8 @@ ANY_TEXT = frozenset({"UTF8", "SQL_ASCII"})
 """Encodings of a database that hold any UTF-8: the second checks and converts nothing."""
 WRITERS = 0x706F7374
 """The advisory lock that writers hold, one after the other: relays that share a database, and the commands."""
+IDLE = 30.0
+"""Seconds that a writer may be silent within its transaction."""
 KEPT = "; mail goes on without it, and events wait on the state volume"
 RETENTION = 0x706F7375
 """The advisory lock of the relay that removes what is too old."""
@@ -160,11 +162,16 @@ def told(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction that writes. Writers go one after the other, as SQLite has it by itself."""
+def writing(engine: Engine, task: int = WRITERS) -> Iterator[Connection]:
+    """A transaction that writes. Writers, or those at ``task``, go one after the other, as SQLite has it by itself.
+
+    A server ends a transaction in which nothing is asked for ``IDLE``: a relay whose host is gone would hold up the
+    others until TCP gives it up, by default after two hours.
+    """
     with engine.begin() as connection:
         if is_server(engine):
-            connection.execute(select(func.pg_advisory_xact_lock(WRITERS)))
+            limit = func.set_config("idle_in_transaction_session_timeout", f"{IDLE * 1000:.0f}", True)
+            connection.execute(select(limit, func.pg_advisory_xact_lock(task)))
         yield connection
 
 

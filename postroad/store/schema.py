@@ -126,6 +126,20 @@ LEASES = Table(
     Column("renewals", BigInteger, nullable=False),  # grows while the holder is alive
 )
 
+PARTS = Table(
+    "parts",
+    METADATA,
+    Column("name", String(64), primary_key=True),  # of a limit that relays share
+    Column("holder", Integer, primary_key=True, autoincrement=False),  # the relay's journal, as in position
+    Column("amount", BigInteger, nullable=False),  # what it may have at most, as the others have to assume
+    Column("keeps", BigInteger, nullable=False),  # what it may still have while it is cut off
+    Column("wants", BigInteger, nullable=False),  # what it would use
+    Column("needs", BigInteger, nullable=False),  # what its next message takes
+    Column("period", Float, nullable=False),  # seconds for which what was used counts
+    Column("renewals", BigInteger, nullable=False),  # grows while the holder is alive
+    Column("renewed", Float, nullable=False),  # when it did last, by the server's clock
+)
+
 OUTBOX = Table(
     "outbox",
     METADATA,

@@ -16,11 +16,12 @@ from postroad.store import database
 from postroad.testing import PostroadContainer
 from tests.integration.conftest import letter, send, wait_until
 from tests.integration.test_postgresql import PostgresRelays, Store, start_relay, store
+from tests.integration.test_shaping import PACED, Sink, narrow, sink
 from tests.integration.test_trace import refused
 from tests.integration.test_webhooks import folder, hook, hooks
 from tests.internet.host import Hooks, Postgres
 
-__all__ = ["folder", "hooks", "start_relay", "store"]
+__all__ = ["folder", "hooks", "sink", "start_relay", "store"]
 pytestmark = pytest.mark.filterwarnings("default:measured: ")
 PROMISED = 2.0
 """Seconds in which a relay knows what another has put into the database."""
@@ -143,3 +144,50 @@ def test_each_event_is_posted_once_and_in_order_whoever_is_killed_or_stops(
     assert all(come(message_id) == [f"postroad.message.{kind}.v1" for kind in types] for message_id in sent)
     twice = {uid: number for uid, number in Counter(each["id"] for each in events()).items() if number > 1}
     assert not twice
+
+
+LIMITED: dict[str, Any] = {
+    "delivery": {
+        "routes": [narrow("narrow.example", most=2), PACED],
+        "queue": {"retry": "1h"},
+    }
+}
+
+
+def parts_agreed(engine: Engine, relays: int) -> None:
+    """Wait until so many relays have parts of each limit."""
+    query = text("SELECT min(n) FROM (SELECT count(*) AS n FROM parts GROUP BY name) AS each")
+
+    def all_have() -> bool:
+        with engine.connect() as connection:
+            return int(connection.execute(query).scalar() or 0) >= relays
+
+    wait_for(all_have)
+
+
+@pytest.mark.timeout(400)  # two minutes of it are the limits' own
+def test_limits_of_routes_hold_for_all_together(
+    start_relay: PostgresRelays, postgres: Postgres, opened: Engine, sink: Sink
+) -> None:
+    relays = [start_relay(publish=number == 1, **LIMITED) for number in (1, 2)]
+    parts_agreed(opened, 2)
+    for number in range(12):
+        for which, relay in enumerate(relays):
+            send(relay, letter(To=f"u{which}-{number}@narrow.example"))
+            send(relay, letter(To=f"u{which}-{number}@paced.example"))
+    wait_for(lambda: len(sink.taken("narrow.example")) >= 24)
+    assert max(line["open"] for line in sink.seen("narrow.example")) <= 2
+    assert {line["rcpt"][:2] for line in sink.seen("narrow.example")} == {"u0", "u1"}
+    wait_until(lambda: len(sink.taken("paced.example")) >= 12, 150)
+    taken = sorted(sink.taken("paced.example"))
+    # the seventh comes a minute after the first, whichever relay sent it; the receiver's clock is read as data comes
+    assert all(taken[i + 6] - taken[i] > 59.5 for i in range(len(taken) - 6))
+    postgres.stop()
+    try:
+        for relay in relays:
+            send(relay, letter(To="away@narrow.example"))
+        wait_for(lambda: len([one for one in sink.seen("narrow.example") if one["rcpt"].startswith("away")]) == 2)
+        said = "the limits of routes can't be agreed on with the relays that share the database (events.store)"
+        wait_until(lambda: all(f"{said}: this relay keeps to its part" in relay.log() for relay in relays), 120)
+    finally:
+        postgres.start()

@@ -1,28 +1,38 @@
 """Several relays' recorders on one PostgreSQL database: what they tell each other, and what only one of them does."""
 
+import contextlib
+import statistics
 import threading
 import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from postroad.feedback import brake, suppression
 from postroad.feedback.suppression import SuppressedAddress
 from postroad.journal.reader import Batch, Position
 from postroad.recorder import writer
+from postroad.recorder.parts import EVERY
 from postroad.runtime.recording import BounceRates
+from postroad.runtime.sharing import Report, Use
 from postroad.store import changes, database, queries, relays
+from postroad.store.budgets import Budgets
 from postroad.store.watch import ChangeWatch
 from postroad.webhooks import outbox
 from tests.integration.conftest import wait_until
 from tests.integration.test_postgresql import Store, engine, store
 from tests.internet.host import Postgres
-from tests.unit import test_store_leases
+from tests.unit import test_store_budgets, test_store_leases
 from tests.unit.handed import HOOK
 from tests.unit.test_store import SETTINGS, put, story
 
 __all__ = ["engine", "store"]
+pytestmark = pytest.mark.filterwarnings("default:measured: ")
 PROMISED = 2.0
 """Seconds in which a relay knows what another has changed."""
 
@@ -181,6 +191,63 @@ def test_what_is_too_old_goes_by_one_relay_at_a_time_and_not_again_at_once(engin
         assert changes.is_due(engine, changes.RETENTION, 0)
 
 
+def test_a_writer_whose_host_is_gone_holds_up_the_others_for_a_while_only(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "IDLE", 1.0)
+    with contextlib.suppress(SQLAlchemyError), database.writing(engine) as silent:
+        began = time.monotonic()
+        suppress(engine, "gone@rcpt.example")
+        assert time.monotonic() - began < 10
+        with pytest.raises(OperationalError):
+            silent.execute(text("SELECT 1"))
+
+
+def test_relays_agree_on_limits_all_at_once(engine: Engine) -> None:
+    most, together = 10, 6
+    budgets = [Budgets(engine, 2 + i) for i in range(together)]
+    parts = dict.fromkeys(range(together), 0)
+    sums: list[int] = []
+
+    def take_part(i: int) -> None:
+        for turn in range(20):
+            wants = most if (turn + i) % 3 else 0
+            used = parts[i] if turn % 2 else 0
+            use = Use("route-1 connections", most, parts[i], 0, used, wants, 1, 0.0)
+            (part,) = budgets[i].agree(Report((use,)))
+            parts[i] = part.amount
+            with engine.connect() as connection:
+                sums.append(int(connection.execute(text("SELECT sum(amount) FROM parts")).scalar_one()))
+
+    with ThreadPoolExecutor(together) as pool:
+        list(pool.map(take_part, range(together)))
+    assert len(sums) == 20 * together
+    assert max(sums) == most
+
+
+@pytest.mark.parametrize("together", [20, 50])
+def test_what_many_relays_cost_the_database(engine: Engine, together: int) -> None:
+    budgets = [Budgets(engine, 2 + i) for i in range(together)]
+    names = ("connections", "rate 60", "day 20000")
+    report = Report(tuple(Use(f"route-1 {name}", 1000, 0, 0, 0, 5, 1, 0.0) for name in names))
+    took = []
+    for each in budgets * 4:
+        began = time.perf_counter()
+        each.agree(report)
+        took.append(time.perf_counter() - began)
+    median = statistics.median(took)
+    warnings.warn(f"measured: {together} relays, {len(names)} limits: {median * 1000:.1f} ms a round", stacklevel=1)
+    assert median * together < EVERY  # they go one after the other
+
+
+globals().update(
+    {
+        name: each
+        for name, each in vars(test_store_budgets).items()
+        if name.startswith("test_") and not hasattr(each, "hypothesis")  # they make stores of their own
+    }
+)
+world = test_store_budgets.world
 globals().update(
     {name: each for name, each in vars(test_store_leases).items() if name.startswith("test_") and "sqlite" not in name}
 )

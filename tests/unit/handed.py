@@ -14,7 +14,7 @@ HOOK = recording.Hook(
 )  # fmt: skip
 RECORDING = recording.Settings(
     hostname="mail.sender.example", store=None, keep=30 * DAY, max_size=1 << 30, http=None, suppression=SUPPRESSION,
-    rates=RATES, webhooks=(),
+    rates=RATES, webhooks=(), divides=False,
 )  # fmt: skip
 
 

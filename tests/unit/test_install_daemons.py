@@ -170,6 +170,20 @@ def test_the_shaper_is_told_of_the_routes_with_limits(tmp_path: Path) -> None:
     assert all(each.one_way for each in redirected.routes)
 
 
+@pytest.mark.parametrize(
+    ("text", "shared", "divides"),
+    [
+        (ROUTES, False, False),
+        ('events: {store: "postgresql://app@db.example/postroad"}', True, False),
+        (ROUTES + 'events: {store: "postgresql://app@db.example/postroad"}\n', True, True),
+    ],
+)
+def test_limits_are_shared_with_whom_the_database_is(tmp_path: Path, text: str, shared: bool, divides: bool) -> None:
+    config = loaded(tmp_path, text).config
+    assert settings.of_shaper(config).shared is shared
+    assert settings.of_recorder(config, material()).divides is divides
+
+
 def test_the_front_answers_early_only_where_a_message_stays_one(tmp_path: Path) -> None:
     plain = settings.of_front(loaded(tmp_path).config, FOUR)
     assert handover.loads(type(plain), handover.dumps(plain)) == plain

@@ -22,6 +22,7 @@ from postroad.feedback import brake, suppression
 from postroad.recorder import feed, loop, patience, port, rest, writer
 from postroad.recorder.feed import Feed
 from postroad.recorder.loop import Recorder
+from postroad.recorder.parts import PartsAgreement
 from postroad.recorder.patience import Patience
 from postroad.runtime.recording import BounceRates
 from postroad.store import database
@@ -329,3 +330,18 @@ def test_a_file_of_our_own_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> Non
     waits.begin()
     waits.more()
     waits.end()
+
+
+def test_limits_are_agreed_on_where_they_are_shared_and_let_go_at_the_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deeds: list[str] = []
+    monkeypatch.setattr(PartsAgreement, "start", lambda _: deeds.append("started"))
+    monkeypatch.setattr(PartsAgreement, "stop", lambda _, patience: deeds.append(f"stopped within {patience:g} s"))
+    monkeypatch.setattr("os._exit", lambda _: deeds.append("ended"))
+    world.recorder.step()
+    assert deeds == []
+    world.begin(divides=True)
+    world.recorder.step()
+    world.recorder.end()
+    assert deeds == ["started", "stopped within 2 s", "ended"]

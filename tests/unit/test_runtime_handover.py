@@ -23,7 +23,8 @@ WHOLE = (
     ),
     RECORDING,
     shaping.Settings(
-        prefix="route-", retry=300.0, tell=(90.0,), by_domain=True, sendmail="/sendmail", env={"PATH": "/bin"},
+        prefix="route-", retry=300.0, tell=(90.0,), by_domain=True, shared=True, sendmail="/sendmail",
+        env={"PATH": "/bin"},
         routes=(
             shaping.ShapedRoute("route-1", one_way=True, concurrency=None, rate=(100, 60), since=0, daily=()),
             shaping.ShapedRoute("route-2", one_way=False, concurrency=2, rate=None, since=20000, daily=(50, 100)),

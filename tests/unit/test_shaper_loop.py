@@ -31,7 +31,10 @@ class World:
         self.broken = False
         self.tell: tuple[float, ...] = ()
         self.queue.mkdir()
-        self.places = Places(self.queue, tmp_path, tmp_path / "paces.json", tmp_path / "released", tmp_path / "socket")
+        self.shared = False
+        self.places = Places(
+            self.queue, tmp_path, *(tmp_path / name for name in ("paces.json", "released", "socket", "parts"))
+        )
         monkeypatch.setattr(system, "spawn", self.spawn)
         self.begin()
 
@@ -50,8 +53,9 @@ class World:
         for each in routes:
             (self.queue / each.group).mkdir(exist_ok=True)
         settings = shaping.Settings(
-            prefix="route-", retry=300.0, tell=self.tell, by_domain=True, routes=routes, sendmail="/sendmail", env={}
-        )
+            prefix="route-", retry=300.0, tell=self.tell, by_domain=True, shared=self.shared, routes=routes,
+            sendmail="/sendmail", env={},
+        )  # fmt: skip
         (self.root / shaping.FILE).write_text(handover.dumps(settings))
         self.shaper.load()
 
@@ -64,6 +68,12 @@ class World:
         os.kill(pid, signal.SIGKILL)
         while pid in self.shaper.runs._runs:
             self.shaper.step(0.01)
+
+    def kill(self) -> None:
+        """End the runs that go on."""
+        for pid, _ in self.runs:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
     def step(self) -> list[list[str]]:
         self.shaper._looked = 0.0
@@ -78,9 +88,7 @@ class World:
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     made = World(tmp_path, monkeypatch)
     yield made
-    for pid, _ in made.runs:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+    made.kill()
 
 
 def fill(world: World, name: str, *numbers: int, to: Sequence[str] = ("u@rcpt.example",)) -> list[str]:
