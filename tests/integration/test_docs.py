@@ -7,7 +7,7 @@ import secrets
 import shutil
 import subprocess
 import venv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -96,11 +96,9 @@ class Reader:
                 self.publish(folder)
         return said
 
-    def next_to(self, recipient: str) -> ReceivedMessage:
-        """The first message to this address since the reader began; other tests send to it as well."""
-        return self.internet.wait_for_message(
-            lambda message: message.recipient == recipient and message.message_id not in self.before
-        )
+    def arrived(self, match: Callable[[ReceivedMessage], bool]) -> ReceivedMessage:
+        """The first such message since the reader began: other tests send to the same addresses."""
+        return self.internet.wait_for_message(lambda each: each.message_id not in self.before and match(each))
 
     def leave(self) -> None:
         """Remove what was started, and the image."""
@@ -140,7 +138,7 @@ def test_the_readme_from_its_first_line(reader: Reader, receivers: Internet, ima
     said = reader.follow("README.md")
     (sent,) = [text for command, text in said.items() if " send " in command]
     assert "delivered to mx.example.net" in sent
-    got = reader.next_to("you@example.net")
+    got = reader.arrived(lambda message: message.recipient == "you@example.net")
     assert got.verdict("dkim") == got.verdict("spf") == "pass"
     # and what the other documents tell about the server that now runs
     for document in DOCUMENTS:
@@ -183,7 +181,7 @@ def test_the_own_compose_file(document: str, reader: Reader, receivers: Internet
     assert "delivered to mx.example.net" in sent
     script = "import smtplib; smtplib.SMTP('postroad', 25).sendmail('app@example.com', ['you@example.net'], 'From: app@example.com\\n\\nHi')"
     reader.run(f'docker compose exec -T app python3 -c "{script}"', reader.folder)
-    receivers.wait_for_message(lambda message: message.sender == "app@example.com")
+    reader.arrived(lambda message: message.sender == "app@example.com")
 
 
 @pytest.mark.usefixtures("image")
@@ -341,5 +339,5 @@ def test_a_backup_is_restored_on_another_host(
             other.leave()
     finally:
         mx.start()
-    got = reader.next_to("you@example.net")
+    got = reader.arrived(lambda message: message.recipient == "you@example.net")
     assert got.verdict("dkim") == "pass"
