@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from postroad import system
 from postroad.errors import PostroadError
-from postroad.runtime import recording
+from postroad.runtime import plan, recording
 from postroad.runtime.paths import CURRENT, EVENTS
 from postroad.store.schema import ASCII_ONLY
 from postroad.store.schema import EVENTS as TABLE
@@ -111,13 +111,16 @@ def existing() -> Engine:
         PostroadError: there is none, it can't be read, or its tables are not made.
     """
     settings = recording.load(CURRENT) if (CURRENT / recording.FILE).exists() else None
-    if not (settings and settings.store) and not DATABASE.exists():
+    until = time.monotonic() + MADE
+    in_file = not (settings and settings.store)
+    while in_file and not DATABASE.exists() and _is_recorded() and time.monotonic() < until:
+        time.sleep(0.1)
+    if in_file and not DATABASE.exists():
         raise PostroadError(
             f"no events are kept in {EVENTS}: run this in the server's container (`docker compose exec postroad"
             " postroad ...`) after its first start; with events.enabled: false there are none"
         )
     engine = opened(settings) if settings else connect()
-    until = time.monotonic() + MADE
     with told("read"):
         while not is_current(engine):
             if time.monotonic() > until:
@@ -127,6 +130,14 @@ def existing() -> Engine:
                 )
             time.sleep(0.1)
     return engine
+
+
+def _is_recorded() -> bool:
+    """Whether a server that keeps events runs in this container."""
+    try:
+        return plan.load(CURRENT / plan.FILE).journal
+    except (OSError, ValueError):
+        return False
 
 
 def is_server(engine: Engine | Connection) -> bool:

@@ -112,4 +112,4 @@ def test_no_more_are_under_way_than_delivery_concurrency(start_relay: Relays, in
     waiting = json.loads(relay.command("queue", "list", "--json"))["messages"]
     assert len(waiting) == 5 * len(domains)
     sent = send(relay, letter())
-    relay.wait_for(sent, "delivered")
+    relay.wait_for(sent, "delivered", timeout=120)  # behind domains that are given 20 seconds each to show themselves

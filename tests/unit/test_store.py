@@ -17,8 +17,10 @@ from postroad.errors import PostroadError
 from postroad.feedback import suppression
 from postroad.journal.reader import Batch, Position, read
 from postroad.recorder import aside, writer
+from postroad.runtime import handover, plan
 from postroad.store import database, queries
 from postroad.store.schema import COUNTERS, EVENTS, METADATA, SUPPRESSIONS
+from tests.unit import supervision
 from tests.unit.handed import SUPPRESSION, recorded
 
 SETTINGS = recorded(suppression=replace(SUPPRESSION, keep=3600.0))
@@ -329,6 +331,19 @@ def test_a_newer_postroad_s_tables_are_left_alone(engine: Engine) -> None:
     ):
         database.is_current(engine)
     assert number(engine) == 1
+
+
+def test_a_command_waits_for_the_file_of_a_server_that_begins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(database, "CURRENT", tmp_path)
+    monkeypatch.setattr(database, "DATABASE", tmp_path / "events.db")
+    monkeypatch.setattr(database, "connect", partial(database.connect, tmp_path / "events.db"))
+    with pytest.raises(PostroadError, match="no events are kept"):
+        database.existing()  # at once: no server runs
+    (tmp_path / plan.FILE).write_text(handover.dumps(replace(supervision.plan(), journal=True)))
+    made = threading.Timer(0.2, database.upgrade, [database.connect()])
+    made.start()
+    assert database.is_current(database.existing())
+    made.join()
 
 
 def test_a_command_waits_for_the_tables_of_a_server_that_begins(
