@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Engine, Integer, and_, cast, false, func, or_, select
+from sqlalchemy import ColumnElement, Engine, Integer, and_, cast, false, func, or_, select, true
 
+from postroad.runtime.signing import SenderDomain
 from postroad.store import relays
 from postroad.store.schema import EVENTS
 
@@ -195,15 +196,17 @@ def gaps(engine: Engine, since: float) -> list[Gap]:
     return [Gap(float(event["since"]), moment, event.get("lost")) for moment, event in found]
 
 
-def counts(engine: Engine, since: float, group: str) -> list[dict[str, Any]]:
+def counts(engine: Engine, since: float, group: str, senders: Sequence[SenderDomain] = ()) -> list[dict[str, Any]]:
     """How many messages each came to what, since a time, by one of ``GROUPS``; the largest first.
+
+    ``senders`` are the sender domains that count; none: all.
 
     ``bounce_rate`` is the share of bounces in what came to an end, ``deferred`` counts attempts. Where relays share the
     database, ``relays`` has the same of each, with its name as ``relay``.
     """
     column = GROUPS[group]
     with engine.connect() as connection:
-        rows = connection.execute(_counted(column, EVENTS.c.time >= since)).all()
+        rows = connection.execute(_counted(column, and_(EVENTS.c.time >= since, from_senders(senders)))).all()
         names = relays.names(connection)
     table: dict[object, dict[str, Any]] = {}
     for row in rows:
@@ -219,6 +222,13 @@ def counts(engine: Engine, since: float, group: str) -> list[dict[str, Any]]:
             entry["relays"] = [_rated(each) for each in sorted(entry["relays"].values(), key=_largest)]
         _rated(entry)
     return sorted(table.values(), key=_largest)
+
+
+def from_senders(senders: Sequence[SenderDomain]) -> ColumnElement[bool]:
+    """Whether an event is of a message from one of these domains; none: any."""
+    column = EVENTS.c.sender_domain
+    below = [column.endswith(f".{each.name}", autoescape=True) for each in senders if each.subdomains]
+    return or_(column.in_([each.name for each in senders]), *below) if senders else true()
 
 
 def total(groups: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
