@@ -21,6 +21,8 @@ IDLE = 30
 """Seconds for which a connection is kept open between two requests."""
 ENDING = 10
 """Seconds for requests under way to be answered, where the process ends."""
+LAST = 1.0
+"""Seconds for the first request of a client that came as the process was told to end."""
 LARGEST_HEADER = 32 * 1024
 BACKLOG = 128
 
@@ -36,6 +38,7 @@ class PatientProtocol(H11Protocol):
         super().connection_made(transport)
         self.waits_since = self.loop.time()
         self._late: asyncio.TimerHandle | None = self.loop.call_later(PATIENCE, transport.close)
+        self._last = False
         waiting = [each for each in self.connections if isinstance(each, PatientProtocol) and each.waits]
         if len(self.connections) > MOST and waiting:
             min(waiting, key=lambda each: each.waits_since).transport.close()
@@ -50,9 +53,20 @@ class PatientProtocol(H11Protocol):
         super().data_received(data)
         if not self.waits:
             self._end_wait()
+            if self._last:
+                self.cycle.keep_alive = False
         elif self._late is None:
             self.waits_since = self.loop.time()
             self._late = self.loop.call_later(PATIENCE, self.transport.close)
+
+    def shutdown(self) -> None:
+        """Answer a client that has just come, whose request is on its way, before the connection is closed."""
+        if self.cycle is not None:
+            super().shutdown()
+            return
+        self._last = True
+        self._end_wait()
+        self._late = self.loop.call_later(LAST, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""

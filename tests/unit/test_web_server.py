@@ -104,6 +104,30 @@ def test_a_reload_brings_new_keys_and_closes_no_port(generation: Path) -> None:
     asyncio.run(scene())
 
 
+def test_who_comes_as_the_server_ends_is_answered(generation: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene() -> None:
+        told_to_end = asyncio.Event()
+        usual = server.PatientProtocol.shutdown
+
+        def shutdown(self: server.PatientProtocol) -> None:
+            usual(self)
+            told_to_end.set()
+
+        monkeypatch.setattr(server.PatientProtocol, "shutdown", shutdown)
+        async with serving(generation):
+            reader, writer = await asyncio.open_connection("127.0.0.1", web.load(generation).port)
+            await ask(web.load(generation).port)  # by now the one before has been accepted, too
+            os.kill(os.getpid(), signal.SIGHUP)
+            async with asyncio.timeout(20):
+                await told_to_end.wait()
+            writer.write(f"{ASKED}\r\n".encode())
+            answer = await reader.read()
+            assert answer.startswith(b"HTTP/1.1 200")
+            writer.close()
+
+    asyncio.run(scene())
+
+
 def test_a_reload_may_move_the_port(generation: Path) -> None:
     async def scene() -> None:
         settings = web.load(generation)
