@@ -41,7 +41,10 @@ ELSEWHERE = {
 HELD = dict.fromkeys(
     ("docs/clients.md", "docs/apps.md"),
     "tests/unit/test_clients_docs.py: the snippets are the scripts' of tests/clients",
-) | {"docs/kubernetes.md": "tests/chart/test_chart.py: its values are rendered, its commands are Helm's and kubectl's"}
+) | {
+    "docs/kubernetes.md": "tests/chart/test_chart.py: its values are rendered, its commands are Helm's and kubectl's",
+    "docs/api.md": "tests/unit/test_web_docs.py: its requests are made, and its answers are the API's",
+}
 """Documents whose blocks another test holds against what is run."""
 
 INSIDE = "docker compose exec postroad "

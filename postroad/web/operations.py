@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio.to_thread
 from anyio import CapacityLimiter
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -121,7 +121,9 @@ def _call(operation: Operation, key: ApiKey, path: dict[str, str], query: Any, r
     try:
         body = operation.body.model_validate_json(raw) if operation.body else None
     except ValidationError as error:
-        raise problems.of_validation(error) from None
+        # a root model's first part is the name of the form that the body has
+        form = issubclass(operation.body, RootModel) if operation.body else False
+        raise problems.of_validation(error, 1 if form else 0) from None
     try:
         answer = operation.function(Call(key, path, query, body, raw))
     except PostroadError as error:  # the store: a person at the server can act on it

@@ -88,12 +88,12 @@ def invalid(faults: list[Fault]) -> Problem:
     return Problem(422, "invalid", "Invalid request", f"{faults[0].pointer}: {faults[0].detail}", faults=found)
 
 
-def of_validation(error: ValidationError) -> Problem:
-    """What pydantic found; the values themselves are not repeated."""
+def of_validation(error: ValidationError, skip: int = 0) -> Problem:
+    """What pydantic found, without the first ``skip`` parts of the paths; the values themselves are not repeated."""
     faults = []
     for details in error.errors(include_url=False, include_input=False):
         if details["type"] == "json_invalid":
             return Problem(400, "not-json", "Not JSON", "The body is not JSON in UTF-8.")
-        path = "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in details["loc"])
+        path = "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in details["loc"][skip:])
         faults.append(Fault(pointer=f"#/{path}"[:200], detail=details["msg"].removeprefix("Value error, ")))
     return invalid(faults)

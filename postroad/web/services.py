@@ -1,5 +1,6 @@
 """What the operations work with, and the list of them."""
 
+import ssl
 import threading
 from pathlib import Path
 
@@ -8,9 +9,11 @@ from sqlalchemy import Engine
 
 from postroad.runtime.web import Settings
 from postroad.store import database
-from postroad.web import reading
+from postroad.web import reading, sending
 from postroad.web.operations import Operation
+from postroad.web.submission import Submission
 
+BEGIN, END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 READS, SENDS = 4, 8
 """Calls at once. A thread that reads the store for long keeps no message waiting."""
 
@@ -24,7 +27,10 @@ class Services:
         self.generation = generation
         self._engine: Engine | None = None
         self._lock = threading.Lock()
-        self._reads = CapacityLimiter(READS)
+        self._reads, self._sends = CapacityLimiter(READS), CapacityLimiter(SENDS)
+        self.submission = Submission(
+            settings.hostname, settings.submission, self._certificates, implicit=settings.implicit
+        )
 
     def engine(self) -> Engine:
         """The event store.
@@ -39,11 +45,21 @@ class Services:
 
     def operations(self) -> list[Operation]:
         """All operations of the API."""
-        return reading.operations(self.engine, self._reads)
+        sender = sending.Sender(self.settings, self.engine, self.submission)
+        return [*sending.operations(sender, self._sends), *reading.operations(self.engine, self._reads)]
 
     def close(self) -> None:
         """Let go of what is open."""
+        self.submission.close()
         with self._lock:
             if self._engine is not None:
                 self._engine.dispose()
                 self._engine = None
+
+    def _certificates(self) -> set[bytes]:
+        """Those that the relay's listener may have: the one in force, and the one before."""
+        found = set()
+        for path in self.generation.resolve().parent.glob("gen-*/tls/certificate.pem"):
+            text = path.read_text("latin-1")
+            found.add(ssl.PEM_cert_to_DER_cert(text[text.index(BEGIN) : text.index(END) + len(END)]))
+        return found

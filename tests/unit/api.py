@@ -36,6 +36,10 @@ class Api:
     """A client of the application."""
 
     client: TestClient
+    services: Services
+
+    def close(self) -> None:
+        self.services.submission.close()
 
     def get(self, path: str, key: str = ALL, **given: Any) -> Any:
         return self.client.get(path, headers=bearer(key), **given)
@@ -58,7 +62,8 @@ def of(
     services = Services(settings, generation)
     services.engine = engine if callable(engine) else lambda: engine  # type: ignore[method-assign]
     made = app.make(settings, services.operations())
-    return Api(TestClient(made, base_url="http://api.test", client=(client, 40000), raise_server_exceptions=False))
+    client_of = TestClient(made, base_url="http://api.test", client=(client, 40000), raise_server_exceptions=False)
+    return Api(client_of, services)
 
 
 def put(engine: Engine, queue_id: str, *kinds: str, ago: float = 60.0, **fields: Any) -> None:
