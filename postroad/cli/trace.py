@@ -9,8 +9,8 @@ import click
 from postroad.cli import terminal
 from postroad.cli.example import example
 from postroad.cli.plain import plain
-from postroad.cli.times import stamp
 from postroad.store import database, queries
+from postroad.times import stamp
 
 COLOURS = {"delivered": "green", "bounced": "red", "rejected": "red", "deferred": "yellow"}
 NONE = 1
