@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from postroad.runtime.web import Settings
 from postroad.store import database
-from postroad.web import reading, sending
+from postroad.web import reading, sending, suppressing
 from postroad.web.operations import Operation
 from postroad.web.submission import Submission
 
@@ -46,7 +46,11 @@ class Services:
     def operations(self) -> list[Operation]:
         """All operations of the API."""
         sender = sending.Sender(self.settings, self.engine, self.submission)
-        return [*sending.operations(sender, self._sends), *reading.operations(self.engine, self._reads)]
+        return [
+            *sending.operations(sender, self._sends),
+            *reading.operations(self.engine, self._reads),
+            *suppressing.operations(self.engine, self._reads),
+        ]
 
     def close(self) -> None:
         """Let go of what is open."""

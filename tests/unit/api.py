@@ -66,7 +66,7 @@ def of(
     return Api(client_of, services)
 
 
-def put(engine: Engine, queue_id: str, *kinds: str, ago: float = 60.0, **fields: Any) -> None:
+def put(engine: Engine, queue_id: str, /, *kinds: str, ago: float = 60.0, **fields: Any) -> None:
     """Store events of a message; all but ``accepted`` are about ``recipient``."""
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - ago))
     about = {"queue_id": queue_id, "message_id": f"<{queue_id}@x>", "sender": "app@sender.example"}

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from postroad.config.load import read_all
-from postroad.web import app, operations, problems, reading, sending, server
+from postroad.web import app, operations, problems, reading, sending, server, suppressing
 from postroad.web.services import Services
 from tests.documents import ROOT, blocks
 from tests.unit import api
@@ -64,7 +64,9 @@ def test_every_operation_is_in_its_table() -> None:
 
 
 def test_every_kind_of_problem_is_in_its_table() -> None:
-    sources = [Path(module.__file__ or "").read_text() for module in (app, operations, problems, reading, sending)]
+    sources = [
+        Path(module.__file__ or "").read_text() for module in (app, operations, problems, reading, sending, suppressing)
+    ]
     said = [found for text in sources for found in re.findall(r"Problem\(\s*(\d{3}),\s*\"?([\w-]+)\"?,", text)]
     kinds = {(int(status), sending.UNKNOWN if kind == "UNKNOWN" else kind) for status, kind in said}
     rows = re.findall(r"^\| ([\d, ]+) \| ((?:`[a-z-]+`(?:, )?)+) \|", TEXT, re.MULTILINE)
