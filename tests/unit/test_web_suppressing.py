@@ -85,7 +85,9 @@ def test_a_key_of_some_domains_changes_theirs_alone(engine: Engine, maps: list[d
     calls.post(PATH, {"addresses": ["theirs@there.example"], "sender_domain": "other.example"}, ALL)
     before = len(maps)
     for domain in (None, "", "other.example", "notsender.example"):
-        given: dict[str, Any] = {"addresses": ["a@there.example"]} | ({} if domain is None else {"sender_domain": domain})
+        given: dict[str, Any] = {"addresses": ["a@there.example"]} | (
+            {} if domain is None else {"sender_domain": domain}
+        )
         is_problem(calls.post(PATH, given, OWN), 403, "forbidden")
         query = "" if domain is None else f"?sender_domain={domain}"
         is_problem(delete(calls, "all@there.example", OWN, query), 403, "forbidden")
