@@ -234,6 +234,14 @@ def test_who_has_waited_longest_makes_room(generation: Path, monkeypatch: pytest
     asyncio.run(scene())
 
 
+def test_no_answer_waits_for_a_delayed_ack(generation: Path) -> None:
+    with server.listen(web.load(generation)) as listener, socket.create_connection(listener.getsockname()) as client:
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert client
+
+
 def test_headers_are_bounded(generation: Path) -> None:
     async def scene() -> None:
         async with serving(generation):
