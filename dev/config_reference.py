@@ -143,6 +143,8 @@ COMPANIONS = {
     "rewrite.masquerade_domains": ("masquerade_as",),
     "rewrite.masquerade_as": ("masquerade_domains",),
     "events.store_password_file": ("store",),
+    "web.listen": ("password_file",),
+    "web.proxies": ("password_file",),
     "web.keys[].name": ("user",),
     "web.keys[].key_file": ("user",),
     "web.keys[].domains": ("rights",),

@@ -839,7 +839,7 @@ class Config(Section):
     http: Http = Field(default_factory=Http)
     web: Web | None = Field(
         None,
-        description="The HTTP API, by a process of its own. `null`: there is none.",
+        description="The HTTP API and the console, by a process of its own. `null`: there is none.",
         examples=[
             {
                 "keys": [

@@ -1,4 +1,4 @@
-"""``web.*``: the HTTP API."""
+"""``web.*``: the HTTP API and the console."""
 
 import ipaddress
 from typing import Annotated, Literal, Self
@@ -65,23 +65,29 @@ class ApiKey(Section):
 
 
 class Web(Section):
-    """The HTTP API, by a process of its own. Not set: there is none. Needs `events.enabled`."""
+    """The HTTP API and the console, by a process of its own. Not set: there is none. Needs `events.enabled`."""
 
     listen: Listen = Field(
         "127.0.0.1:8080",
-        description="Address and port of the API. It speaks TLS with the relay's certificate, except on a loopback "
-        "address or with `proxies`.",
+        description="Address and port of the API and the console. They speak TLS with the relay's certificate, except"
+        " on a loopback address or with `proxies`.",
         examples=["0.0.0.0:8080"],
     )
     proxies: tuple[Network, ...] = Field(
         (),
-        description="Addresses and networks of reverse proxies that speak TLS in place of the API. With these it"
+        description="Addresses and networks of reverse proxies that speak TLS in place of this process. With these it"
         " speaks plain HTTP, and answers nobody else.",
         examples=[["172.20.0.0/16"]],
     )
+    password_file: AbsolutePath | None = Field(
+        None,
+        description="File that holds the password of the console, of 12 characters at least, or its argon2id hash"
+        " (`$argon2id$...`). Not set: there is no console.",
+        examples=["/run/secrets/console_password"],
+    )
     keys: tuple[ApiKey, ...] = Field(
-        min_length=1,
-        description="Who may call the API.",
+        (),
+        description="Who may call the API. Empty: nobody.",
         examples=[[{"name": "shop", "key_file": "/run/secrets/shop_api_key", "user": "app"}]],
     )
 
@@ -93,6 +99,8 @@ class Web(Section):
 
     @model_validator(mode="after")
     def _closed(self) -> Self:
+        if not self.keys and not self.password_file:
+            refuse("keys for the API, password_file for the console, or both", found="neither of them")
         if len(self.keys) > MOST_KEYS:
             refuse(f"at most {MOST_KEYS}", at=("keys",), found=str(len(self.keys)))
         names = [key.name for key in self.keys]

@@ -35,6 +35,7 @@ class Material:
         webhooks: the webhooks as the recorder takes them.
         store_password: that of ``events.store``; None: it has none.
         api_keys: the digests of ``web.keys``, in their order.
+        console_password: that of the console, or its hash; empty: there is none.
     """
 
     watched: dict[str, str]
@@ -47,6 +48,7 @@ class Material:
     webhooks: tuple[recording.Hook, ...]
     store_password: str | None
     api_keys: tuple[str, ...] = ()
+    console_password: str = ""
 
 
 def files(config: Config) -> list[Path]:
@@ -86,6 +88,7 @@ def gather(config: Config, *, keep: bool = True) -> Material:
             named_files.password("At 'events.store_password_file'", password_file) if password_file else None
         ),
         "api_keys": partial(api_keys.digests, config),
+        "console_password": partial(api_keys.password, config),
     }
     results = named_files.all_of(lambda part: part(), parts.values())
     return Material(watched=watched, keys=keys, **cast("Any", dict(zip(parts, results, strict=True))))

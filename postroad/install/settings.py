@@ -125,4 +125,5 @@ def of_web(section: Web, config: Config, material: Material) -> web.Settings:
         submission=config.listeners.submission or config.listeners.submissions or 0,
         implicit=not config.listeners.submission,
         message_size=config.limits.message_size,
+        password=material.console_password,
     )

@@ -1,4 +1,4 @@
-"""What the HTTP API is told: written by an installation, read by the process ``web``. Standard library only."""
+"""What the process ``web`` is told: written by an installation, read by the process. Standard library only."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +48,7 @@ class Settings:
         submission: the TCP port of the relay's own listener to which messages go; 0: there is none.
         implicit: whether that port speaks TLS from the first octet, and not after STARTTLS.
         message_size: most octets of a message.
+        password: the console's, or its argon2id hash; empty: there is no console.
     """
 
     hostname: str
@@ -59,6 +60,7 @@ class Settings:
     submission: int
     implicit: bool
     message_size: int
+    password: str = field(default="", repr=False)
 
 
 def load(generation: Path) -> Settings:

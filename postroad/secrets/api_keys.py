@@ -1,6 +1,7 @@
-"""The keys of the HTTP API, read from their files; what is kept of each is a digest."""
+"""The keys of the HTTP API, of each of which a digest is kept, and the console's password; read from their files."""
 
 import hashlib
+import re
 from pathlib import Path
 
 from postroad.config.model import Config
@@ -8,6 +9,9 @@ from postroad.config.web import ApiKey
 from postroad.errors import InstallError
 from postroad.secrets import files as named_files
 
+SHORTEST_PASSWORD = 12
+HASH = re.compile(r"\$argon2id\$v=19\$m=\d{4,6},t=\d{1,2},p=\d{1,2}\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,86}")
+"""An argon2id hash (RFC 9106) in the form of the reference implementation, with less than a gigabyte of memory."""
 SHORTEST, LONGEST = 32, 255
 """Characters of a key. It is chosen by chance and not by a person, so its plain digest tells nothing."""
 
@@ -31,9 +35,34 @@ def digests(config: Config) -> tuple[str, ...]:
     return tuple(found)
 
 
+def password(config: Config) -> str:
+    """The console's password, or its argon2id hash; empty where there is no console.
+
+    Raises:
+        InstallError: the file can't be read, or holds neither.
+    """
+    path = config.web.password_file if config.web else None
+    if path is None:
+        return ""
+    title = "At 'web.password_file'"
+    found = named_files.password(title, path)
+    if found.startswith("$"):
+        if not HASH.fullmatch(found):
+            raise InstallError(f"{title}: {path} is not an argon2id hash: keep the password or $argon2id$... in it")
+    elif len(found) < SHORTEST_PASSWORD:
+        raise InstallError(
+            f"{title}: {path} holds fewer than {SHORTEST_PASSWORD} characters: `openssl rand -base64 18` makes a"
+            " password"
+        )
+    return found
+
+
 def files(config: Config) -> list[Path]:
-    """The files that ``digests`` reads."""
-    return [key.key_file for key in config.web.keys] if config.web else []
+    """The files that ``digests`` and ``password`` read."""
+    if not config.web:
+        return []
+    password_file = config.web.password_file
+    return [*(key.key_file for key in config.web.keys), *([password_file] if password_file else [])]
 
 
 def digest(key: str) -> str:

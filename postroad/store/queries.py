@@ -16,6 +16,8 @@ STATUS = frozenset(("accepted", "queued", "deferred", "delivered", "bounced", "r
 """The events that change what became of a message."""
 TRIED = frozenset(("queued", "deferred", "delivered", "bounced"))
 """What became of a delivery: it is the same for all recipients whose mail goes to one address."""
+WARN, ACT = 0.05, 0.10
+"""Bounce rates at which big providers begin to look, and to act: SES reviews at 5 %, may stop at 10 %."""
 COUNTED = ("accepted", "delivered", "deferred", "bounced", "rejected")
 GROUPS = {
     "sender-domain": EVENTS.c.sender_domain,

@@ -1,4 +1,4 @@
-"""``python -m postroad.web``: the HTTP API."""
+"""``python -m postroad.web``: the HTTP API and the console."""
 
 import asyncio
 import os
@@ -13,6 +13,7 @@ from postroad.runtime import log, web
 from postroad.runtime.paths import CURRENT
 from postroad.web import app, server
 from postroad.web.services import Services
+from postroad.web.sessions import Sessions
 
 
 class Process:
@@ -28,6 +29,7 @@ class Process:
         self._server: uvicorn.Server | None = None
         self._listener: socket.socket | None = None
         self._address = ("", 0)
+        self._sessions = Sessions()
 
     async def run(self) -> None:
         """Serve.
@@ -52,9 +54,11 @@ class Process:
         if self._listener is None or self._address != address:
             self._close()
             self._listener, self._address = server.listen(settings), address
-        services = Services(settings, self._generation)
+        services = Services(settings, self._generation, self._sessions)
         try:
-            self._server = server.make(app.make(settings, services.operations()), settings, self._generation)
+            self._server = server.make(
+                app.make(settings, services.operations(), services.pages()), settings, self._generation
+            )
             if not self._stale:  # by a signal since the settings were read
                 await self._server.serve([self._listener.dup()])  # which uvicorn closes
         finally:
@@ -85,7 +89,7 @@ def main() -> int:
     except OSError as error:
         log.tell(
             "err",
-            f"web.listen: the HTTP API can't be served: {os.strerror(error.errno) if error.errno else error}",
+            f"web.listen: it can't be served: {os.strerror(error.errno) if error.errno else error}",
             1.0,
         )
         return 1

@@ -72,21 +72,20 @@ class ProxiesOnly:
         return address.is_loopback or any(address in network for network in self._proxies)
 
 
-def make(settings: Settings, operations: Sequence[Operation]) -> Starlette:
-    """The application for these settings."""
+def make(settings: Settings, operations: Sequence[Operation], pages: Sequence[Route] = ()) -> ASGIApp:
+    """The application for these settings: the API, and the console's pages where there are any."""
     known, budget = Keys(settings.keys), Budget()
     described = openapi.document(operations)
 
     def document(_: Request) -> Response:
         return JSONResponse(described)
 
-    middleware = [Middleware(Hardened)]
-    if settings.proxies:
-        middleware.append(Middleware(ProxiesOnly, proxies=settings.proxies))
-    return Starlette(
+    middleware = [Middleware(ProxiesOnly, proxies=settings.proxies)] if settings.proxies else []
+    made = Starlette(
         routes=[
             Route("/v1/openapi.json", document, methods=["GET"]),
             *(route(each, known, budget) for each in operations),
+            *pages,
         ],
         middleware=middleware,
         exception_handlers={
@@ -95,6 +94,7 @@ def make(settings: Settings, operations: Sequence[Operation]) -> Starlette:
             500: _bug,
         },
     )
+    return Hardened(made)  # around all of it: Starlette answers a bug outside of its middleware
 
 
 def _problem(_: Request, problem: Any) -> Response:

@@ -6,11 +6,14 @@ from pathlib import Path
 
 from anyio import CapacityLimiter
 from sqlalchemy import Engine
+from starlette.routing import Route
 
 from postroad.runtime.web import Settings
 from postroad.store import database
 from postroad.web import reading, sending, suppressing
+from postroad.web.console import Console
 from postroad.web.operations import Operation
+from postroad.web.sessions import Sessions
 from postroad.web.submission import Submission
 
 BEGIN, END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
@@ -21,8 +24,9 @@ READS, SENDS = 4, 8
 class Services:
     """The event store and the way to the relay's listener."""
 
-    def __init__(self, settings: Settings, generation: Path) -> None:
-        """Nothing is opened yet."""
+    def __init__(self, settings: Settings, generation: Path, sessions: Sessions | None = None) -> None:
+        """Nothing is opened yet; ``sessions`` are those that last over a reload."""
+        self._sessions = sessions or Sessions()
         self.settings = settings
         self.generation = generation
         self._engine: Engine | None = None
@@ -51,6 +55,12 @@ class Services:
             *reading.operations(self.engine, self._reads),
             *suppressing.operations(self.engine, self._reads),
         ]
+
+    def pages(self) -> list[Route]:
+        """The paths of the console; none where there is no password."""
+        if not self.settings.password:
+            return []
+        return Console(self.settings, self.engine, self._reads, self._sessions).routes()
 
     def close(self) -> None:
         """Let go of what is open."""

@@ -61,7 +61,7 @@ def of(
     """The API on a store of the test's own."""
     services = Services(settings, generation)
     services.engine = engine if callable(engine) else lambda: engine  # type: ignore[method-assign]
-    made = app.make(settings, services.operations())
+    made = app.make(settings, services.operations(), services.pages())
     client_of = TestClient(made, base_url="http://api.test", client=(client, 40000), raise_server_exceptions=False)
     return Api(client_of, services)
 

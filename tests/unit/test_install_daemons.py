@@ -134,7 +134,7 @@ PASSWORDS = {b"app\0mail.example.com\0userPassword": b"p\xe4ss", b"all\0other.ex
 def told_web(tmp_path: Path, text: str = WEB) -> web.Settings:
     config = loaded(tmp_path, text).config
     assert config.web
-    known = material(api_keys=tuple("abc"), passwords=PASSWORDS)
+    known = material(api_keys=tuple("abc"), passwords=PASSWORDS, console_password="a word of secrets")
     made = settings.of_web(config.web, config, known)
     assert handover.loads(web.Settings, handover.dumps(made)) == made
     return made
@@ -149,6 +149,7 @@ def test_a_key_sends_as_its_user_and_reads_of_the_user_s_domains(tmp_path: Path)
     assert watcher.covers("anything.example")
     assert (some.login, some.covers("example.com"), some.covers("example.net")) == ("", True, False)
     assert (shop.digest, watcher.digest, some.digest) == ("a", "b", "c")
+    assert told_web(tmp_path).password == "a word of secrets"
     assert "secret" not in repr(told_web(tmp_path))
 
 

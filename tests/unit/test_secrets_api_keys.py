@@ -1,4 +1,4 @@
-"""The keys of the API: read from files, and refused where they are weak or the same."""
+"""The keys of the API and the console's password: read from files, and refused where they are weak or the same."""
 
 import hashlib
 from pathlib import Path
@@ -59,3 +59,43 @@ def test_two_keys_are_not_the_same(tmp_path: Path) -> None:
 
 def test_without_an_api_there_is_nothing_to_read() -> None:
     assert api_keys.digests(Config.model_validate({"hostname": "m.example.com", "domains": ["example.com"]})) == ()
+
+
+HASH = "$argon2id$v=19$m=19456,t=2,p=1$N0b3HL4xjRBN+a6cbGStyA$xY5Ll/2La9K6fsNtxyUyWnKXQ2opwmOv5IQQpomKHK0"
+
+
+def with_password(path: Path) -> Config:
+    return Config.model_validate(
+        {"hostname": "m.example.com", "domains": ["example.com"], "web": {"password_file": str(path)}}
+    )
+
+
+@pytest.mark.parametrize("text", ["twelve chars", "비밀번호는 열두 글자보다", HASH])
+def test_a_good_password_or_its_hash(tmp_path: Path, text: str) -> None:
+    (tmp_path / "password").write_text(f"{text}\n")
+    assert api_keys.password(with_password(tmp_path / "password")) == text
+    assert api_keys.files(with_password(tmp_path / "password")) == [tmp_path / "password"]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "is empty"),
+        ("elevenchars", "holds fewer than 12 characters"),
+        ("$2b$12$abcdefghijklmnopqrstuv", "is not an argon2id hash"),
+        (HASH.replace("argon2id", "argon2i"), "is not an argon2id hash"),
+        (HASH.replace("m=19456", "m=99999999"), "is not an argon2id hash"),
+        (HASH[:40], "is not an argon2id hash"),
+    ],
+)
+def test_a_weak_password_is_refused(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "password").write_text(text)
+    with pytest.raises(InstallError, match=r"^At 'web\.password_file': ") as caught:
+        api_keys.password(with_password(tmp_path / "password"))
+    assert why in str(caught.value)
+    assert not text or text not in str(caught.value)
+
+
+def test_without_a_console_there_is_no_password() -> None:
+    config = Config.model_validate({"hostname": "m.example.com", "domains": ["example.com"]})
+    assert (api_keys.password(config), api_keys.files(config)) == ("", [])

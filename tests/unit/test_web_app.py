@@ -103,6 +103,7 @@ def test_a_bug_says_nothing_of_itself(engine: Engine) -> None:
     answer = api.of(fails).get("/v1/stats")
     is_problem(answer, 500, "bug")
     assert "secret" not in answer.text
+    assert answer.headers["cache-control"] == "no-store"
 
 
 @pytest.mark.parametrize(

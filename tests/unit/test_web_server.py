@@ -259,4 +259,4 @@ def test_a_port_that_is_taken_is_said(generation: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(os, "umask", lambda _: None)
     with socket.create_server(("127.0.0.1", web.load(generation).port)):
         assert process.main() == 1
-    assert said == ["web.listen: the HTTP API can't be served: Address already in use"]
+    assert said == ["web.listen: it can't be served: Address already in use"]
