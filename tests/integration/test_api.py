@@ -18,6 +18,7 @@ from tests.internet.internet import Internet
 
 HOST = "mail.sender.example"
 KEYS = {"shop": "shop" + "s" * 40, "board": "board" + "b" * 40, "news": "news" + "n" * 40}
+PASSWORD = "correct horse battery"
 CONFIG: dict[str, Any] = {
     "domains": ["sender.example", "other.example"],
     "clients": {
@@ -30,6 +31,7 @@ CONFIG: dict[str, Any] = {
     "tls": {"certificate_file": "/secrets/good.pem", "key_file": "/secrets/good.key"},
     "web": {
         "listen": "0.0.0.0:8080",
+        "password_file": "/secrets/console",
         "keys": [
             {"name": "shop", "key_file": "/secrets/shop", "user": "app", "rights": ["send", "read"]},
             {"name": "news", "key_file": "/secrets/news", "user": "news"},
@@ -44,7 +46,7 @@ MESSAGE = {"from": "Shop <shop@sender.example>", "to": ["user@rcpt.example"], "s
 def folder(image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("secrets")
     Authority(image, made).issue("good")
-    for name, text in {"app": "app's password", **KEYS}.items():
+    for name, text in {"app": "app's password", "console": PASSWORD, **KEYS}.items():
         (made / name).write_text(f"{text}\n")
         (made / name).chmod(0o444)
     return made
@@ -166,6 +168,29 @@ def test_a_key_is_needed(api: PostroadContainer, folder: Path) -> None:
     assert call(api, folder, "GET", "/v1/stats", key="wrong" * 10)[0] == 401
     assert call(api, folder, "GET", "/v1/stats", key="board")[0] == 200
     assert call(api, folder, "GET", "/v1/stats", key="news")[0] == 403
+
+
+def test_the_console_opens_by_its_password(api: PostroadContainer, folder: Path) -> None:
+    def ask(method: str, path: str, body: str | None = None, **headers: str) -> tuple[int, str, str]:
+        connection = Connection(api, ssl.create_default_context(cafile=folder / "ca.pem"))
+        try:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            cookie = (answer.getheader("Set-Cookie") or "").partition(";")[0]
+            return answer.status, cookie, answer.read().decode()
+        finally:
+            connection.close()
+
+    form = {"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin"}
+    assert ask("GET", "/")[0] == 303
+    assert ask("POST", "/login", "password=wrong+password", **form)[0] == 401
+    status, cookie, _ = ask("POST", "/login", f"password={PASSWORD.replace(' ', '+')}", **form)
+    assert status == 303
+    assert cookie.startswith("__Host-postroad=")
+    status, _, text = ask("GET", "/", Cookie=cookie)
+    assert status == 200
+    assert "Overview" in text
+    assert "@rcpt.example" not in text
 
 
 def test_its_death_changes_nothing_for_mail_and_it_comes_back(api: PostroadContainer, folder: Path) -> None:
