@@ -1,6 +1,7 @@
 """``python -m postroad.web``: the HTTP API and the console."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import uvicorn
 
+from postroad import system
 from postroad.runtime import log, web
 from postroad.runtime.paths import CURRENT
 from postroad.web import app, server
@@ -83,6 +85,8 @@ class Process:
 def main() -> int:
     """Serve; 1 where that can't be."""
     os.umask(0o077)
+    with contextlib.suppress(OSError):
+        system.offer_to_oom_killer()  # a large request is no reason to lose what delivers mail
     process = Process(CURRENT)
     try:
         asyncio.run(process.run())

@@ -22,7 +22,7 @@ from postroad.web import keys, problems
 
 PATIENCE = 60.0
 """Seconds for a client to send the body of its request."""
-MOST_OCTETS = 96 * 2**20
+MOST_OCTETS = 64 * 2**20
 """Octets of all bodies that are held at once; further requests are answered 503."""
 SMALL = 2**20
 """Octets of a body that holds no message."""

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from postroad.errors import PostroadError
 from postroad.feedback import listing, suppression
 from postroad.feedback.suppression import ALL, SuppressedAddress
+from postroad.runtime import log
 from postroad.runtime.web import ApiKey
 from postroad.web import problems
 from postroad.web.operations import Call, Operation
@@ -118,6 +119,7 @@ class Suppressor:
             for i, each in enumerate(body.addresses)
         ]
         changed = listing.change(self._store(), lambda connection: suppression.add(connection, entries))
+        log.tell("notice", f"web: the key {call.key.name} suppressed {len(entries)} addresses")
         return ChangedList(changed=changed.number, total=changed.total)
 
     def remove(self, call: Call) -> ChangedList:
@@ -128,6 +130,7 @@ class Suppressor:
         changed = listing.change(self._store(), lambda connection: suppression.remove(connection, [address], domain))
         if not changed.number:
             raise problems.not_found("This address is not on the list, or not for this sender domain.")
+        log.tell("notice", f"web: the key {call.key.name} removed {changed.number} suppressions")
         return ChangedList(changed=changed.number, total=changed.total)
 
 

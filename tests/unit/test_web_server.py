@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from postroad import system
 from postroad.runtime import handover, log, web
 from postroad.store import database
 from postroad.web import __main__ as process
@@ -257,6 +258,7 @@ def test_a_port_that_is_taken_is_said(generation: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(log, "tell", lambda _, text, *__: said.append(text))
     monkeypatch.setattr(process, "CURRENT", generation)
     monkeypatch.setattr(os, "umask", lambda _: None)
+    monkeypatch.setattr(system, "offer_to_oom_killer", lambda: None)
     with socket.create_server(("127.0.0.1", web.load(generation).port)):
         assert process.main() == 1
     assert said == ["web.listen: it can't be served: Address already in use"]

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from postroad import system
 from postroad.feedback import suppression
+from postroad.runtime import log
 from postroad.runtime.web import ApiKey
 from postroad.secrets.api_keys import digest
 from postroad.store import database
@@ -21,6 +22,7 @@ from tests.unit.test_web_app import is_problem
 
 OWN = "own-" + "o" * 40
 PATH = "/v1/suppressions"
+SAID: list[str] = []
 
 
 @pytest.fixture
@@ -29,6 +31,8 @@ def maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine) -> lis
     monkeypatch.setattr(suppression, "SUPPRESSED", tmp_path / "suppressed")
     monkeypatch.setattr(system, "write_database", lambda _, records: found.append(records))
     monkeypatch.setattr(database, "existing", lambda: engine)
+    monkeypatch.setattr(log, "tell", lambda _, text: SAID.append(text))
+    SAID.clear()
     return found
 
 
@@ -56,6 +60,11 @@ def test_addresses_are_added_and_removed_for_sendmail_s_rules(engine: Engine, ma
     assert delete(calls, "GONE@there.example").json() == {"changed": 1, "total": 1}
     assert maps[-1] == {b"b@there.example": b"manual"}
     is_problem(delete(calls, "gone@there.example"), 404, "not-found")
+    assert SAID == [
+        "web: the key all suppressed 2 addresses",
+        "web: the key all suppressed 1 addresses",
+        "web: the key all removed 1 suppressions",
+    ]
 
 
 def test_the_list_is_that_of_the_command(engine: Engine, maps: list[dict[bytes, bytes]]) -> None:
