@@ -19,9 +19,6 @@ from postroad.cli.times import duration
 from postroad.config.values import format_duration
 from postroad.store import database, queries
 
-WARN, ACT = 0.05, 0.10
-"""Bounce rates at which big providers begin to look, and to act: SES reviews at 5 %, may stop at 10 %."""
-
 
 @click.command(epilog=example("stats --since 7d --by class"))
 @click.option("--since", default="24h", show_default=True, callback=duration, help="How far back.")
@@ -73,7 +70,7 @@ def _table(engine: Engine, since: timedelta, group: str) -> Table:
 
 def _numbers(row: Mapping[str, Any]) -> list[str]:
     rate = row["bounce_rate"]
-    colour = "" if rate is None or rate < WARN else "[yellow]" if rate < ACT else "[red]"
+    colour = "" if rate is None or rate < queries.WARN else "[yellow]" if rate < queries.ACT else "[red]"
     return [*(str(row[kind]) for kind in queries.COUNTED), "-" if rate is None else f"{colour}{rate:.1%}"]
 
 

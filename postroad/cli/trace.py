@@ -1,7 +1,7 @@
 """``postroad trace``."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -9,8 +9,8 @@ import click
 from postroad.cli import terminal
 from postroad.cli.example import example
 from postroad.cli.plain import plain
-from postroad.cli.times import stamp
 from postroad.store import database, queries
+from postroad.times import stamp
 
 COLOURS = {"delivered": "green", "bounced": "red", "rejected": "red", "deferred": "yellow"}
 NONE = 1
@@ -27,10 +27,10 @@ def command(what: str, limit: int, as_json: bool) -> int:
     """
     engine = database.existing()
     with database.told("read"):
-        stories = [_without_the_others(story) for story in queries.trace(engine, what, limit)]
+        stories = [story.own() for story in queries.trace(engine, what, limit)]
         missing = queries.gaps(engine, min((story.first for story in stories), default=0.0))
     if as_json:
-        messages = [_as_json(story) for story in stories]
+        messages = [story.fields() for story in stories]
         click.echo(json.dumps({"messages": messages, "gaps": [asdict(gap) for gap in missing]}, indent=2))
         return 0 if stories else NONE
     console = terminal.console(soft_wrap=True)
@@ -53,20 +53,6 @@ def command(what: str, limit: int, as_json: bool) -> int:
     if not stories:
         console.print(f"nothing is known of {plain(what)}")
     return 0 if stories else NONE
-
-
-def _without_the_others(story: queries.Story) -> queries.Story:
-    """The story; of a recipient who was refused, without what the message came to for others."""
-    own = [event for event in story.events if event.get("recipient")]
-    if not own or any(event["event"] != "rejected" for event in own):
-        return story
-    return replace(story, status="rejected", reason=own[-1].get("class"), hard=own[-1].get("hard"), events=own)
-
-
-def _as_json(story: queries.Story) -> dict[str, Any]:
-    fields = asdict(story)
-    fields["class"] = fields.pop("reason")
-    return fields | {name: stamp(fields[name]) for name in ("first", "last")}
 
 
 def _told(event: dict[str, Any]) -> str:

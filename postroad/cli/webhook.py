@@ -13,12 +13,12 @@ from postroad.cli import terminal
 from postroad.cli.example import example
 from postroad.cli.plain import plain
 from postroad.cli.running import no_server
-from postroad.cli.times import stamp
 from postroad.errors import PostroadError
 from postroad.runtime import recording
 from postroad.runtime.paths import CURRENT
 from postroad.store import database
 from postroad.store.schema import COUNTERS
+from postroad.times import stamp
 from postroad.webhooks import envelope, outbox
 from postroad.webhooks.outbox import OutboxEvent
 

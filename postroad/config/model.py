@@ -40,6 +40,7 @@ from postroad.config.names import (
 from postroad.config.networks import IPAddress, Network, PublicAddress, is_too_wide
 from postroad.config.section import FrozenMap, Section
 from postroad.config.values import AbsolutePath, Duration, Port, Share, Size, WholeNumber, format_duration, refuse
+from postroad.config.web import Web
 from postroad.config.webhooks import MOST_WEBHOOKS, Webhook
 
 
@@ -836,6 +837,17 @@ class Config(Section):
     suppression: Suppression = Field(default_factory=Suppression)
     events: Events = Field(default_factory=Events)
     http: Http = Field(default_factory=Http)
+    web: Web | None = Field(
+        None,
+        description="The HTTP API and the console, by a process of its own. `null`: there is none.",
+        examples=[
+            {
+                "keys": [
+                    {"name": "board", "key_file": "/run/secrets/board_api_key", "domains": ["*"], "rights": ["read"]}
+                ]
+            }
+        ],
+    )
     log: Log = Field(default_factory=Log)
     sendmail: Sendmail = Field(default_factory=Sendmail)
 
@@ -873,11 +885,34 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _each_port_once(self) -> Self:
-        if self.http.listen:
-            _, port = host_and_port(self.http.listen)
-            for name, other in self.listeners:
-                if other == port:
-                    refuse(f"another port than listeners.{name}", at=("http", "listen"), found=self.http.listen)
+        taken = {port: f"listeners.{name}" for name, port in self.listeners if port}
+        for name, listen in (("http", self.http.listen), ("web", self.web.listen if self.web else None)):
+            if listen:
+                _, port = host_and_port(listen)
+                if port in taken:
+                    refuse(f"another port than {taken[port]}", at=(name, "listen"), found=listen)
+                taken[port] = f"{name}.listen"
+        return self
+
+    @model_validator(mode="after")
+    def _keys_have_users(self) -> Self:
+        if not self.web:
+            return self
+        if not self.events.enabled:
+            refuse("events.enabled: true, as the API reads events", at=("web",), found="events.enabled: false")
+        users = {user.name for user in self.clients.users}
+        for i, key in enumerate(self.web.keys):
+            if key.user and key.user not in users:
+                refuse("a user of clients.users", at=("web", "keys", i, "user"), found=key.user)
+            if "send" in key.rights and not (self.listeners.submission or self.listeners.submissions):
+                refuse(
+                    "listeners.submission or listeners.submissions, by which the API hands messages over",
+                    at=("web", "keys", i, "rights"),
+                    found="send, and neither of them",
+                )
+            for j, name in enumerate(key.domains):
+                if name != "*" and not self.any_domain and not any(domain.covers(name) for domain in self.domains):
+                    refuse('a domain that stands in domains, or "*"', at=("web", "keys", i, "domains", j), found=name)
         return self
 
     @model_validator(mode="after")
@@ -947,6 +982,11 @@ class Config(Section):
     def any_domain(self) -> bool:
         """Whether mail may be sent as any domain."""
         return any(domain.name == "*" for domain in self.domains)
+
+    def senders(self, names: tuple[str, ...]) -> list[tuple[str, bool]]:
+        """These of ``domains``, each with whether the names below it count, too; none for ``*``, which is any."""
+        below = {domain.name for domain in self.domains if domain.subdomains}
+        return [] if "*" in names else [(name, name in below) for name in names]
 
     def selector(self, domain: Domain) -> str:
         """The selector of this domain's RSA key."""

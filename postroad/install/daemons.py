@@ -7,6 +7,7 @@ from typing import Any
 
 from postroad.config.load import Loaded
 from postroad.config.model import Config
+from postroad.config.names import host_and_port
 from postroad.config.values import format_duration, parse_duration
 from postroad.install import environment, summary
 from postroad.install.material import Material
@@ -62,6 +63,9 @@ def _processes(config: Config, material: Material, around: networks.Surroundings
         found.append(_ours("shaper", "postroad.shaper", essential=False))  # other mail goes on
     if config.events.enabled:
         found.append(_ours("recorder", "postroad.recorder", essential=False))
+    if config.web:
+        _, port = host_and_port(config.web.listen)
+        found.append(_ours("web", "postroad.web", ports=(port,), essential=False))
     return tuple(found)
 
 

@@ -16,7 +16,7 @@ from postroad.errors import CommandError, InstallError
 from postroad.install import changes, environment, neighbours, settings, summary
 from postroad.install.daemons import make_plan
 from postroad.install.material import Material, gather
-from postroad.runtime import attached, front, handover, plan, recording, shaping, uplink
+from postroad.runtime import attached, front, handover, plan, recording, shaping, uplink, web
 from postroad.runtime.paths import BRAKED, CURRENT, DOCTOR, QUEUE, REDACTION_KEY, RUN, SENDMAIL, STATE, SUPPRESSED
 from postroad.secrets import files as named_files
 from postroad.secrets import users
@@ -140,13 +140,20 @@ def _build(generation: Path, loaded: Loaded, material: Material) -> None:
         system.run([SENDMAIL, "-C", str(cf), "-bt"], stdin="/quit\n", env=env)
     except CommandError as error:
         raise InstallError(f"the rendered configuration is refused: {error}") from error
+    _hand_over(generation, config, material, around)
+    system.write(generation / plan.FILE, handover.dumps(make_plan(loaded, material, around, tables.fingerprint)))
+
+
+def _hand_over(generation: Path, config: Config, material: Material, around: networks.Surroundings) -> None:
+    """Write what our own processes are told."""
     system.write(generation / "config.json", config.model_dump_json(indent=1))
     system.write(generation / recording.FILE, handover.dumps(settings.of_recorder(config, material)))
     system.write(generation / shaping.FILE, handover.dumps(settings.of_shaper(config)))
     uplinked = outbound.uplink_settings(config, material.credentials)
     system.write(generation / uplink.FILE, handover.dumps(uplinked))
     system.write(generation / front.FILE, handover.dumps(settings.of_front(config, around)))
-    system.write(generation / plan.FILE, handover.dumps(make_plan(loaded, material, around, tables.fingerprint)))
+    if config.web:
+        system.write(generation / web.FILE, handover.dumps(settings.of_web(config.web, config, material)))
 
 
 _DEFAULT_FIELDS = (

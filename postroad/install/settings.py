@@ -1,16 +1,20 @@
-"""Writes the settings of the front, the shaper and the recorder; pure.
+"""Writes the settings of the front, the shaper, the recorder and the HTTP API; pure.
 
 The signer's are in ``sendmail/files.py``, with the other texts about addresses.
 """
 
+import base64
 from datetime import date
 
 from postroad.config.model import Config
 from postroad.config.names import host_and_port
+from postroad.config.web import Web
 from postroad.install import environment
 from postroad.install.material import Material
-from postroad.runtime import front, recording, shaping
+from postroad.runtime import front, recording, shaping, web
 from postroad.runtime.paths import SENDMAIL
+from postroad.runtime.signing import SenderDomain
+from postroad.secrets import users
 from postroad.sendmail import networks, outbound
 
 
@@ -87,4 +91,39 @@ def of_recorder(config: Config, material: Material) -> recording.Settings:
         ),
         webhooks=material.webhooks,
         divides=config.shares_limits and bool(outbound.shaped(config.delivery)),
+    )
+
+
+def of_web(section: Web, config: Config, material: Material) -> web.Settings:
+    """The settings of the HTTP API; secret."""
+    host, port = host_and_port(section.listen)
+    known = {user.name: user for user in config.clients.users}
+    keys = []
+    for key, digest in zip(section.keys, material.api_keys, strict=True):
+        user = known[key.user] if key.user else None
+        names = user.domains if user else key.domains
+        sends = user is not None and "send" in key.rights
+        keys.append(
+            web.ApiKey(
+                name=key.name,
+                digest=digest,
+                rights=key.rights,
+                domains=tuple(SenderDomain(*each) for each in config.senders(names)),
+                login="@".join(user.account(config.hostname)) if user and sends else "",
+                password=base64.b64encode(material.passwords[users.record_name(user, config)]).decode()
+                if user and sends
+                else "",
+            )
+        )
+    return web.Settings(
+        hostname=config.hostname,
+        host=host,
+        port=port,
+        tls=section.tls,
+        proxies=tuple(map(str, section.proxies)),
+        keys=tuple(keys),
+        submission=config.listeners.submission or config.listeners.submissions or 0,
+        implicit=not config.listeners.submission,
+        message_size=config.limits.message_size,
+        password=material.console_password,
     )

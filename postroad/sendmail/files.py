@@ -183,8 +183,4 @@ def _rights(user: User, config: Config) -> tuple[str, list[tuple[str, bool]]]:
     No domains stand for any.
     """
     name, realm = user.account(config.hostname)
-    below = {domain.name for domain in config.domains if domain.subdomains}
-    return (
-        name if realm == config.hostname else f"{name}@{realm}",
-        [] if "*" in user.domains else [(each, each in below) for each in user.domains],
-    )
+    return name if realm == config.hostname else f"{name}@{realm}", config.senders(user.domains)

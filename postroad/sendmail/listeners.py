@@ -43,6 +43,8 @@ def unopenable(config: Config) -> list[str]:
     wanted = {f"listeners.{name}": ("", port) for name, port in config.listeners if port}
     if config.http.listen:
         wanted["http.listen"] = host_and_port(config.http.listen)
+    if config.web:
+        wanted["web.listen"] = host_and_port(config.web.listen)
     forbidden = {key: port for key, (host, port) in wanted.items() if _is_forbidden(host, port)}
     return [
         f"{key}: port {port} can't be opened by this user: set the sysctl"

@@ -23,7 +23,7 @@ from postroad.store.schema import EVENTS as TABLE
 
 DATABASE = EVENTS / "events.db"
 JOURNAL_ID = EVENTS / "journal-id"
-REVISION = "0005"
+REVISION = "0006"
 """The newest migration."""
 VERSIONS = Path(__file__).with_name("migrations") / "versions"
 SERVER_PATIENCE: Mapping[str, Any] = {
@@ -48,6 +48,8 @@ IDLE = 30.0
 KEPT = "; mail goes on without it, and events wait on the state volume"
 RETENTION = 0x706F7375
 """The advisory lock of the relay that removes what is too old."""
+REQUESTERS = 0x706F7379
+"""The advisory lock of those who note requests of the HTTP API: the recorder's batches hold up none of them."""
 SAMPLE, OVERHEAD = 1000, 300
 """How many rows tell the size of all, and what one takes in its page and in the indexes, in octets."""
 

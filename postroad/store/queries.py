@@ -1,19 +1,23 @@
 """What the store says: the story of a message, and counts."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Engine, Integer, and_, cast, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, Integer, and_, cast, false, func, or_, select, true
 
+from postroad.runtime.signing import SenderDomain
 from postroad.store import relays
 from postroad.store.schema import EVENTS
+from postroad.times import stamp
 
 STATUS = frozenset(("accepted", "queued", "deferred", "delivered", "bounced", "rejected"))
 """The events that change what became of a message."""
 TRIED = frozenset(("queued", "deferred", "delivered", "bounced"))
 """What became of a delivery: it is the same for all recipients whose mail goes to one address."""
+WARN, ACT = 0.05, 0.10
+"""Bounce rates at which big providers begin to look, and to act: SES reviews at 5 %, may stop at 10 %."""
 COUNTED = ("accepted", "delivered", "deferred", "bounced", "rejected")
 GROUPS = {
     "sender-domain": EVENTS.c.sender_domain,
@@ -63,6 +67,19 @@ class Story:
             self.reason, self.hard = event.get("class"), event.get("hard")
         self.attempts += event["event"] in {"deferred", "delivered", "bounced"}
 
+    def own(self) -> "Story":
+        """The story; of a recipient who was refused, without what the message came to for others."""
+        own = [event for event in self.events if event.get("recipient")]
+        if not own or any(event["event"] != "rejected" for event in own):
+            return self
+        return replace(self, status="rejected", reason=own[-1].get("class"), hard=own[-1].get("hard"), events=own)
+
+    def fields(self) -> dict[str, Any]:
+        """The story as JSON has it: ``reason`` is called ``class``, times are text."""
+        fields = asdict(self)
+        fields["class"] = fields.pop("reason")
+        return fields | {name: stamp(fields[name]) for name in ("first", "last")}
+
 
 @dataclass(frozen=True)
 class Gap:
@@ -82,12 +99,28 @@ def trace(engine: Engine, what: str, most: int) -> list[Story]:
         sqlalchemy.exc.SQLAlchemyError: the store can't be read.
     """
     address = what.lower()
-    fits = or_(
+    return _traced(engine, or_(_named(what), EVENTS.c.sender == address, EVENTS.c.recipient == address), address, most)
+
+
+def by_id(engine: Engine, what: str, most: int) -> list[Story]:
+    """The newest ``most`` messages of a Message-ID or queue id, oldest first, each with all its recipients.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: the store can't be read.
+    """
+    return _traced(engine, _named(what), None, most)
+
+
+def _named(what: str) -> ColumnElement[bool]:
+    """Whether an event is of the message with this Message-ID or queue id."""
+    return or_(
         EVENTS.c.queue_id == what if what.isascii() else false(),  # not every database can be asked for the rest
         EVENTS.c.message_id.in_([what[:100], f"<{what}>"[:100]]),
-        EVENTS.c.sender == address,
-        EVENTS.c.recipient == address,
     )
+
+
+def _traced(engine: Engine, fits: ColumnElement[bool], address: str | None, most: int) -> list[Story]:
+    """The newest ``most`` messages with an event that fits; of those to the address that recipient alone."""
     with engine.connect() as connection:
         found = connection.execute(
             select(EVENTS.c.queue_id, EVENTS.c.id, EVENTS.c.sender, EVENTS.c.recipient, EVENTS.c.relay)
@@ -97,12 +130,27 @@ def trace(engine: Engine, what: str, most: int) -> list[Story]:
         ).all()
         ids = list(dict.fromkeys(row.queue_id for row in found if row.queue_id))[:most]
         alone = [row.id for row in found if not row.queue_id][:most]
-        rows = connection.execute(
-            select(EVENTS.c.id, EVENTS.c.time, EVENTS.c.data, EVENTS.c.queue_id, EVENTS.c.relay)
-            .where(or_(EVENTS.c.queue_id.in_(ids), EVENTS.c.id.in_(alone)))
-            .order_by(EVENTS.c.id)
-        ).all()
-        names = relays.names(connection)
+        return told(connection, found, ids, alone, address)
+
+
+def told(
+    connection: Connection, found: Iterable[Any], ids: Collection[str], alone: Collection[int], address: str | None
+) -> list[Story]:
+    """The stories of messages, oldest first.
+
+    Args:
+        connection: to the store.
+        found: rows of their events, with ``id``, ``queue_id``, ``relay``, ``sender`` and ``recipient``.
+        ids: the queue ids of those that are wanted.
+        alone: likewise, the numbers of events without a queue id.
+        address: of messages to this address that recipient alone is told; None: all.
+    """
+    rows = connection.execute(
+        select(EVENTS.c.id, EVENTS.c.time, EVENTS.c.data, EVENTS.c.queue_id, EVENTS.c.relay)
+        .where(or_(EVENTS.c.queue_id.in_(ids), EVENTS.c.id.in_(alone)))
+        .order_by(EVENTS.c.id)
+    ).all()
+    names = relays.names(connection)
     # a queue id is unique at one relay; what an older Postroad stored says of none
     at = {row.queue_id: row.relay for row in rows if row.relay is not None}
 
@@ -112,7 +160,7 @@ def trace(engine: Engine, what: str, most: int) -> list[Story]:
     whole, wanted = set(), set()
     for row in found:
         wanted.add(message(row))
-        if not row.recipient or row.recipient != address or row.sender == address:
+        if address is None or not row.recipient or row.recipient != address or row.sender == address:
             whole.add(message(row))
     events = [(message(row), row.time, json.loads(row.data)) for row in rows if message(row) in wanted]
     return [
@@ -195,15 +243,17 @@ def gaps(engine: Engine, since: float) -> list[Gap]:
     return [Gap(float(event["since"]), moment, event.get("lost")) for moment, event in found]
 
 
-def counts(engine: Engine, since: float, group: str) -> list[dict[str, Any]]:
+def counts(engine: Engine, since: float, group: str, senders: Sequence[SenderDomain] = ()) -> list[dict[str, Any]]:
     """How many messages each came to what, since a time, by one of ``GROUPS``; the largest first.
+
+    ``senders`` are the sender domains that count; none: all.
 
     ``bounce_rate`` is the share of bounces in what came to an end, ``deferred`` counts attempts. Where relays share the
     database, ``relays`` has the same of each, with its name as ``relay``.
     """
     column = GROUPS[group]
     with engine.connect() as connection:
-        rows = connection.execute(_counted(column, EVENTS.c.time >= since)).all()
+        rows = connection.execute(_counted(column, and_(EVENTS.c.time >= since, from_senders(senders)))).all()
         names = relays.names(connection)
     table: dict[object, dict[str, Any]] = {}
     for row in rows:
@@ -219,6 +269,13 @@ def counts(engine: Engine, since: float, group: str) -> list[dict[str, Any]]:
             entry["relays"] = [_rated(each) for each in sorted(entry["relays"].values(), key=_largest)]
         _rated(entry)
     return sorted(table.values(), key=_largest)
+
+
+def from_senders(senders: Sequence[SenderDomain]) -> ColumnElement[bool]:
+    """Whether an event is of a message from one of these domains; none: any."""
+    column = EVENTS.c.sender_domain
+    below = [column.endswith(f".{each.name}", autoescape=True) for each in senders if each.subdomains]
+    return or_(column.in_([each.name for each in senders]), *below) if senders else true()
 
 
 def total(groups: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

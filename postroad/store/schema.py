@@ -156,3 +156,15 @@ OUTBOX = Table(
     Index("outbox_due", "webhook", "due"),
     Index("outbox_event", "event"),
 )
+
+REQUESTS = Table(
+    "requests",
+    METADATA,
+    Column("api_key", String(32), primary_key=True),  # the key's name
+    Column("idempotency_key", String(255), primary_key=True),
+    Column("time", Float, nullable=False),  # when it came
+    Column("digest", String(64), nullable=False),  # of its body: SHA-256, in hexadecimal
+    Column("message_id", Line),
+    Column("answer", Text),  # JSON; null while it is under way, or where it broke off
+    Index("requests_time", "time"),
+)

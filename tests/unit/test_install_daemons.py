@@ -11,7 +11,7 @@ import pytest
 from postroad.config.load import Loaded, read_all
 from postroad.install import daemons, environment, settings, summary
 from postroad.install.material import Material
-from postroad.runtime import front, handover, plan
+from postroad.runtime import front, handover, plan, web
 from postroad.runtime.paths import SENDMAIL
 from postroad.secrets.certificate import Pair
 from postroad.sendmail.networks import Surroundings
@@ -28,6 +28,15 @@ delivery:
     - {senders: [c.example], smarthost: null, warm_up: {since: 2026-11-24, daily: [50, 100]}}
 """
 EVERY = ROUTES + "  tls: {mta_sts: true}\n"
+WEB = """
+clients: {users: [{name: app, password_file: /a, domains: [example.com]}, {name: all@other.example, password_file: /b}]}
+web:
+  listen: 0.0.0.0:8080
+  keys:
+    - {name: shop, key_file: /c, user: app}
+    - {name: watcher, key_file: /d, user: all@other.example, rights: [read]}
+    - {name: some, key_file: /e, domains: [example.com], rights: [read, suppressions]}
+"""
 
 
 def loaded(tmp_path: Path, text: str = "") -> Loaded:
@@ -73,6 +82,7 @@ def by_name(found: plan.Plan) -> dict[str, plan.Process]:
         ("events: {enabled: false}\nsuppression: {enabled: false}\n", ["signer", "sendmail", "front"]),
         ("listeners: {smtp: null, submission: 587}\n", ["signer", "sendmail", "recorder"]),
         (EVERY, ["signer", "mta-sts", "sendmail", "front", "shaper", "recorder"]),
+        (WEB, ["signer", "sendmail", "front", "recorder", "web"]),
     ],
 )
 def test_the_daemons_in_the_order_in_which_they_start(tmp_path: Path, text: str, names: list[str]) -> None:
@@ -111,6 +121,75 @@ def test_mail_of_a_route_that_is_no_more_is_taken_from_its_folder(tmp_path: Path
     assert "shaper" not in by_name(made(tmp_path))
     (queue / "route-5f7aef8e").mkdir()
     assert "shaper" in by_name(made(tmp_path))
+
+
+def test_the_api_is_known_to_serve_by_its_port_and_mail_goes_on_without_it(tmp_path: Path) -> None:
+    found = by_name(made(tmp_path, WEB))["web"]
+    assert (found.ports, found.essential, found.reload) == ((8080,), False, "SIGHUP")
+
+
+PASSWORDS = {b"app\0mail.example.com\0userPassword": b"p\xe4ss", b"all\0other.example\0userPassword": b"secret"}
+
+
+def told_web(tmp_path: Path, text: str = WEB) -> web.Settings:
+    config = loaded(tmp_path, text).config
+    assert config.web
+    known = material(api_keys=tuple("abc"), passwords=PASSWORDS, console_password="a word of secrets")
+    made = settings.of_web(config.web, config, known)
+    assert handover.loads(web.Settings, handover.dumps(made)) == made
+    return made
+
+
+def test_a_key_sends_as_its_user_and_reads_of_the_user_s_domains(tmp_path: Path) -> None:
+    shop, watcher, some = told_web(tmp_path).keys
+    assert (shop.login, shop.password) == ("app@mail.example.com", "cORzcw==")
+    assert shop.covers("example.com")
+    assert not shop.covers("www.example.com")
+    assert (watcher.login, watcher.password) == ("", ""), "what it has no right to is not handed over"
+    assert watcher.covers("anything.example")
+    assert (some.login, some.covers("example.com"), some.covers("example.net")) == ("", True, False)
+    assert (shop.digest, watcher.digest, some.digest) == ("a", "b", "c")
+    assert told_web(tmp_path).password == "a word of secrets"
+    assert "secret" not in repr(told_web(tmp_path))
+
+
+def test_names_below_a_domain_count_for_a_key_where_they_may_send(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(f"hostname: mail.example.com\ndomains: [{{name: example.com, subdomains: true}}]\n{WEB}")
+    config = read_all(path, {}, tmp_path / "none").config
+    assert config.web
+    shop, *_ = settings.of_web(config.web, config, material(api_keys=tuple("abc"), passwords=PASSWORDS)).keys
+    assert shop.covers("www.example.com")
+
+
+@pytest.mark.parametrize(
+    ("more", "submission", "implicit"),
+    [
+        ("", 587, False),
+        ("listeners: {submission: 2587}\n", 2587, False),
+        ("listeners: {submission: null}\n", 465, True),
+        ("listeners: {submission: null, submissions: 2465}\n", 2465, True),
+    ],
+)
+def test_messages_of_the_api_go_to_a_listener_for_users(
+    tmp_path: Path, more: str, submission: int, implicit: bool
+) -> None:
+    found = told_web(tmp_path, WEB + more)
+    assert (found.submission, found.implicit) == (submission, implicit)
+
+
+@pytest.mark.parametrize(
+    ("more", "tls"),
+    [
+        ("listen: 0.0.0.0:8080", True),
+        ("listen: '[::]:8080'", True),
+        ("listen: 127.0.0.1:8080", False),
+        ("listen: '[::1]:8080'", False),
+        ("listen: 0.0.0.0:8080\n  proxies: [172.20.0.2]", False),
+    ],
+)
+def test_the_api_speaks_tls_unless_nobody_else_can_listen(tmp_path: Path, more: str, tls: bool) -> None:
+    assert told_web(tmp_path, WEB.replace("listen: 0.0.0.0:8080", more)).tls is tls
 
 
 def test_nothing_of_the_container_s_environment_gets_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
