@@ -20,10 +20,11 @@ from postroad.events import relays
 
 LARGEST = 1 << 24
 """Octets of a control file that are read: sendmail's own have their message's headers, a few kilobytes."""
-_NAME = re.compile(r"(qf|hf|Qf|tf)([0-9A-Za-z]{8,32})")
+_NAME = re.compile(r"(qf|hf|Qf|tf|ef)([0-9A-Za-z]{8,32})")
 _NOTES = {
     "hf": "quarantined: sendmail does not deliver it",
     "Qf": "lost: sendmail found its control file damaged and set it aside",
+    "ef": "offered to another relay: `postroad queue evacuate` asks whether that has it",
     "tf": "half-written: a message that is being accepted, or was when a process died",
 }
 _FLAGS = re.compile(r"^[A-Za-z]*:")
