@@ -70,6 +70,10 @@ def _as_json(story: queries.Story) -> dict[str, Any]:
 
 
 def _told(event: dict[str, Any]) -> str:
+    if event.get("to_queue_id"):
+        return f"to {event.get('to_relay', '?')}, where it is {event['to_queue_id']}"
+    if event.get("from_queue_id"):
+        return f"from {event.get('from_relay', '?')}, where it was {event['from_queue_id']}"
     host = event.get("relay_host") or event.get("client_address") or ""
     words = event.get("reply") or event.get("status") or event.get("domain") or event.get("redirected_to") or ""
     return f"{host} {words}".strip()

@@ -159,6 +159,36 @@ class Redirected(MessageEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Evacuated(MessageEvent):
+    """A message that waited here was handed over to another relay, and waits there.
+
+    ``to_relay`` is that relay's name, and ``to_queue_id`` what the message is called there.
+    """
+
+    kind: ClassVar[str] = "evacuated"
+
+    to_relay: str | None = None
+    to_queue_id: str | None = None
+    recipients: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenOver(MessageEvent):
+    """A message that another relay had accepted was taken from it, and waits here.
+
+    ``from_relay`` is that relay's name, and ``from_queue_id`` what the message was called there. ``recipients`` counts
+    those that are left, ``attempts`` how often the message was tried.
+    """
+
+    kind: ClassVar[str] = "taken_over"
+
+    from_relay: str | None = None
+    from_queue_id: str | None = None
+    recipients: int | None = None
+    attempts: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tls(Event):
     """A TLS session was set up, as ``server`` to a client or as ``client`` to a relay.
 

@@ -4,10 +4,12 @@ import json
 from collections.abc import Mapping
 
 from postroad.events.ledger import origin
-from postroad.events.model import BounceRate, Doctor, Event, Notice
+from postroad.events.model import BounceRate, Doctor, Evacuated, Event, Notice, TakenOver
 from postroad.events.syslog import LogLine
 
-KINDS: Mapping[str, type[BounceRate | Doctor]] = {kind.kind: kind for kind in (BounceRate, Doctor)}
+KINDS: Mapping[str, type[BounceRate | Doctor | Evacuated | TakenOver]] = {
+    kind.kind: kind for kind in (BounceRate, Doctor, Evacuated, TakenOver)
+}
 """What is more than words."""
 LONGEST = 1900
 """Octets of such a line: the log takes 2,000, with what stands before it."""
@@ -39,6 +41,16 @@ def doctor(fields: Mapping[str, str | int | None]) -> str:
         line = f"{Doctor.kind} {json.dumps(cut, ensure_ascii=False)}"
         if len(line.encode()) <= LONGEST:
             break
+    return line
+
+
+def handed_over(kind: type[Evacuated | TakenOver], fields: Mapping[str, str | int | None]) -> str:
+    """The line that ``read`` makes an ``Evacuated`` or a ``TakenOver`` of; without a sender that does not fit."""
+    said = {name: value for name, value in fields.items() if value is not None}
+    line = f"{kind.kind} {json.dumps(said, ensure_ascii=False)}"
+    if len(line.encode()) > LONGEST:
+        said.pop("sender", None)
+        line = f"{kind.kind} {json.dumps(said, ensure_ascii=False)}"
     return line
 
 

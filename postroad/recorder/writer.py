@@ -68,7 +68,7 @@ def _completed(connection: Connection, events: Iterable[dict[str, Any]], relay: 
         return list(events)
     columns = (EVENTS.c.queue_id, EVENTS.c.message_id, EVENTS.c.sender)
     ours = or_(EVENTS.c.relay.is_(None), EVENTS.c.relay == relay)
-    accepted = (EVENTS.c.queue_id.in_(lacking), EVENTS.c.kind == "accepted", ours)
+    accepted = (EVENTS.c.queue_id.in_(lacking), EVENTS.c.kind.in_(("accepted", "taken_over")), ours)
     known = connection.execute(select(*columns).where(*accepted))
     about = {
         row.queue_id: {name: getattr(row, name) for name in ABOUT if getattr(row, name) is not None} for row in known

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Engine, Integer, and_, cast, false, func, 
 from postroad.store import relays
 from postroad.store.schema import EVENTS
 
-STATUS = frozenset(("accepted", "queued", "deferred", "delivered", "bounced", "rejected"))
+STATUS = frozenset(("accepted", "queued", "deferred", "delivered", "bounced", "rejected", "evacuated", "taken_over"))
 """The events that change what became of a message."""
 TRIED = frozenset(("queued", "deferred", "delivered", "bounced"))
 """What became of a delivery: it is the same for all recipients whose mail goes to one address."""
@@ -30,7 +30,8 @@ class Story:
     """What became of a message for one recipient.
 
     Attributes:
-        status: ``accepted``, ``queued``, ``deferred``, ``delivered``, ``bounced`` or ``rejected``.
+        status: ``accepted``, ``queued``, ``deferred``, ``delivered``, ``bounced`` or ``rejected``; ``taken_over`` from
+            another relay, ``evacuated`` to another one.
         relay: the name of the relay that it was handed to; None where relays share no database.
         redirected_to: the address that the mail of this recipient goes to instead; None where it is the same one.
         reason: the class of the last failure.
