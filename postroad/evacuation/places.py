@@ -61,20 +61,25 @@ def origin(name: str) -> tuple[str, str] | None:
     return (match[1], match[2]) if match else None
 
 
+class BusyError(PostroadError):
+    """Another process does so already."""
+
+
 @contextlib.contextmanager
-def alone(root: Path) -> Iterator[None]:
-    """Be the only one that hands over messages of a queue.
+def alone(root: Path, which: str = LEAVING) -> Iterator[None]:
+    """Be the only one that hands over messages of a queue, or (``TAKEN``) that takes them into it.
 
     Raises:
-        PostroadError: somebody else does.
-        OSError: the folder for it can't be made.
+        BusyError: somebody else does.
+        InstallError, OSError: the file for it can't be made.
     """
-    folder(root / LEAVING, root)
-    with open(os.open(root / LEAVING / "lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb") as file:
+    folder(root / which, root)
+    with open(os.open(root / which / "lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise PostroadError(f"the messages in {root} are being handed over already") from error
+            what = "handed over" if which == LEAVING else "taken over"
+            raise BusyError(f"messages are being {what} in {root} already: wait until that has ended") from error
         yield
 
 

@@ -21,7 +21,11 @@ class Receiver(Protocol):
 
     @property
     def host(self) -> str:
-        """Where it is reached."""
+        """Where it is reached: a name or an address, and a port."""
+
+    @property
+    def name(self) -> str:
+        """What it calls itself."""
 
     def offer(self, token: str, group: str, octets: bytes, body: Path) -> str:
         """Hand over a message, or hear that it was taken; return what it is called there.
@@ -42,12 +46,19 @@ class Receiver(Protocol):
 
 @dataclass(frozen=True)
 class Left:
-    """A message that has left: what it was called here and is called there; ``message`` as it was here."""
+    """A message that has left.
+
+    Attributes:
+        message: as it was here.
+        message_id: the value of its Message-ID.
+        relay: what the relay that has it calls itself.
+        queue_id: what the message is called there.
+    """
 
     message: QueuedMessage
     message_id: str | None
-    name: str
-    host: str
+    relay: str
+    queue_id: str
 
 
 @dataclass
@@ -107,6 +118,23 @@ class Evacuation:
                 if held:
                     self._resume(aside, result)
 
+    def take_back(self, result: Result) -> None:
+        """End what an earlier run began: what this relay does not have goes back into the queue."""
+        for aside in list(self._leaving.messages(GONE)):
+            self._forget(aside)
+        for aside in list(self._leaving.messages()):
+            if aside.receiver != self._receiver.relay:
+                continue
+            with queue.lock(aside.path) as held:
+                if not held:
+                    continue
+                if name := self._receiver.ask(places.token(self._own, aside.queue_id)):
+                    self._gone(aside, name)
+                    result.left += 1
+                else:
+                    self._leaving.put_back(aside)
+        self._leaving.tidy()
+
     def _resume(self, aside: Aside, result: Result) -> None:
         if aside.receiver == self._receiver.relay:
             self._offer(aside, result)
@@ -162,7 +190,7 @@ class Evacuation:
         message_id = control.read(aside.path.read_bytes()).message_id
         aside = self._leaving.gone(aside)
         if message:
-            self._tell(Left(message, message_id, name, self._receiver.host))
+            self._tell(Left(message, message_id, self._receiver.name, name))
         self._forget(aside)
 
     def _forget(self, aside: Aside) -> None:

@@ -21,6 +21,8 @@ from postroad.evacuation import control, places
 MARGIN = 64 << 20
 """Octets that stay free on the volume: sendmail needs room, too."""
 CHUNK = 1 << 16
+PATIENCE = 10.0
+"""Seconds that an offer waits for the end of an older one of the same message."""
 
 
 class RefusedError(PostroadError):
@@ -39,7 +41,7 @@ class Taking:
         self._root = root
         self._entries = root / places.TAKEN
         self._new = self._entries / "new"
-        self._mutex = threading.Lock()
+        self._changed = threading.Condition()
         self._busy: set[str] = set()
         places.folder(self._new, root)
 
@@ -67,7 +69,7 @@ class Taking:
 
     def take(
         self, token: str, group: str, octets: bytes, body: BinaryIO, size: int, is_current: Callable[[], bool]
-    ) -> tuple[str, bool]:
+    ) -> tuple[Path, bool]:
         """Take a message, or find that it was taken.
 
         Args:
@@ -80,16 +82,16 @@ class Taking:
                 ``fence``, so that what the newer session was told stays true.
 
         Returns:
-            What it is called here, and whether it was taken just now.
+            Its control file's path in the queue, and whether it was taken just now.
 
         Raises:
             RefusedError: it is not taken.
             OSError: it can't be written, or read; whether it was taken, ``known`` says.
         """
         with self._alone(token):
-            if name := self.known(token):
+            if entry := self._read(token):
                 self._place(token)
-                return name, False
+                return entry[1] / f"qf{entry[0]}", False
             origin = places.origin(token)
             if origin is None:
                 raise RefusedError("its name is none that relays give")
@@ -111,12 +113,12 @@ class Taking:
                     system.remove(pending)
                     system.remove(pending_body)
             self._place(token)
-            return name, True
+            return home / f"qf{name}", True
 
     @contextlib.contextmanager
     def fence(self) -> Iterator[None]:
         """No message becomes ours meanwhile."""
-        with self._mutex:
+        with self._changed:
             yield
 
     def inherit(self, token: str, name: str) -> None:
@@ -139,15 +141,17 @@ class Taking:
 
     @contextlib.contextmanager
     def _alone(self, token: str) -> Iterator[None]:
-        with self._mutex:
-            if token in self._busy:
+        """Be the only one that works on a message; an older session, which was cut off, may just have begun to."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: token not in self._busy, PATIENCE):
                 raise RefusedError("it is being taken at this moment")
             self._busy.add(token)
         try:
             yield
         finally:
-            with self._mutex:
+            with self._changed:
                 self._busy.discard(token)
+                self._changed.notify_all()
 
     @staticmethod
     def _checked(octets: bytes) -> bytes:

@@ -181,6 +181,13 @@ def read(path: Path, busy: frozenset[str] = frozenset()) -> QueuedMessage | None
     )
 
 
+def parse(octets: bytes, path: Path) -> QueuedMessage:
+    """A message from the text of its control file, which is called so; no file is looked at."""
+    fields, faults = _fields(octets.decode(errors="backslashreplace"))
+    note = f"damaged: {', '.join(faults)}" if faults else ""
+    return QueuedMessage(path.name[2:], path, _body(path), **fields, note=note)
+
+
 def _fields(text: str) -> tuple[dict[str, Any], list[str]]:
     """What the lines say, and what is wrong with them."""
     numbers: dict[str, int] = {}

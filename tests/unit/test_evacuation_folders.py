@@ -29,7 +29,7 @@ class Direct:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.taking = Taking(root)
-        self.relay, self.host = places.identity(root), "other:2526"
+        self.relay, self.host, self.name = places.identity(root), "other 2526", "other"
         self.told: list[str] = []
 
     def _served(self, act: Callable[[], Any]) -> Any:
@@ -41,10 +41,10 @@ class Direct:
     def offer(self, token: str, group: str, octets: bytes, body: Path) -> str:
         def take() -> str:
             data = body.read_bytes()
-            name, new = self.taking.take(token, group, octets, io.BytesIO(data), len(data), lambda: True)
+            path, new = self.taking.take(token, group, octets, io.BytesIO(data), len(data), lambda: True)
             if new:
                 self.told.append(token)
-            return name
+            return path.name[2:]
 
         return str(self._served(take))
 
@@ -106,7 +106,7 @@ def test_a_message_goes_as_it_is(world: World) -> None:
     assert not files(world.here)
     assert files(world.there) == {f"qf{name}", f"df{name}"}, "and nothing has to be remembered"
     (left,) = world.left
-    assert (left.message.queue_id, left.name, left.host) == (ID, name, "other:2526")
+    assert (left.message.queue_id, left.queue_id, left.relay) == (ID, name, "other")
     assert (left.message.sender, left.message_id) == ("app@sender.example", "<1@sender.example>")
     assert left.message.recipients == ("u@other.example", "user@rcpt.example", '"a b"@rcpt.example')
 
@@ -231,12 +231,12 @@ def test_what_another_relay_may_have_waits_for_its_answer(world: World, tmp_path
     path = put(world.here)
     third = tmp_path / "third"
     third.mkdir()
-    Leaving(world.here).set_aside(path, world.here / f"df{ID}", places.identity(third), "third:2526")
+    Leaving(world.here).set_aside(path, world.here / f"df{ID}", places.identity(third), "third 2526")
     result = world.run()
     assert [each.queue_id for each in result.doubtful] == [ID]
     assert not world.waiting(world.here)
     assert not world.waiting(world.there)
-    assert Leaving(world.here).host(places.identity(third)) == "third:2526"
+    assert Leaving(world.here).host(places.identity(third)) == "third 2526"
     assert [message.note for message in queue.messages(world.here) if message.note.startswith("offered to")]
     # the relay that took it has left for this one
     token = places.token(places.identity(world.here), ID)
@@ -250,7 +250,7 @@ def test_what_is_put_back_is_as_it_was(world: World) -> None:
         path = put(folder)
         before = {each.name: each.read_bytes() for each in folder.glob("?f*")}
         leaving = Leaving(world.here)
-        aside = leaving.set_aside(path, folder / f"df{ID}", places.identity(world.there), "other:2526")
+        aside = leaving.set_aside(path, folder / f"df{ID}", places.identity(world.there), "other 2526")
         assert not list(folder.glob("?f*"))
         leaving.put_back(aside)
         assert {each.name: each.read_bytes() for each in folder.glob("?f*")} == before
