@@ -313,9 +313,10 @@ def test_an_older_session_takes_no_part_any_more(world: World, monkeypatch: pyte
     with world.session(own="a" * 32) as newer:
         assert newer.ask(token()) is None
         go.set()
-        thread.join(10)
+        until(lambda: not world.taking._busy)
         assert newer.ask(token()) is None
-    assert not world.waiting(world.there)
+    assert not files(world.there)
+    thread.join(10)
     older.close()
 
 
