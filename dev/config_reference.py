@@ -143,6 +143,7 @@ COMPANIONS = {
     "rewrite.masquerade_domains": ("masquerade_as",),
     "rewrite.masquerade_as": ("masquerade_domains",),
     "events.store_password_file": ("store",),
+    "peers.port": ("secret_file",),
 }
 """Keys that are no good alone, and the keys beside them that an example shows as well."""
 

@@ -727,6 +727,29 @@ class Http(Section):
     )
 
 
+class Peers(Section):
+    """Other relays of yours. A relay that leaves hands its queue to one of them: `postroad queue evacuate`."""
+
+    port: Port | None = Field(
+        None,
+        description="Port at which other relays hand over their queue, encrypted. Who does not know the secret gets"
+        " nothing in. `null`: no such port.",
+        examples=[2526],
+    )
+    secret_file: AbsolutePath | None = Field(
+        None,
+        description="File that holds the secret, one for all relays: a line of at least 32 characters, such as"
+        " `openssl rand -hex 32` prints.",
+        examples=["/run/secrets/postroad_peers"],
+    )
+
+    @model_validator(mode="after")
+    def _closed(self) -> Self:
+        if self.port and not self.secret_file:
+            refuse("a file: without a secret anybody could hand over mail", at=("secret_file",), found="null")
+        return self
+
+
 class Soft(Section):
     """Mailboxes that fail for a while, such as full ones. Off by default, since they may work again."""
 
@@ -836,6 +859,7 @@ class Config(Section):
     suppression: Suppression = Field(default_factory=Suppression)
     events: Events = Field(default_factory=Events)
     http: Http = Field(default_factory=Http)
+    peers: Peers = Field(default_factory=Peers)
     log: Log = Field(default_factory=Log)
     sendmail: Sendmail = Field(default_factory=Sendmail)
 
@@ -878,6 +902,11 @@ class Config(Section):
             for name, other in self.listeners:
                 if other == port:
                     refuse(f"another port than listeners.{name}", at=("http", "listen"), found=self.http.listen)
+        taken = {f"listeners.{name}": port for name, port in self.listeners}
+        taken["http.listen"] = host_and_port(self.http.listen)[1] if self.http.listen else None
+        for name, port in taken.items():
+            if port and port == self.peers.port:
+                refuse(f"another port than {name}", at=("peers", "port"), found=str(port))
         return self
 
     @model_validator(mode="after")

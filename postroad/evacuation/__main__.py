@@ -46,6 +46,8 @@ class Receiving:
         told = peering.load(generation / peering.FILE)
         certificate, key = generation / "tls" / "certificate.pem", generation / "tls" / "key.pem"
         digest = wire.digest(wire.first_certificate(certificate.read_text()))
+        if not told.secret:
+            raise ValueError("there is no secret, and so no relay to take messages from")
         self.retry = told.retry
         return Settings(told.secret, socket.gethostname(), wire.server_context(certificate, key), digest)
 

@@ -57,6 +57,8 @@ def _processes(config: Config, material: Material, around: networks.Surroundings
     found.append(_sendmail(config))
     if config.listeners.smtp:
         found.append(_front(config.listeners.smtp, around))
+    if config.peers.port:
+        found.append(_peers(config.peers.port, around))
     # also where routes are no more: what waits in their directories is taken from there
     if outbound.shaped(config.delivery) or any(QUEUE.glob(f"{outbound.GROUP}*/")):
         found.append(_ours("shaper", "postroad.shaper", essential=False))  # other mail goes on
@@ -97,6 +99,16 @@ def _sendmail(config: Config) -> plan.Process:
         ports=tuple(port for name, port in config.listeners if port and name != "smtp"),
         reload="SIGHUP",
         unix_listeners=tuple(map(str, map(inner_door, front.INNER_DOORS))) if config.listeners.smtp else (),
+    )
+
+
+def _peers(port: int, around: networks.Surroundings) -> plan.Process:
+    return _ours(
+        "peers",
+        "postroad.evacuation",
+        essential=False,  # all mail of our own goes on
+        ports=(port,),
+        listens=("inet6" if around.has_ipv6 else "inet", port),
     )
 
 

@@ -16,7 +16,7 @@ from postroad.errors import CommandError, InstallError
 from postroad.install import changes, environment, neighbours, settings, summary
 from postroad.install.daemons import make_plan
 from postroad.install.material import Material, gather
-from postroad.runtime import attached, front, handover, plan, recording, shaping, uplink
+from postroad.runtime import attached, front, handover, peering, plan, recording, shaping, uplink
 from postroad.runtime.paths import BRAKED, CURRENT, DOCTOR, QUEUE, REDACTION_KEY, RUN, SENDMAIL, STATE, SUPPRESSED
 from postroad.secrets import files as named_files
 from postroad.secrets import users
@@ -146,6 +146,7 @@ def _build(generation: Path, loaded: Loaded, material: Material) -> None:
     uplinked = outbound.uplink_settings(config, material.credentials)
     system.write(generation / uplink.FILE, handover.dumps(uplinked))
     system.write(generation / front.FILE, handover.dumps(settings.of_front(config, around)))
+    system.write(generation / peering.FILE, handover.dumps(settings.of_peers(config, material)))
     system.write(generation / plan.FILE, handover.dumps(make_plan(loaded, material, around, tables.fingerprint)))
 
 

@@ -14,7 +14,7 @@ from postroad.config.delivery import SmarthostServer
 from postroad.config.model import Config
 from postroad.runtime import recording
 from postroad.runtime.paths import STATE
-from postroad.secrets import certificate, rotation, users, webhooks
+from postroad.secrets import certificate, peers, rotation, users, webhooks
 from postroad.secrets import files as named_files
 from postroad.secrets import keys as dkim
 from postroad.sendmail import outbound
@@ -34,6 +34,7 @@ class Material:
         authorities: certificates of authorities to trust besides the system's; may be empty.
         webhooks: the webhooks as the recorder takes them.
         store_password: that of ``events.store``; None: it has none.
+        peers_secret: what all relays know; None: ``peers.secret_file`` is not set.
     """
 
     watched: dict[str, str]
@@ -45,6 +46,7 @@ class Material:
     authorities: str
     webhooks: tuple[recording.Hook, ...]
     store_password: str | None
+    peers_secret: str | None = None
 
 
 def files(config: Config) -> list[Path]:
@@ -53,7 +55,7 @@ def files(config: Config) -> list[Path]:
     found += [config.tls.certificate_file, config.tls.key_file]
     found += [domain.dkim.key_file for domain in config.named_domains]
     found += [config.delivery.tls.ca_file, *outbound.secret_files(config.delivery)]
-    found += [*webhooks.files(config), config.events.store_password_file]
+    found += [*webhooks.files(config), config.events.store_password_file, config.peers.secret_file]
     return [path for path in found if path]
 
 
@@ -83,6 +85,7 @@ def gather(config: Config, *, keep: bool = True) -> Material:
         "store_password": lambda: (
             named_files.password("At 'events.store_password_file'", password_file) if password_file else None
         ),
+        "peers_secret": partial(peers.secret, config),
     }
     results = named_files.all_of(lambda part: part(), parts.values())
     return Material(watched=watched, keys=keys, **cast("Any", dict(zip(parts, results, strict=True))))

@@ -1,4 +1,4 @@
-"""Writes the settings of the front, the shaper and the recorder; pure.
+"""Writes the settings of the front, the shaper, the recorder and what takes other relays' messages; pure.
 
 The signer's are in ``sendmail/files.py``, with the other texts about addresses.
 """
@@ -9,7 +9,7 @@ from postroad.config.model import Config
 from postroad.config.names import host_and_port
 from postroad.install import environment
 from postroad.install.material import Material
-from postroad.runtime import front, recording, shaping
+from postroad.runtime import front, peering, recording, shaping
 from postroad.runtime.paths import SENDMAIL
 from postroad.sendmail import networks, outbound
 
@@ -60,6 +60,11 @@ def _route(shape: outbound.RouteGroup, config: Config) -> shaping.ShapedRoute:
         since=(warm_up.since - date(1970, 1, 1)).days if warm_up else 0,
         daily=warm_up.daily if warm_up else (),
     )
+
+
+def of_peers(config: Config, material: Material) -> peering.Settings:
+    """The settings of what takes messages from other relays; secret."""
+    return peering.Settings(secret=material.peers_secret, retry=config.delivery.queue.retry.total_seconds())
 
 
 def of_recorder(config: Config, material: Material) -> recording.Settings:

@@ -13,11 +13,11 @@ class Settings:
     """All that it needs to know; secret.
 
     Attributes:
-        secret: what all relays know.
+        secret: what all relays know; None: nothing is taken from any.
         retry: seconds after which a message that was tried is due again.
     """
 
-    secret: str
+    secret: str | None
     retry: float
 
 

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from postroad.runtime import handover
 
 FILE = "plan.json"
-Daemon = Literal["signer", "mta-sts", "sendmail", "front", "shaper", "recorder", "uplink"]
+Daemon = Literal["signer", "mta-sts", "sendmail", "front", "shaper", "recorder", "uplink", "peers"]
 """The name of a daemon, in logs, states and metrics."""
 DAEMONS: frozenset[Daemon] = frozenset(get_args(Daemon))
 """All that there may be."""

@@ -41,6 +41,8 @@ def unopenable(config: Config) -> list[str]:
     leave those below 1024 to root. The kernel is asked by opening them: capabilities and the sysctl may allow it.
     """
     wanted = {f"listeners.{name}": ("", port) for name, port in config.listeners if port}
+    if config.peers.port:
+        wanted["peers.port"] = ("", config.peers.port)
     if config.http.listen:
         wanted["http.listen"] = host_and_port(config.http.listen)
     forbidden = {key: port for key, (host, port) in wanted.items() if _is_forbidden(host, port)}
