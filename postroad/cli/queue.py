@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from postroad import system
-from postroad.cli import active, running, terminal
+from postroad.cli import active, evacuate, running, terminal
 from postroad.cli.example import example
 from postroad.cli.plain import echo, plain
 from postroad.cli.times import duration
@@ -44,6 +44,7 @@ def command() -> None:
 
 
 command.add_command(active.command)
+command.add_command(evacuate.command)
 
 
 @command.command("list", epilog=example("queue list --domain example.net"))

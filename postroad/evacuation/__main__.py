@@ -12,7 +12,9 @@ import time
 from contextlib import suppress
 
 from postroad.errors import PostroadError
-from postroad.evacuation import control, places, wire
+from postroad.evacuation import control, doubts, places, wire
+from postroad.evacuation.leaving import Leaving
+from postroad.evacuation.run import Left, event
 from postroad.evacuation.server import Server, Settings, Taken
 from postroad.evacuation.taking import Taking
 from postroad.events import own
@@ -25,6 +27,8 @@ from postroad.sendmail import queue
 from postroad.sendmail.queue import QueuedMessage
 from postroad.text import printable
 
+DOUBTS = 30.0
+"""Seconds between two looks at whether messages are set aside."""
 PATIENCE = 1.0
 """Seconds for which a log that does not read is waited for."""
 
@@ -54,9 +58,28 @@ class Receiving:
     def reload(self, server: Server) -> None:
         """Read them anew; those that were in force stay where that fails."""
         try:
-            server.settings = self._read()
+            self.settings = server.settings = self._read()
         except (OSError, ValueError) as error:
             say("err", f"the new settings can't be read, the old ones stay in force: {error!r}")
+
+    def settle_doubts(self, own_id: str) -> None:
+        """Again and again, ask about the messages of an evacuation that was cut short: they don't wait for a person."""
+        while True:
+            with suppress(OSError, PostroadError):
+                self.settle_once(own_id)
+            time.sleep(DOUBTS)
+
+    def settle_once(self, own_id: str) -> int:
+        """Do so once, unless an evacuation is under way; return how many are unclear.
+
+        Raises:
+            BusyError: one is.
+            InstallError, OSError: files can't be moved.
+        """
+        if not any(Leaving(QUEUE).messages()):
+            return 0
+        with places.alone(QUEUE):
+            return doubts.settle(QUEUE, self.settings.secret, own_id, self.settings.name, _tell_left)
 
     def taken(self, taken: Taken) -> None:
         """Tell the log whose message it is, and the front that it waits."""
@@ -67,6 +90,10 @@ class Receiving:
             with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as front:
                 front.setblocking(False)
                 front.sendto(f"{message.queue_id}\n".encode(), str(PUT_OFF))
+
+
+def _tell_left(left: Left) -> None:
+    tell("info", event(left), PATIENCE)
 
 
 def line(taken: Taken, message: QueuedMessage) -> str:
@@ -104,6 +131,7 @@ def main() -> int:
             )
             listener = socket.socket(fileno=os.dup(sys.stdin.fileno()))
             threading.Thread(target=server.serve, args=(listener,), daemon=True).start()
+            threading.Thread(target=receiving.settle_doubts, args=(own_id,), daemon=True).start()
             signal.signal(signal.SIGHUP, lambda *_: receiving.reload(server))
             while True:
                 signal.pause()

@@ -8,6 +8,8 @@ from typing import Protocol
 from postroad.evacuation import control, places
 from postroad.evacuation.leaving import GONE, KIND, Aside, Leaving
 from postroad.evacuation.taking import RefusedError
+from postroad.events import own
+from postroad.events.model import Evacuated
 from postroad.sendmail import queue
 from postroad.sendmail.queue import QueuedMessage
 
@@ -61,6 +63,19 @@ class Left:
     queue_id: str
 
 
+def event(left: Left) -> str:
+    """The line for the log about a message that has left."""
+    fields = {
+        "queue_id": left.message.queue_id,
+        "message_id": left.message_id,
+        "sender": left.message.sender,
+        "to_relay": left.relay[:255],
+        "to_queue_id": left.queue_id,
+        "recipients": len(left.message.recipients),
+    }
+    return own.handed_over(Evacuated, fields)
+
+
 @dataclass
 class Result:
     """What became of the messages.
@@ -112,7 +127,7 @@ class Evacuation:
     def resume(self, result: Result) -> None:
         """Finish what an earlier run began."""
         for aside in list(self._leaving.messages(GONE)):
-            self._forget(aside)
+            self._forget(aside)  # this relay may have the entry of the one that took it
         for aside in list(self._leaving.messages()):
             with queue.lock(aside.path) as held:
                 if held:
@@ -121,7 +136,8 @@ class Evacuation:
     def take_back(self, result: Result) -> None:
         """End what an earlier run began: what this relay does not have goes back into the queue."""
         for aside in list(self._leaving.messages(GONE)):
-            self._forget(aside)
+            if aside.receiver == self._receiver.relay:
+                self._forget(aside)
         for aside in list(self._leaving.messages()):
             if aside.receiver != self._receiver.relay:
                 continue
@@ -152,8 +168,10 @@ class Evacuation:
             message = None if held is None else queue.read(path)
             if message is None:
                 return  # it was delivered meanwhile
-            if not held or path.name.startswith("tf"):
+            if not held:
                 result.busy.add(queue_id)
+            elif path.name.startswith("tf"):
+                return  # what a process that died was accepting: nobody was answered 250 for it
             elif reason := self._why_not(message):
                 result.stayed[queue_id] = reason
             else:
