@@ -29,6 +29,7 @@ from postroad.text import printable
 
 DOUBTS = 30.0
 """Seconds between two looks at whether messages are set aside."""
+ENDS = (signal.SIGTERM, signal.SIGINT)
 PATIENCE = 1.0
 """Seconds for which a log that does not read is waited for."""
 
@@ -118,8 +119,7 @@ def say(level: str, text: str) -> None:
 def main() -> int:
     """Serve until told to stop: what is not taken by then, its relay still has."""
     os.umask(0o077)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: os._exit(0))
+    signal.pthread_sigmask(signal.SIG_BLOCK, (*ENDS, signal.SIGHUP))  # also in the threads
     try:
         receiving = Receiving()
         with places.alone(QUEUE, places.TAKEN):
@@ -132,9 +132,10 @@ def main() -> int:
             listener = socket.socket(fileno=os.dup(sys.stdin.fileno()))
             threading.Thread(target=server.serve, args=(listener,), daemon=True).start()
             threading.Thread(target=receiving.settle_doubts, args=(own_id,), daemon=True).start()
-            signal.signal(signal.SIGHUP, lambda *_: receiving.reload(server))
-            while True:
-                signal.pause()
+            # not pause(): a signal that came just before it would be waited for in vain
+            while signal.sigwait((*ENDS, signal.SIGHUP)) not in ENDS:
+                receiving.reload(server)
+            os._exit(0)  # the threads end with it, wherever they are
     except (OSError, ValueError, PostroadError) as error:
         say("err", f"can't start: {error!r}")
         return 1

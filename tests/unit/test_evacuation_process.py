@@ -80,7 +80,7 @@ class Both:
     def start(self, name: str) -> None:
         port = str(self.listener.getsockname()[1])
         words = [RECEIVER, str(self.top)] if name == "receiver" else [SENDER, str(self.top), port, SECRET]
-        stdin = self.listener if name == "receiver" else None
+        stdin = self.listener.fileno() if name == "receiver" else None
         self.running[name] = subprocess.Popen([sys.executable, "-c", *words], stdin=stdin, stdout=self.log)
 
     def kill(self, name: str) -> None:
