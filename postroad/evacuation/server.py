@@ -6,7 +6,7 @@ import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -34,7 +34,7 @@ class Settings:
         certificate: the digest of our certificate.
     """
 
-    secret: str
+    secret: str = field(repr=False)
     name: str
     context: ssl.SSLContext
     certificate: bytes

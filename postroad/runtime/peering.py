@@ -1,6 +1,6 @@
 """What the process is told that takes messages from other relays: written by an installation. Standard library only."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from postroad.runtime import handover
@@ -17,7 +17,7 @@ class Settings:
         retry: seconds after which a message that was tried is due again.
     """
 
-    secret: str | None
+    secret: str | None = field(repr=False)
     retry: float
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from postroad.config.load import Loaded, read_all
 from postroad.install import daemons, environment, settings, summary
-from postroad.install.material import Material
+from postroad.install.material import Material, files
 from postroad.runtime import front, handover, plan
 from postroad.runtime.paths import SENDMAIL
 from postroad.secrets.certificate import Pair
@@ -27,6 +27,7 @@ delivery:
     - {domains: [b.example], smarthost: null}
     - {senders: [c.example], smarthost: null, warm_up: {since: 2026-11-24, daily: [50, 100]}}
 """
+PEERS = "peers: {port: 2526, secret_file: /run/secrets/peers}\n"
 EVERY = ROUTES + "  tls: {mta_sts: true}\n"
 
 
@@ -72,6 +73,8 @@ def by_name(found: plan.Plan) -> dict[str, plan.Process]:
         ("", ["signer", "sendmail", "front", "recorder"]),
         ("events: {enabled: false}\nsuppression: {enabled: false}\n", ["signer", "sendmail", "front"]),
         ("listeners: {smtp: null, submission: 587}\n", ["signer", "sendmail", "recorder"]),
+        (PEERS, ["signer", "sendmail", "front", "peers", "recorder"]),
+        ("peers: {secret_file: /run/secrets/peers}", ["signer", "sendmail", "front", "recorder"]),
         (EVERY, ["signer", "mta-sts", "sendmail", "front", "shaper", "recorder"]),
     ],
 )
@@ -98,6 +101,17 @@ def test_how_each_is_known_to_serve(tmp_path: Path) -> None:
     assert {name for name, each in found.items() if not each.essential} == {"shaper", "recorder"}
     assert {name for name, each in found.items() if each.reload != "SIGHUP"} == {"mta-sts"}
     assert by_name(made(tmp_path))["front"].listens == ("inet", 25)
+
+
+def test_what_takes_other_relays_messages_is_no_condition_of_our_own_mail(tmp_path: Path) -> None:
+    found = by_name(made(tmp_path, PEERS))["peers"]
+    assert (found.ports, found.listens, found.essential, found.reload) == ((2526,), ("inet", 2526), False, "SIGHUP")
+    assert by_name(made(tmp_path, PEERS, BOTH))["peers"].listens == ("inet6", 2526)
+    told = settings.of_peers(loaded(tmp_path, PEERS).config, material(peers_secret="hunter2 and more"))
+    assert handover.loads(type(told), handover.dumps(told)) == told
+    assert (told.secret, told.retry) == ("hunter2 and more", 300.0)
+    assert "hunter2" not in repr(told)
+    assert Path("/run/secrets/peers") in files(loaded(tmp_path, PEERS).config), "a change of it is a reload"
 
 
 def test_without_port_25_there_are_no_inner_doors(tmp_path: Path) -> None:
