@@ -32,6 +32,7 @@ ELSEWHERE = {
     r"cosign .*": "from the first release on; the release workflow verifies so itself",
     r"docker compose run --rm postroad check": "tests/integration/test_check.py: the same command without Compose",
     r"openssl rand -hex 24 >deploy/store_password.*": "tests/unit/test_docs.py: test_the_password_of_scale_md",
+    r"openssl rand -hex 32 >config/peers_secret.*": "tests/unit/test_docs.py: test_the_secret_of_scale_md",
     r"docker compose -f deploy/compose\.two\.yaml .*": "tests/integration/test_compose_two.py, in the pretend internet",
     r"docker compose -f compose\.yaml -f deploy/compose\.dane\.yaml up -d": "tests/integration/test_deploy.py",
 }
