@@ -17,7 +17,7 @@ from postroad.config.load import load
 from postroad.config.model import Config
 from postroad.errors import PostroadError
 from postroad.evacuation import doubts, places
-from postroad.evacuation.client import Session, open_session
+from postroad.evacuation.client import TIMEOUT, Session, open_session
 from postroad.evacuation.leaving import Leaving
 from postroad.evacuation.run import Evacuation, Left, Result, event
 from postroad.evacuation.taking import Taking
@@ -104,7 +104,11 @@ class _Command:
     def _once(self, deadline: float) -> tuple[Result, OSError | None]:
         """A run over the queue; and why it ended early."""
         try:
-            with open_session(self._host, self._port, self._secret, self._own, socket.gethostname()) as session:
+            # a relay that says nothing does not keep us beyond our time
+            step = min(TIMEOUT, max(1.0, deadline - time.monotonic()))
+            with open_session(
+                self._host, self._port, self._secret, self._own, socket.gethostname(), timeout=step
+            ) as session:
                 doubts.settle(QUEUE, self._secret, self._own, socket.gethostname(), self._tell, but=session.relay)
                 result = Evacuation(QUEUE, session, self._tell).run(lambda: time.monotonic() >= deadline)
                 _pass_on(session)

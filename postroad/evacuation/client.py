@@ -122,7 +122,9 @@ class Session:
         return said
 
 
-def open_session(host: str, port: int, secret: str, own: str, name: str, wanted: str = "") -> Session:
+def open_session(
+    host: str, port: int, secret: str, own: str, name: str, wanted: str = "", timeout: float = TIMEOUT
+) -> Session:
     """A session with the relay at a host: at the first of its addresses that answers, and is not ourselves.
 
     Args:
@@ -132,6 +134,7 @@ def open_session(host: str, port: int, secret: str, own: str, name: str, wanted:
         own: the id of our queue.
         name: what we call ourselves.
         wanted: the id of the relay's queue, where only that one will do; empty: any.
+        timeout: seconds for each step.
 
     Raises:
         RefusedPeerError: no relay there takes our messages; of several errors the last is told.
@@ -140,7 +143,7 @@ def open_session(host: str, port: int, secret: str, own: str, name: str, wanted:
     failed: OSError | RefusedPeerError = OSError(f"{host} has no address")
     for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
         try:
-            session = Session(wire.connect(address, family, TIMEOUT), host, port)
+            session = Session(wire.connect(address, family, timeout), host, port)
         except OSError as error:
             failed = OSError(f"{host} ({address[0]}, port {port}) can't be reached: {error}")
             continue

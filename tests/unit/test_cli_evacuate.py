@@ -2,7 +2,9 @@
 
 import fcntl
 import os
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -129,11 +131,11 @@ def test_a_relay_that_is_away_for_a_moment(here: Here, pem: Path, monkeypatch: p
     put(here.here)
     real, tries = client.open_session, [0]
 
-    def open_session(*args: Any) -> Any:
+    def open_session(*args: Any, **more: Any) -> Any:
         tries[0] += 1
         if tries[0] < 3:
             raise ConnectionError("it is away")
-        return real(*args)
+        return real(*args, **more)
 
     monkeypatch.setattr(module, "open_session", open_session)
     assert evacuate()[0] == 0
@@ -145,6 +147,17 @@ def test_a_relay_that_does_not_answer_at_all(here: Here) -> None:
     put(here.here)
     code, out = evacuate("--timeout", "1s")
     assert code == 3
+    assert "can't be reached" in out
+    assert here.waiting(here.here) == [f"qf{ID}"]
+
+
+def test_a_relay_that_says_nothing_takes_no_more_than_the_time_there_is(here: Here) -> None:
+    put(here.here)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        code, out = evacuate("--timeout", "1s", to=f"127.0.0.1:{silent.getsockname()[1]}")
+    assert code == 3
+    assert time.monotonic() - began < 5
     assert "can't be reached" in out
     assert here.waiting(here.here) == [f"qf{ID}"]
 
