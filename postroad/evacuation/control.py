@@ -12,7 +12,7 @@ VERSION = b"V8"
 """The version that sendmail 8.18.1 writes first."""
 LARGEST = 1 << 24
 """Octets of a control file; those of sendmail's have a message's header, and a line or two for each recipient."""
-_KNOWN = frozenset(b"VTKNPFBAZSQrRM$H!XLq")
+_KNOWN = frozenset(b"VTKNPFBAZSQrRM$H!")
 _PLACES = frozenset(b"Id")
 """The body's inode, and the folder that it is in where that is another one."""
 _UNSAFE = (b"|", b"/", b":")
@@ -73,6 +73,10 @@ def _folded(text: bytes) -> list[bytes]:
 def _check(line: bytes) -> None:
     if not line or line[0] not in _KNOWN | _PLACES:
         raise ControlError(f"it has a line {line[:1].decode('ascii', 'replace')!r}, which is in no mail of ours")
+    if b"\n" in line and line[:1] != b"H":
+        raise ControlError(
+            f"its line {line[:1].decode()!r} goes on in the next one, which sendmail writes of fields alone"
+        )
     if line[:1] == b"R":
         _, colon, address = line.partition(b":")
         if not colon or address.lstrip(b'<" \\').startswith(_UNSAFE):

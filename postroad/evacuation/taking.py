@@ -185,7 +185,8 @@ class Taking:
             name, _, group = (self._entries / token).read_text().rstrip("\n").partition(" ")
         except FileNotFoundError:
             return None
-        return name, self._root / group if group else self._root
+        home = self._root / group
+        return name, home if home.is_dir() else self._root
 
     def _place(self, token: str) -> None:
         """Give a message that is ours its place in the queue, where it has none yet: the body first."""

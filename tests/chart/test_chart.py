@@ -339,7 +339,7 @@ def test_what_is_left_after_the_drain_goes_to_relay_0() -> None:
     host = f"{name}-0.{relays['metadata']['name']}"
     (_, _, line) = container["lifecycle"]["preStop"]["exec"]["command"]
     drain, _, evacuate = line.partition(" || ")
-    assert drain == "sleep 10; postroad queue drain --timeout 60s"
+    assert drain == "sleep 10; postroad queue drain --timeout 60s"  # what the chart says
     assert evacuate == f"exec postroad queue evacuate --to {host} --timeout 120s"
     assert spec["terminationGracePeriodSeconds"] == 10 + 60 + 120 + 90 + 15
     for each in found:

@@ -154,6 +154,8 @@ def test_what_is_delivered_at_the_moment_stays(world: World) -> None:
         (f"qf{ID}", QF.replace("RPFD:<u@other.example>", "RPFD:|/bin/sh"), "no mail address"),
         (f"qf{ID}", QF.replace("RPFD:<u@other.example>", 'RPFD:<"|/bin/sh"@other.example>'), "no mail address"),
         (f"qf{ID}", QF.replace("RPFD:<u@other.example>", "RPFD: :include:/etc/passwd"), "no mail address"),
+        (f"qf{ID}", QF.replace("S<app", "qspam\nS<app"), "line 'q'"),
+        (f"qf{ID}", QF.replace("S<app", "S\n <app"), "line 'S' goes on"),
         (f"qf{ID}", QF + "RPFD:<more@rcpt.example>\n.\n", "line '.'"),
         ("qfABCDEFGHIJ", QF, "name"),
     ],
