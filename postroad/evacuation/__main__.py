@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from postroad.errors import PostroadError
 from postroad.evacuation import control, doubts, places, wire
-from postroad.evacuation.leaving import Leaving
+from postroad.evacuation.leaving import GONE, KIND, Leaving
 from postroad.evacuation.run import Left, event
 from postroad.evacuation.server import Server, Settings, Taken
 from postroad.evacuation.taking import Taking
@@ -77,7 +77,7 @@ class Receiving:
             BusyError: one is.
             InstallError, OSError: files can't be moved.
         """
-        if not any(Leaving(QUEUE).messages()):
+        if not any(any(Leaving(QUEUE).messages(kind)) for kind in (KIND, GONE)):
             return 0
         with places.alone(QUEUE):
             return doubts.settle(QUEUE, self.settings.secret, own_id, self.settings.name, _tell_left)

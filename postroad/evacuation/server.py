@@ -4,6 +4,7 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ STRANGE = 10.0
 """Seconds, all in all, in which a client has to prove that it knows the secret."""
 SILENT = 120.0
 """Seconds that a relay may say nothing."""
+SCARCE = 0.2
+"""Seconds for which nobody is accepted where something ran out."""
 MOST, MOST_OF_ONE = 64, 8
 """Connections at once, and those of one address."""
 
@@ -94,11 +97,23 @@ class Server:
             except OSError:
                 if listener.fileno() < 0:
                     return
+                time.sleep(SCARCE)  # there are no descriptors for it
                 continue
             if not self._has_room(address[0]):
                 connection.close()
                 continue
-            threading.Thread(target=self._client, args=(connection, address[0]), daemon=True).start()
+            try:
+                threading.Thread(target=self._client, args=(connection, address[0]), daemon=True).start()
+            except RuntimeError:  # nor threads
+                self._gone(connection, address[0])
+                time.sleep(SCARCE)
+
+    def _gone(self, connection: socket.socket, address: str) -> None:
+        connection.close()
+        with self._mutex:
+            self._clients[address] -= 1
+            if not self._clients[address]:
+                del self._clients[address]
 
     def _has_room(self, address: str) -> bool:
         with self._mutex:
@@ -112,11 +127,7 @@ class Server:
             with contextlib.suppress(OSError, ValueError):  # it went away, or is no relay of ours
                 self._session(connection)
         finally:
-            connection.close()
-            with self._mutex:
-                self._clients[address] -= 1
-                if not self._clients[address]:
-                    del self._clients[address]
+            self._gone(connection, address)
 
     def _session(self, plain: socket.socket) -> None:
         settings = self.settings
@@ -177,7 +188,7 @@ class Server:
         if "offer" in said:
             self._offered(peer, said)
         elif "ask" in said:
-            link.say(known=self._taking.known(wire.text(said, "ask")) or "")
+            link.say(known=self._taking.answer(wire.text(said, "ask")) or "")
         elif "done" in said:
             self._taking.forget(peer.own(wire.text(said, "done")))
             link.say(done=True)

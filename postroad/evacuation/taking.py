@@ -47,6 +47,7 @@ class Taking:
 
     def settle(self) -> None:
         """Finish what a kill has cut short: nobody else may be taking messages meanwhile."""
+        places.save(self._entries)  # what was entered is seen, and may not be on the disk yet
         for path in list(self._new.iterdir()):
             token = path.name.removesuffix(".qf").removesuffix(".df")
             if self.known(token):
@@ -60,6 +61,16 @@ class Taking:
         """What a message is called here; None: it was not taken, or the other relay has forgotten it."""
         entry = self._read(token)
         return entry[0] if entry else None
+
+    def answer(self, token: str) -> str | None:
+        """As ``known``, where the other relay deletes the message on our word: the entry is on the disk.
+
+        Raises:
+            OSError: it can't be written there.
+        """
+        if name := self.known(token):
+            places.save(self._entries)
+        return name
 
     def entries(self) -> Iterator[tuple[str, str]]:
         """Token and name of all that was taken and not confirmed."""
@@ -90,6 +101,7 @@ class Taking:
         """
         with self._alone(token):
             if entry := self._read(token):
+                places.save(self._entries)
                 self._place(token)
                 return entry[1] / f"qf{entry[0]}", False
             origin = places.origin(token)

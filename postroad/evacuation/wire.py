@@ -58,7 +58,7 @@ class Wire:
             raise WireError("the connection ended" if not line else "a line is too long, or was cut off")
         try:
             said = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise WireError("what it says is not JSON") from error
         if not isinstance(said, dict):
             raise WireError("what it says is no object")

@@ -198,6 +198,7 @@ def test_who_speaks_something_else_is_sent_away(said: bytes, world: World) -> No
     [
         [b"x" * (1 << 17)],
         [b"[]\n"],
+        [b"[" * 60000 + b"\n"],
         [b"{\n"],
         [b'{"postroad": 2, "nonce": "x"}\n'],
         [b'{"postroad": 1}\n'],
@@ -252,6 +253,24 @@ def test_one_address_does_not_take_all_room(world: World, monkeypatch: pytest.Mo
             assert third.recv(1) == b""
     until(lambda: not world.server._clients)
     assert world.run() == Result()
+
+
+def test_where_threads_run_out_the_next_one_is_served(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process is at its limit for a moment: a client is sent away, and no more than that."""
+    monkeypatch.setattr(server, "SCARCE", 0.01)
+    real, refused = threading.Thread.start, []
+
+    def start(thread: threading.Thread) -> None:
+        if not refused:
+            refused.append(thread)
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(OSError, match=r"."):
+        world.session()
+    assert world.run() == Result()
+    until(lambda: not world.server._clients)
 
 
 def test_ourselves_is_no_other_relay(world: World) -> None:
