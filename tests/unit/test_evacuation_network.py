@@ -280,6 +280,26 @@ def test_ourselves_is_no_other_relay(world: World) -> None:
         open_session("127.0.0.1", world.port, SECRET, "a" * 32, "here", wanted="b" * 32)
 
 
+def test_of_several_addresses_the_first_other_relay_is_taken(
+    world: World, tmp_path: Path, pem: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name of all relays leads to one that is gone, to ourselves, and to another one."""
+    (tmp_path / "other").mkdir()
+    other = World(tmp_path / "other", pem)
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        gone = closed.getsockname()[1]
+    found = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in (gone, world.port, other.port)
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    own, wanted = places.identity(world.there), places.identity(other.there)
+    with open_session("postroad", 2526, SECRET, own, "here") as session:
+        assert (session.relay, session.host) == (wanted, "postroad 2526")
+    with open_session("postroad", 2526, SECRET, "a" * 32, "here", wanted=wanted) as session:
+        assert session.relay == wanted
+    other.close()
+
+
 def test_nobody_is_there(world: World) -> None:
     world.close()
     with pytest.raises(OSError, match=rf"127\.0\.0\.1 .* port {world.port}\) can't be reached"):
