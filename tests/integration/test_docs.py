@@ -7,7 +7,7 @@ import secrets
 import shutil
 import subprocess
 import venv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ import pytest
 from tests.documents import DOCUMENTS, INSIDE, ROOT, STARTS, blocks, commands, elsewhere
 from tests.internet.internet import IMAGE as INTERNET_IMAGE
 from tests.internet.internet import TREE, Internet
+from tests.internet.received import ReceivedMessage
 
 RECIPIENTS = ("example.net", "gmail.com")
 """The domains of the addresses in the documents."""
@@ -54,6 +55,7 @@ class Reader:
         (self.clone / "compose.yaml").write_text(text)
         bundles = (*map(os.environ.get, ("CA_BUNDLE", "SSL_CERT_FILE")), "/etc/ssl/certs/ca-certificates.crt")
         bundle = next((each for each in bundles if each and Path(each).is_file()), "/dev/null")
+        self.before = {message.message_id for message in internet.messages()}
         self.environment = {**os.environ, "COMPOSE_PROJECT_NAME": self.project, "CA_BUNDLE": bundle}
 
     def run(self, command: str, folder: Path | None = None, *, codes: tuple[int, ...] = (0,), **variables: str) -> str:
@@ -94,6 +96,10 @@ class Reader:
                 self.publish(folder)
         return said
 
+    def arrived(self, match: Callable[[ReceivedMessage], bool]) -> ReceivedMessage:
+        """The first such message since the reader began: other tests send to the same addresses."""
+        return self.internet.wait_for_message(lambda each: each.message_id not in self.before and match(each))
+
     def leave(self) -> None:
         """Remove what was started, and the image."""
         label = f"label=com.docker.compose.project={self.project}"
@@ -132,7 +138,7 @@ def test_the_readme_from_its_first_line(reader: Reader, receivers: Internet, ima
     said = reader.follow("README.md")
     (sent,) = [text for command, text in said.items() if " send " in command]
     assert "delivered to mx.example.net" in sent
-    got = receivers.wait_for_message(lambda message: message.recipient == "you@example.net")
+    got = reader.arrived(lambda message: message.recipient == "you@example.net")
     assert got.verdict("dkim") == got.verdict("spf") == "pass"
     # and what the other documents tell about the server that now runs
     for document in DOCUMENTS:
@@ -175,7 +181,7 @@ def test_the_own_compose_file(document: str, reader: Reader, receivers: Internet
     assert "delivered to mx.example.net" in sent
     script = "import smtplib; smtplib.SMTP('postroad', 25).sendmail('app@example.com', ['you@example.net'], 'From: app@example.com\\n\\nHi')"
     reader.run(f'docker compose exec -T app python3 -c "{script}"', reader.folder)
-    receivers.wait_for_message(lambda message: message.sender == "app@example.com")
+    reader.arrived(lambda message: message.sender == "app@example.com")
 
 
 @pytest.mark.usefixtures("image")
@@ -333,5 +339,5 @@ def test_a_backup_is_restored_on_another_host(
             other.leave()
     finally:
         mx.start()
-    got = receivers.wait_for_message(lambda message: message.recipient == "you@example.net")
+    got = reader.arrived(lambda message: message.recipient == "you@example.net")
     assert got.verdict("dkim") == "pass"
