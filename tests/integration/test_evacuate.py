@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -136,11 +136,8 @@ def test_the_relay_takes_no_new_messages_and_says_so_until_it_does_again(pair: P
     leaving.follow(send(leaving, letter()))
 
 
-def test_a_message_that_was_never_tried_is_delivered_at_once(
-    start: Start, internet: Internet, volumes: Callable[[str], str], image: str
-) -> None:
-    """It is written into the queue as sendmail does while nothing delivers, and taken from there."""
-    leaving, staying = start("leaving", delivery={**RETRY, "concurrency": 8}), start("staying")
+def test_a_message_that_was_never_tried_is_delivered_at_once(pair: Pair, internet: Internet) -> None:
+    leaving, staying = pair
     with away(internet):
         message_id, queue_id = put_off(leaving)
         edit = "s/^N1$/N0/; s/^K[0-9]*$/K0/"
@@ -150,7 +147,7 @@ def test_a_message_that_was_never_tried_is_delivered_at_once(
 
 
 def test_a_volume_that_was_left_behind(
-    start: Start, start_relay: Relays, internet: Internet, volumes: Callable[[str], str], image: str, secret: Path
+    start: Start, internet: Internet, volumes: Callable[[str], str], image: str, secret: Path
 ) -> None:
     queue, state = volumes("left"), volumes("left-state")
     leaving, staying = start("leaving", queue=queue, state=state), start("staying")
@@ -183,7 +180,7 @@ def test_who_has_another_secret_hands_over_nothing(pair: Pair, start: Start, int
 
 def test_without_a_secret_nothing_listens_there(start: Start) -> None:
     closed = start("closed", peers={})
-    assert " 09DE " not in closed.shell("cat /proc/net/tcp /proc/net/tcp6")[1].replace(":09DE", " 09DE ")
+    assert ":09DE " not in closed.shell("cat /proc/net/tcp /proc/net/tcp6")[1], "2526"
 
 
 def test_mail_of_a_route_with_limits_waits_for_its_turn_there(start: Start, internet: Internet) -> None:
@@ -237,12 +234,17 @@ def test_killed_at_random_no_message_is_lost_and_none_arrives_twice(
     volume = [volumes(name) for name in ("queue-1", "state-1", "queue-2", "state-2")]
     leaving = start("leaving", queue=volume[0], state=volume[1])
     staying = start("staying", queue=volume[2], state=volume[3])
+
+    def evacuating() -> None:
+        with suppress(Exception):  # Docker's, whose container is killed meanwhile
+            evacuate(leaving, staying)
+
     with away(internet):
         ids = {send(leaving, letter()) for _ in range(200)}
         wait_until(lambda: sum(not each["active"] for each in listed(leaving)) == 200, 120)
         kills = 0
         while listed(leaving) or kills < 6:
-            thread = threading.Thread(target=lambda: leaving.shell(f"postroad queue evacuate --to {staying.address}"))
+            thread = threading.Thread(target=evacuating)
             thread.start()
             before, limit = len(listed(staying)), time.monotonic() + 20
             goal = before + dice.randrange(1, 40)
@@ -258,7 +260,7 @@ def test_killed_at_random_no_message_is_lost_and_none_arrives_twice(
                     wait_until(partial(well, relay), 60)
             thread.join(120)
     for relay in (leaving, staying):
-        relay.command("queue", "flush", "--all")
+        relay.shell("postroad queue flush --all")
     wait_until(lambda: len(arrived(internet, ids)) == 200, 120)
     assert set(arrived(internet, ids).values()) == {1}
     assert {each.verdict("dkim") for each in internet.messages() if each.message_id in ids} == {"pass"}
