@@ -190,6 +190,12 @@ def test_what_it_says_and_whom_it_tells(both: Both) -> None:
     assert both.running["receiver"].wait(10) == 0
 
 
+def test_what_it_keeps_in_memory_is_light() -> None:
+    code = "import sys, postroad.evacuation.__main__; print('\\n'.join(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"pydantic", "jinja2", "click", "yaml", "asyncio", "sqlalchemy", "rich"} & set(loaded)
+
+
 @pytest.mark.parametrize("secret", [None, ""])
 def test_without_a_secret_it_does_not_serve(secret: str | None, both: Both) -> None:
     both.configure(secret)
