@@ -68,7 +68,7 @@ class Session:
             raise RefusedPeerError(f"{self.host} refuses: {why}")
         if not wire.is_proof(wire.text(said, "proof"), wire.proof(secret, "server", nonces, link.certificate)):
             raise RefusedPeerError(f"{self.host} does not know the secret of peers.secret_file: it is no relay of ours")
-        self.relay, self.name = wire.text(said, "queue"), wire.text(said, "name")
+        self.relay, self.name = wire.identity(said), wire.text(said, "name")
 
     def offer(self, token: str, group: str, octets: bytes, body: Path) -> str:
         """Hand over a message, or hear that it was taken; return what it is called there.

@@ -15,6 +15,8 @@ KIND = "ef"
 """How the name of a control file begins that is set aside: ``qf``, were it in the queue."""
 GONE = "gf"
 """Likewise of one that the other relay has, and has not been told yet that it is deleted here."""
+RELAY = "relay-"
+"""How the names of the folders begin, one for each relay; its id follows. By itself that could be a control file's."""
 HOST = "host"
 """The file in a receiver's folder that says where it was reached."""
 
@@ -63,9 +65,9 @@ class Leaving:
             OSError: its files can't be moved; it stays in the queue, or is aside.
         """
         home = control.parent
-        folder = self._top / receiver / home.relative_to(self._root)
+        folder = self._folder(receiver) / home.relative_to(self._root)
         places.folder(folder, self._root)
-        if not (note := self._top / receiver / HOST).exists() or note.read_text() != host:
+        if not (note := self._folder(receiver) / HOST).exists() or note.read_text() != host:
             system.write(note, host)
         aside = Aside(control.name[2:], receiver, folder / f"{KIND}{control.name[2:]}", home)
         system.remove(aside.body)
@@ -79,24 +81,28 @@ class Leaving:
 
     def messages(self, kind: str = KIND) -> Iterator[Aside]:
         """The messages that are aside; or, of the kind ``GONE``, those that need only be forgotten."""
-        if not self._top.is_dir():
-            return
-        for path in sorted(self._top.rglob(f"{kind}*")):
-            receiver, *below = path.parent.relative_to(self._top).parts
-            if places.is_identity(receiver):
-                yield Aside(path.name[2:], receiver, path, self._root.joinpath(*below))
+        for folder in self._folders():
+            for path in sorted(folder.rglob(f"{kind}*")):
+                home = self._root / path.parent.relative_to(folder)
+                yield Aside(path.name[2:], folder.name.removeprefix(RELAY), path, home)
 
     def tidy(self) -> None:
         """Remove what belongs to no message that is aside; nobody may be setting one aside meanwhile."""
         wanted = {each.receiver for kind in (KIND, GONE) for each in self.messages(kind)}
-        for folder in self._top.iterdir() if self._top.is_dir() else ():
-            if places.is_identity(folder.name) and folder.name not in wanted:
+        for folder in self._folders():
+            if folder.name.removeprefix(RELAY) not in wanted:
                 system.remove(folder)
+
+    def _folder(self, receiver: str) -> Path:
+        return self._top / f"{RELAY}{receiver}"
+
+    def _folders(self) -> list[Path]:
+        return sorted(self._top.glob(f"{RELAY}*"))
 
     def host(self, receiver: str) -> str:
         """Where that relay was reached; empty if it is not known."""
         try:
-            return (self._top / receiver / HOST).read_text()
+            return (self._folder(receiver) / HOST).read_text()
         except OSError:
             return ""
 

@@ -180,7 +180,7 @@ class Server:
             queue=self._queue,
             name=settings.name,
         )
-        return wire.text(said, "queue"), wire.text(said, "name")
+        return wire.identity(said), wire.text(said, "name")
 
     def _serve(self, peer: "Peer", said: dict[str, object]) -> None:
         """Answer one request."""

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from postroad.evacuation import places
+
 VERSION = 1
 """The first thing that each side says: a relay of a later version may speak otherwise."""
 LONGEST = 1 << 16
@@ -104,6 +106,18 @@ def text(said: dict[str, Any], name: str) -> str:
     if not isinstance(value, str):
         raise WireError(f"{name} is not there")
     return value
+
+
+def identity(said: dict[str, Any]) -> str:
+    """The id of the other side's queue, of which names of folders are made.
+
+    Raises:
+        WireError: it is none.
+    """
+    found = text(said, "queue")
+    if not places.is_identity(found):
+        raise WireError("its queue has no id")
+    return found
 
 
 def number(said: dict[str, Any], name: str, most: int) -> int:

@@ -247,6 +247,17 @@ def test_what_another_relay_may_have_waits_for_its_answer(world: World, tmp_path
     assert not files(world.here)
 
 
+@pytest.mark.parametrize("kind", ["ef", "gf", "qf", "df"])
+def test_no_id_is_taken_for_a_message(kind: str, world: World) -> None:
+    """It is a random number in hexadecimal digits, and may begin as control files do."""
+    receiver = "ef" * 16 if kind == "ef" else f"{kind}{'0' * 30}"
+    path = put(world.here)
+    Leaving(world.here).set_aside(path, world.here / f"df{ID}", receiver, "third 2526")
+    assert [each.receiver for each in Leaving(world.here).messages()] == [receiver]
+    assert [path.name for path in queue.control_files(world.here)] == [f"ef{ID}"]
+    assert [each.queue_id for each in world.run().doubtful] == [ID]
+
+
 def test_what_is_put_back_is_as_it_was(world: World) -> None:
     for folder in (world.here, world.here / GROUP):
         path = put(folder)

@@ -258,7 +258,8 @@ def test_one_address_does_not_take_all_room(world: World, monkeypatch: pytest.Mo
 def test_where_threads_run_out_the_next_one_is_served(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process is at its limit for a moment: a client is sent away, and no more than that."""
     monkeypatch.setattr(server, "SCARCE", 0.01)
-    real, refused = threading.Thread.start, []
+    real = threading.Thread.start
+    refused: list[threading.Thread] = []
 
     def start(thread: threading.Thread) -> None:
         if not refused:
@@ -271,6 +272,18 @@ def test_where_threads_run_out_the_next_one_is_served(world: World, monkeypatch:
         world.session()
     assert world.run() == Result()
     until(lambda: not world.server._clients)
+
+
+@pytest.mark.parametrize("queue_id", ["../../etc", "", "A" * 32, "a" * 33])
+def test_an_id_that_is_none(queue_id: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders are named by it, on both sides."""
+    world.server._queue = queue_id
+    with pytest.raises(OSError, match="has no id"):
+        world.session()
+    world.server._queue = places.identity(world.there)
+    with pytest.raises(OSError, match=r"."), world.session(own=queue_id or " ") as session:
+        session.ask(token())
+    assert not world.server._current
 
 
 def test_ourselves_is_no_other_relay(world: World) -> None:
