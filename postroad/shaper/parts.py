@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from postroad import sockets
 from postroad.runtime import handover, sharing
 from postroad.runtime.sharing import KEEPS, LASTS, Part, Parts, Report, Use
 
@@ -36,10 +37,7 @@ class RouteParts:
         Raises:
             OSError: the socket can't be made.
         """
-        self._path.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-        listener.bind(str(self._path))
-        self._path.chmod(0o600)
+        listener = sockets.bound(self._path, socket.SOCK_SEQPACKET)
         listener.listen(8)
         self._selector.register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
 
