@@ -12,9 +12,10 @@ COPY preload /src/preload
 # the files' names are words of their own
 # hadolint ignore=SC2046
 RUN mkdir -p /out/usr/local/lib/postroad \
-    && find /src/preload -name '*.c' ! -name absent.c | sort | xargs \
+    && find /src/preload -name '*.c' ! -name absent.c ! -name exit_status.c | sort | xargs \
         gcc -std=gnu17 -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -Wl,-z,relro,-z,now,-s \
         -o /out/usr/local/lib/postroad/preload.so \
+    && gcc -std=gnu17 -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -o /src/exit_status.so /src/preload/exit_status.c \
     && lib=/out/usr/lib/$(gcc -print-multiarch) && mkdir -p "$lib" \
     && gcc -std=gnu17 -O2 -fPIC -shared -Wall -Wextra -Werror -Wl,-z,relro,-z,now,-s -Wl,-soname,libnsl.so.2 \
         -Wl,--version-script=<(echo 'LIBNSL_1.0 { *; };') -o "$lib/libnsl.so.2" /src/preload/absent.c \
@@ -83,8 +84,11 @@ RUN dpkg --purge --force-all debconf apt perl-base \
         /usr/lib/systemd /usr/share/doc /usr/share/man /usr/share/info /usr/share/locale /usr/share/lintian /usr/share/bug \
         /usr/share/zoneinfo /usr/lib/python3.13/{ensurepip,idlelib,pydoc_data,turtledemo,test,tkinter,lib2to3}
 COPY --from=build /out /
+# where sendmail keeps its exit status, for preload/verdicts.c
+RUN --mount=type=bind,from=build,source=/src,target=/src \
+    /src/preload/find-exit-status /usr/sbin/sendmail /src/exit_status.so > /usr/local/lib/postroad/exit-status
 # preload/ leans on the insides of one version of sendmail: headers.c ends any other
-RUN said=$(LD_PRELOAD=/usr/local/lib/postroad/preload.so /usr/sbin/sendmail -C /dev/null -bt </dev/null 2>&1 || true) \
+RUN said=$(POSTROAD_FQDN=build.invalid LD_PRELOAD=/usr/local/lib/postroad/preload.so /usr/sbin/sendmail -C /dev/null -bt </dev/null 2>&1 || true) \
     && case "$said" in *postroad-preload:*) echo "$said"; exit 1 ;; esac
 
 # --- the same, without the build's own dates: two builds of one commit from the same packages are alike ---

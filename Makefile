@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup engine compiler image lint format test test-unit sanitize coverage nightly mutants faults soak oracle fidelity demo bench down generate site site-version pictures audit sbom reproducible clean
+.PHONY: help setup engine compiler networks browser sdks image lint format test test-image test-unit sanitize coverage nightly returns-inputs mutants faults soak scale oracle fidelity console-figures demo bench down generate site site-version pictures audit sbom reproducible clean
 
 # An image's build trusts what this host trusts: a proxy that inspects TLS signs PyPI with a certificate of its own.
 CA_BUNDLE ?= $(firstword $(wildcard $(SSL_CERT_FILE) $(REQUESTS_CA_BUNDLE) /etc/ssl/certs/ca-certificates.crt) /dev/null)
@@ -69,22 +69,47 @@ format: $(VENV) ## Lay the code out and mend what can be mended
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-test: $(VENV) image compiler ## Run the whole suite against the image; ARGS='-k dkim' chooses
+test: $(VENV) image compiler browser sdks networks ## Run the whole suite against the image; ARGS='-k dkim' chooses
 	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
-test-unit: $(VENV) ## Run the tests that need neither Docker nor a compiler
-	$(BIN)/pytest -m 'not docker and not compiler' $(ARGS)
+# `coverage` runs all others
+test-image: $(VENV) image compiler browser sdks networks ## Run the tests that `make coverage` leaves out: those of the image, and what it takes a compiler or Node.js for
+	$(BIN)/pytest -n 3 --dist loadfile -m 'docker or compiler or node' $(ARGS)
+
+test-unit: $(VENV) ## Run the tests that need neither Docker nor a compiler nor Node.js
+	$(BIN)/pytest -m 'not docker and not compiler and not node' $(ARGS)
 
 sanitize: $(VENV) compiler ## Run what is preloaded into sendmail under ASan and UBSan
 	$(BIN)/pytest tests/preload $(ARGS)
 
+# $(1): as root on Debian, install these packages; else say so: $(2) is what they are for the reader.
+APT = { [[ $$(id -u) == 0 ]] && command -v apt-get >/dev/null && { apt-get update -qq || true; } \
+    && apt-get install -y -qq --no-install-recommends $(1); } </dev/null >/dev/null \
+    || { echo "$(2) not installed: install $(1), or run make test-unit, which needs none" >&2; exit 1; }
+
 # gcc brings the sanitizers' libraries
 compiler:
-	@gcc --version >/dev/null 2>&1 || { [[ $$(id -u) == 0 ]] && apt-get install -y -qq --no-install-recommends gcc libc6-dev </dev/null >/dev/null; } \
-	    || { echo "gcc is not installed: install it with libc6-dev, or run make test-unit, which needs none" >&2; exit 1; }
+	@gcc --version >/dev/null 2>&1 || $(call APT,gcc libc6-dev,gcc is)
+
+# Debian's Chromium, which Playwright drives; the fonts are for Korean
+browser:
+	@chromium --version >/dev/null 2>&1 || $(call APT,chromium fonts-nanum,Chromium is)
+
+# the networks between the engines of a Swarm
+networks:
+	@PATH=$$PATH:/usr/sbin:/sbin ip -V >/dev/null 2>&1 || $(call APT,iproute2,ip is)
+
+SDKS := tests/sdks/node_modules/.package-lock.json
+sdks: $(SDKS) ## Install the vendors' SDKs for Node.js, which the tests of docs/vendors.md send with
+
+$(SDKS): tests/sdks/package.json tests/sdks/package-lock.json
+	@npm --version >/dev/null 2>&1 || $(call APT,nodejs npm,npm is)
+	@echo "setup: install the vendors' SDKs into tests/sdks/node_modules"
+	@npm ci --prefix tests/sdks --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
 
 coverage: $(VENV) ## Run the tests of `make test-unit` and hold the branches that ran, room by room, against their floors
-	$(BIN)/coverage run -m pytest -q -m 'not docker and not compiler and not timing' $(ARGS)
+	$(BIN)/pytest -q -n 2 -m 'not docker and not compiler and not node' --cov --cov-report= $(ARGS)
 	@mkdir -p dist
 	@$(BIN)/coverage json -q -o dist/coverage.json
 	@$(BIN)/python -m dev.coverage_floors dist/coverage.json
@@ -93,7 +118,12 @@ coverage: $(VENV) ## Run the tests of `make test-unit` and hold the branches tha
 nightly: $(VENV) ## Run the tests that make their own cases with another seed, and a thousand cases each; SEED=x repeats a run
 	@seed=$(or $(SEED),$$RANDOM$$RANDOM); echo "nightly: SEED=$$seed repeats this run"; \
 	    POSTROAD_SEED=$$seed $(BIN)/pytest -q --hypothesis-profile=many --hypothesis-seed=$$seed \
-	    -m '(hypothesis or seeded) and not docker and not compiler' --timeout 1800 $(ARGS)
+	    -m '(hypothesis or seeded) and not docker and not compiler and not node' --timeout 1800 $(ARGS)
+
+returns-inputs: $(VENV) ## Bring `returns` 100,000 sessions and as many messages, made at random; CASES=1000 SEED=x choose
+	@seed=$(or $(SEED),$$RANDOM$$RANDOM); echo "returns-inputs: SEED=$$seed repeats this run"; \
+	    POSTROAD_SEED=$$seed POSTROAD_CASES=$(or $(CASES),100000) $(BIN)/pytest -q -s --timeout 36000 \
+	    tests/unit/test_returns_flood.py tests/unit/test_returns_sessions.py $(ARGS)
 
 mutants: $(VENV) ## Change the rooms without I/O in small ways, and count the changes that the fast tests notice; takes hours
 	$(BIN)/mutmut run $(ARGS)
@@ -106,11 +136,17 @@ faults: $(VENV) image ## Inject every fault, account for every message, fill doc
 soak: $(VENV) $(if $(POSTROAD_IMAGE),engine,image) ## A steady mixed load with faults and reloads at random, for an hour; SOAK=10m for less, ARGS='--docs docs/reliability.md' fills its table
 	$(BIN)/python -m tests.faults.soak --for $(or $(SOAK),1h) --json dist/soak.json $(ARGS)
 
+scale: $(VENV) networks $(if $(POSTROAD_IMAGE),engine,image) ## A Swarm of five engines here, with relays that are replaced, cut off and lost under load: the account of every message; needs root. ARGS='update cut' chooses
+	$(BIN)/python -m tests.scale --json dist/scale.json $(ARGS)
+
 oracle: $(VENV) engine ## Hold the doctor against receivers' own programs: a message for each state of the DNS, 5,000 SPF records
 	$(BIN)/python -m tests.oracle $(ARGS)
 
 fidelity: $(VENV) $(if $(POSTROAD_IMAGE),engine,image) ## Send 20,000 messages at random through the image and compare what arrives, telling how far it is; MESSAGES=1000 SEED=x choose
 	POSTROAD_MESSAGES=$(or $(MESSAGES),20000) POSTROAD_SEED=$(or $(SEED),1) $(BIN)/pytest tests/integration/test_fidelity.py $(ARGS)
+
+console-figures: $(VENV) $(if $(POSTROAD_IMAGE),engine,image) browser ## What the console's first page weighs and takes with a million events, in SQLite and in PostgreSQL; EVENTS=1000 chooses
+	POSTROAD_CONSOLE_EVENTS=$(or $(EVENTS),1000000) $(BIN)/pytest tests/integration/test_console_figures.py $(ARGS)
 
 demo: image ## Send a mail through a pretend internet and show what arrived
 	demo/run
@@ -129,6 +165,7 @@ down: ## Remove what the demo, the tests and the benchmark left in Docker
 generate: $(VENV) ## Write what follows from the models of configuration and events, and from the name of releases
 	$(BIN)/python -m dev.config_files
 	$(BIN)/python -m dev.webhook_schema >docs/webhook.schema.json
+	$(BIN)/python -m dev.openapi >docs/openapi.json
 	$(BIN)/python -m dev.published
 	$(BIN)/python -m dev.chart
 
@@ -141,7 +178,7 @@ site-version: $(VENV) ## Put the site of VERSION beside those of other releases,
 	$(SITE) mike deploy --update-aliases $(VERSION) latest
 	$(SITE) mike set-default latest
 
-pictures: $(VENV) $(if $(POSTROAD_IMAGE),engine,image) ## Take the README's pictures: what doctor and trace print, in a pretend internet
+pictures: $(VENV) browser $(if $(POSTROAD_IMAGE),engine,image) ## Take the README's pictures: what doctor and trace print, and the console, in a pretend internet
 	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m dev.pictures
 
 audit: $(VENV) image ## Ask PyPI and Debian for known vulnerabilities of what the image holds

@@ -100,7 +100,7 @@ class Persistence(Values):
 class Drain(Values):
     """What a pod does before it ends: it takes mail, then takes none and delivers what waits, then stops.
 
-    `terminationGracePeriodSeconds` is the sum of both and `config.delivery.shutdown_grace`, and 15 s more.
+    `terminationGracePeriodSeconds` is the sum of these and `config.delivery.shutdown_grace`, and 15 s more.
     """
 
     accept_seconds: int = Field(
@@ -114,6 +114,13 @@ class Drain(Values):
         ge=0,
         le=86400,
         description="How long what waits may take. What is left stays on the volume, for the next pod.",
+    )
+    evacuate_seconds: int = Field(
+        0,
+        ge=0,
+        le=86400,
+        description="How long handing over what is left to relay 0 may take. 0: it stays. Needs `config.peers` and two"
+        " relays or more.",
     )
 
 

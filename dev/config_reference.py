@@ -143,12 +143,33 @@ COMPANIONS = {
     "rewrite.masquerade_domains": ("masquerade_as",),
     "rewrite.masquerade_as": ("masquerade_domains",),
     "events.store_password_file": ("store",),
+    "web.listen": ("password_file",),
+    "web.proxies": ("password_file",),
+    "web.viewer_password_file": ("password_file",),
+    "web.oidc.issuer": ("operators",),
+    "web.oidc.url": ("operators",),
+    "web.oidc.client_id": ("operators",),
+    "web.oidc.client_secret_file": ("operators",),
+    "web.oidc.claim": ("operators",),
+    "web.oidc.ca_file": ("operators",),
+    "web.vendors": ("keys",),
+    "web.keys[].name": ("user",),
+    "web.keys[].key_file": ("user",),
+    "web.keys[].domains": ("rights",),
+    "web.keys[].rights": ("domains",),
+    "peers.port": ("secret_file",),
+    "returns.listen": ("domain",),
+    "returns.senders": ("domain",),
+    "returns.key_file": ("domain",),
+    "returns.unsubscribe.domains": ("url",),
 }
 """Keys that are no good alone, and the keys beside them that an example shows as well."""
 
 AROUND: dict[str, dict[str, Any]] = {
     "domains[].dkim": {"name": "example.com"},
     "delivery.smarthost.oauth": {"host": "smtp.office365.com", "username": "app@example.com"},
+    "web": {"clients": {"users": [{"name": "app", "password_file": "/run/secrets/app_password"}]}},
+    "returns.unsubscribe": {"domain": "bounces.example.com"},
     "delivery.routes[].warm_up": {"domains": ["example.net"], "smarthost": None},
 }
 """What the sections that an entry stands in need themselves."""

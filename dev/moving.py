@@ -55,7 +55,8 @@ docker compose run --rm postroad check
 
 With the old DKIM keys your DNS records stay valid. `migrated.yaml` names the file that each key was in, and the path where `key_file` expects it. Copy each
 key out of the old container (`docker cp CONTAINER:PATH .`), and write each password into a file. Put these files beside the clone, in the folder
-that holds it, with a compose file of your own that mounts them ([who has to be able to read them](permissions.md)):
+that holds it, with a compose file of your own that mounts them ([who has to be able to read them](permissions.md)). List your domains and files in place of
+`example.com`'s. If your apps are in that compose file, add them here; `extends` stands in place of `include: [postroad/compose.yaml]`:
 
 ```yaml
 # compose.yaml of your own, beside the clone in postroad/
@@ -79,8 +80,9 @@ To start with new keys instead, remove `dkim` from the entry in `domains`, and p
 
 ## 3. Let the old relay deliver what it has
 
-Set the SMTP host of your apps to `postroad`, port 25, and leave the old container running until its queue is empty. Postroad does not take over its
-queue files: no other program can read them.
+Set the SMTP host of your apps to `postroad`, and the port to `listeners.smtp` of `config.yaml`, or 25 if it is not there. From boky/postfix it is 587, as
+your apps have it; to use port 25, remove `listeners` before you start Postroad. Leave the old container running until its queue is empty. Postroad does not
+take over its queue files: no other program can read them.
 
 ## What differs whatever the settings
 

@@ -1,4 +1,6 @@
-"""The README's pictures: what ``doctor`` and ``trace`` print, from the image in a pretend internet. ``make pictures``.
+"""The README's pictures: what ``doctor`` and ``trace`` print, and the console, from the image in a pretend internet.
+
+``make pictures`` takes them.
 
 The one thing that is wrong there is meant to be: no DMARC record is published.
 """
@@ -7,9 +9,12 @@ import io
 import os
 import re
 import secrets
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
+from playwright.sync_api import ViewportSize, sync_playwright
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.text import Text
@@ -24,6 +29,14 @@ WIDTH = 110
 LINES = 30
 # rich's own names a font that would be fetched from elsewhere, which GitHub does not do
 FORMAT = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+PORT = 8080
+WINDOW = ViewportSize(width=1100, height=720)
+PAGES = (
+    ("console-overview", "/", "svg"),
+    ("console-message", "/messages", ".timeline"),
+    ("console-domains", "/domains", "article"),
+)
+"""Pictures of the console: their names, the paths, and what is there once a page is."""
 COLOURS = {"TTY_COMPATIBLE": "1", "TTY_INTERACTIVE": "0", "COLUMNS": str(WIDTH), "TERM": "xterm-256color"}
 
 
@@ -43,6 +56,26 @@ def run(relay: PostroadContainer, *words: str) -> str:
     return relay.shell(f"{settings} postroad {' '.join(words)}")[1]
 
 
+def photograph(address: str, password: str) -> None:
+    """Take pictures of the console's main pages, in Debian's Chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_context(
+            base_url=f"https://{address}:{PORT}", ignore_https_errors=True, viewport=WINDOW, locale="en-US"
+        ).new_page()
+        page.goto("/login")
+        page.fill("#password", password)
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/")
+        for name, path, ready in PAGES:
+            page.goto(path)
+            if path == "/messages":
+                page.get_by_role("link", name="bounced").first.click()
+            page.locator(ready).first.wait_for(timeout=60_000)
+            page.screenshot(path=FOLDER / f"{name}.png")
+        browser.close()
+
+
 def main() -> int:
     """Write the pictures; 0."""
     build_image()
@@ -58,9 +91,15 @@ def main() -> int:
             "clients": {"trust_gateway": False},
             "dns": {"servers": [internet.dns.address]},
             "doctor": {"receivers": ["example.net"], "dnsbls": ["bl.example.org"], "ntp": []},
+            "web": {"listen": f"0.0.0.0:{PORT}", "password_file": "/secrets/console"},
         }
+        password, folder = secrets.token_urlsafe(), Path(tempfile.mkdtemp())
+        folder.chmod(0o755)
+        (folder / "console").write_text(password)
+        (folder / "console").chmod(0o444)
         dns = [internet.dns.address]
-        with PostroadContainer(config, image=image, network=internet.network, dns=dns, labels=TREE) as relay:
+        prepared = PostroadContainer(config, image=image, network=internet.network, dns=dns, labels=TREE)
+        with prepared.with_volume_mapping(str(folder), "/secrets", "ro") as relay:
             relay.shell(f"cat > /tmp/ca.pem <<END\n{internet.ca_certificate().decode()}\nEND")
             _, records = relay.shell("postroad dns --format bind")
             found = re.findall(r"^(\S+)\.\s+\d+\s+IN\s+(A|PTR|TXT)\s+(.*)$", records, re.MULTILINE)
@@ -71,7 +110,11 @@ def main() -> int:
             run(relay, "send", "you@example.net")
             run(relay, "send", "nobody@nowhere.example")
             trace = run(relay, "trace", "postmaster@example.com")
-    system.folder(FOLDER)
+            for number in range(40):
+                run(relay, "send", f"user{number}@example.net", "--timeout", "1")
+            system.folder(FOLDER)
+            photograph(relay.address, password)
+        system.remove(folder)
     inside = "docker compose exec postroad postroad"
     system.write(FOLDER / "doctor.svg", picture(f"{inside} doctor", doctor), mode=0o644)
     system.write(FOLDER / "trace.svg", picture(f"{inside} trace postmaster@example.com", trace), mode=0o644)

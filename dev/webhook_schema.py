@@ -19,6 +19,8 @@ KINDS: tuple[type[model.Event], ...] = (
     model.Deferred,
     model.Delivered,
     model.Bounced,
+    model.Complained,
+    model.Unsubscribed,
     model.Notified,
     model.Doctor,
 )
@@ -74,6 +76,8 @@ def _data(kind: type[model.Event]) -> dict[str, Any]:
         if field.name != "time":
             (hint,) = (hints[field.name],) if hints[field.name] in TYPES else (hints[field.name].__args__[0],)
             found[field.name] = {"type": TYPES[hint]}
+    if "message_id" in found:
+        found["tags"] = {"type": "array", "items": {"type": "string"}}
     return found | {name: {"type": of} for name, of in ADDED.get(kind.kind, {}).items()}
 
 

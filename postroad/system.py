@@ -8,11 +8,14 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
 from postroad.errors import CommandError, InstallError
+
+LONGEST_LINE = 1 << 20
+"""Characters of a line, and of all errors, of a program that is followed."""
 
 
 def run(
@@ -123,6 +126,43 @@ def converse(argv: Sequence[str], env: Mapping[str, str]) -> tuple[subprocess.Po
     return process, cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
 
 
+def follow(
+    argv: Sequence[str], env: Mapping[str, str], given: str, tell: Callable[[str], None], timeout: float
+) -> tuple[int, str]:
+    """Run a program to its end, telling each line of its standard output as it comes; return exit code and errors.
+
+    After ``timeout`` seconds it is killed. ``given`` is its standard input. Lines over ``LONGEST_LINE`` come in parts.
+
+    Raises:
+        CommandError: it could not be started.
+    """
+    import threading  # noqa: PLC0415 - the supervisor follows nobody
+
+    errors: list[str] = []
+    try:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True,
+            errors="replace", start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        raise CommandError(f"{argv[0]} could not be started: {error.strerror}") from error
+    stdin, stdout, stderr = cast("tuple[IO[str], IO[str], IO[str]]", (process.stdin, process.stdout, process.stderr))
+    late = threading.Timer(timeout, process.kill)
+    late.daemon = True
+    reader = threading.Thread(target=lambda: errors.append(stderr.read(LONGEST_LINE)), daemon=True)
+    with stdout, stderr:
+        late.start()
+        reader.start()
+        with contextlib.suppress(BrokenPipeError), stdin:  # it may have ended
+            stdin.write(given)
+        while line := stdout.readline(LONGEST_LINE):
+            tell(line.rstrip("\n"))
+        code = process.wait()
+        late.cancel()
+        reader.join(5)
+    return code, "".join(errors)
+
+
 def write(path: Path, data: str | bytes, mode: int = 0o600) -> None:
     """Write a file whole: a reader sees the old content or the new, never a part.
 
@@ -171,6 +211,15 @@ def locked(path: Path) -> Iterator[None]:
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """A file's inode and the time of its last change in nanoseconds, which another in its place has not; or zeros."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_ino, found.st_mtime_ns
 
 
 def status(path: str) -> str:

@@ -135,7 +135,8 @@ class PostroadContainer(DockerContainer):
         """
 
         def ended(story: list[dict[str, Any]]) -> bool:
-            recipients = next((event.get("recipients", 1) for event in story if event["event"] == "accepted"), 1)
+            begins = ("accepted", "taken_over")
+            recipients = next((event.get("recipients", 1) for event in story if event["event"] in begins), 1)
             return sum(event["event"] in ENDS for event in story) >= recipients
 
         return self._await(message_id, ended, "end", timeout)

@@ -19,7 +19,7 @@
  * ECONNABORTED, so that the message is deferred.
  *
  * The slots also count separate delivery processes, for messages accepted at sendmail's own listeners: at most
- * POSTROAD_MOST_DELIVERIES at once (processes.c, fork()).
+ * POSTROAD_MOST_DELIVERIES at once (processes.c, fork()), and none while a receiver gets less (SLOWED).
  *
  * Encrypted sessions pass here, too, since OpenSSL's sockets use read() and write(). As everywhere in this library: no locks
  * and no malloc(). sendmail's alarm may siglongjmp() out of any of these functions, so none holds a resource meanwhile.
@@ -50,6 +50,7 @@
 
 #define PICTURE "/run/postroad/attempts"
 #define PUT_OFF "/run/postroad/put-off"
+#define SLOWED "/run/postroad/slowed" /* there while a receiver gets less: the front alone lets mail go then */
 
 enum {
 	MOST_ATTEMPTS = 32, /* more than the connections that a process keeps open: ConnectionCacheSize plus one */
@@ -430,9 +431,11 @@ delivery_has_room(void)
 		else
 			atomic_compare_exchange_strong(&picture[i].pid, &holder, 0);
 	}
-	errno = error;
-	if (most_deliveries > 0 && count >= most_deliveries)
+	if (most_deliveries > 0 && (count >= most_deliveries || access(SLOWED, F_OK) == 0)) {
+		errno = error;
 		return false;
+	}
+	errno = error;
 	awaiting[0] = '\0';
 	return true;
 }

@@ -7,7 +7,8 @@
  *   accept()       at such a socket first reads a header with the client's address and the address it connected to;
  *   getpeername(), getsockname()  return these addresses, so that rules, log lines and Received: fields name the client;
  *   fsync()        of a message's control file (queue.c) tells the other end of the session, if the header asks for it, by
- *                  a line "\001ID\n" among the answers: from then on everything that a 250 promises is on disk.
+ *                  a line "\001ID\n" among the answers: from then on everything that a 250 promises is on disk;
+ *   syslog()       of a delivery that failed (log.c) tells it likewise by "\001\n".
  *
  * Only the user that runs this gets in: the socket's mode ensures it, and SO_PEERCRED is checked, too, in case others may
  * write to the folder. A client's address comes from the header alone, so nobody on the network can claim one here.
@@ -223,16 +224,28 @@ SSL_accept(void *connection)
 	return next == NULL ? -1 : next(connection);
 }
 
-void
-door_tell_saved(const char *name)
+static void
+tell(const char *text)
 {
 	char note[64];
 	int error = errno, size;
 
 	if (session == 0 || (told.flags & TELL_SAVED) == 0 || unix_socket(session_descriptor) != session)
 		return;
-	size = snprintf(note, sizeof note, "\001%s\n", name + 2);
+	size = snprintf(note, sizeof note, "\001%s\n", text);
 	if (size > 0 && (size_t)size < sizeof note)
 		(void)send(session_descriptor, note, (size_t)size, MSG_NOSIGNAL | MSG_DONTWAIT);
 	errno = error;
+}
+
+void
+door_tell_saved(const char *name)
+{
+	tell(name + 2);
+}
+
+void
+door_tell_failed(void)
+{
+	tell("");
 }

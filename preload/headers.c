@@ -165,7 +165,7 @@ search(struct dl_phdr_info *info, size_t size, void *data)
 	return 1;
 }
 
-static bool
+bool
 is_sendmail(void)
 {
 	static char path[4096];

@@ -4,6 +4,8 @@
  *
  * Logging never holds up mail: a full FIFO or socket is waited for once, for a second; after that, lines are dropped and
  * counted until one gets through.
+ *
+ * A line about a delivery that failed, in a process that serves a client, is told to the front as well (doors.c).
  */
 
 #define _GNU_SOURCE
@@ -265,6 +267,27 @@ without_newline(const char *line, size_t length)
 	return length;
 }
 
+/*
+ * Whether a line of logdelivery() (deliver.c of sendmail 8.18.1) says that a recipient was neither served nor left for
+ * later. An address or a reply may contain the text as well: each place has to say so.
+ */
+static bool
+says_failed(const char *line)
+{
+	static const char STATUS[] = ", stat=";
+	bool found = false;
+
+	if (strstr(line, ": to=") == NULL)
+		return false;
+	while ((line = strstr(line, STATUS)) != NULL) {
+		line += sizeof STATUS - 1;
+		found = true;
+		if (strncmp(line, "Sent", 4) != 0 && strncmp(line, "queued", 6) != 0)
+			return true;
+	}
+	return !found; /* it was cut */
+}
+
 EXPORT void
 vsyslog(int priority, const char *format, va_list arguments)
 {
@@ -295,6 +318,8 @@ vsyslog(int priority, const char *format, va_list arguments)
 		}
 	}
 	va_end(again);
+	if (serves_client() && says_failed(usual))
+		door_tell_failed();
 	errno = error;
 }
 

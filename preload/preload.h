@@ -5,7 +5,7 @@
  * Rules for all of it: No locks and no malloc(), because sendmail logs from signal handlers, some of which siglongjmp()
  * away. Leave errno unchanged. Never hold up mail.
  *
- * gcc -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -o preload.so *.c, without absent.c
+ * gcc -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -o preload.so *.c, without absent.c and exit_status.c
  */
 
 #ifndef POSTROAD_PRELOAD_H
@@ -44,6 +44,9 @@ bool door_accept(int descriptor, struct sockaddr *peer, socklen_t *length, int *
 
 /* Tell the other end of the session, if it asked for that, that the control file of this name ("qf" and the id) is on disk. */
 void door_tell_saved(const char *name);
+
+/* Tell it likewise that a delivery by this session failed: what sendmail remembers of that receiver ends with the session. */
+void door_tell_failed(void);
 
 /*
  * Write to a receiver (attempts.c). false: the descriptor is not a connection to a receiver, and nothing was done. true: *sent
@@ -87,8 +90,17 @@ void delivery_awaits(const char *name);
 void delivery_put_off(void);
 void delivery_begins(void);
 
+/* Whether this process runs sendmail itself (headers.c). */
+bool is_sendmail(void);
+
 /* The version of sendmail whose source all of this was written against: with another one headers.c ends the image's build. */
 #define READ_IN "8.18.1"
+
+/*
+ * Begin a verdict of the rules on a recipient (verdicts.c). false: the name is one of a user. true: it is the one by which a
+ * ruleset says that it is about to judge; no user has it.
+ */
+bool verdict_begins(const char *name);
 
 /* The descriptor of the last accepted client (sockets.c); -1: none yet. */
 extern int accepted;

@@ -32,7 +32,11 @@ ELSEWHERE = {
     r"cosign .*": "from the first release on; the release workflow verifies so itself",
     r"docker compose run --rm postroad check": "tests/integration/test_check.py: the same command without Compose",
     r"openssl rand -hex 24 >deploy/store_password.*": "tests/unit/test_docs.py: test_the_password_of_scale_md",
+    r"openssl rand -hex 32 >config/peers_secret.*": "tests/unit/test_docs.py: test_the_secret_of_scale_md",
     r"docker compose -f deploy/compose\.two\.yaml .*": "tests/integration/test_compose_two.py, in the pretend internet",
+    r"openssl .* ?>?deploy/swarm/.*": "tests/scale: the secrets of its stack are made so",
+    r"docker (node update|stack deploy|service logs|exec \$\(docker ps) .*": "tests/scale, in a Swarm of several engines",
+    r"curl .* https://mail\.example\.com:8080/v1/.*": "tests/integration/test_api.py: the same requests",
     r"docker compose -f compose\.yaml -f deploy/compose\.dane\.yaml up -d": "tests/integration/test_deploy.py",
 }
 """Commands that are not run there, by a pattern of the whole, and why."""
@@ -40,7 +44,11 @@ ELSEWHERE = {
 HELD = dict.fromkeys(
     ("docs/clients.md", "docs/apps.md"),
     "tests/unit/test_clients_docs.py: the snippets are the scripts' of tests/clients",
-) | {"docs/kubernetes.md": "tests/chart/test_chart.py: its values are rendered, its commands are Helm's and kubectl's"}
+) | {
+    "docs/kubernetes.md": "tests/chart/test_chart.py: its values are rendered, its commands are Helm's and kubectl's",
+    "docs/vendors.md": "tests/unit/test_vendors_docs.py: its snippets send, with the vendors' own SDKs",
+    "docs/api.md": "tests/unit/test_web_docs.py: its requests are made, and its answers are the API's",
+}
 """Documents whose blocks another test holds against what is run."""
 
 INSIDE = "docker compose exec postroad "

@@ -16,7 +16,9 @@ from postroad.checks import (
     mx,
     open_relay,
     port25,
+    reports,
     resolvers,
+    returns,
     reverse,
     senders,
     smarthost,
@@ -32,6 +34,7 @@ CHECKS = cast(
     "tuple[Check, ...]",
     (
         *(resolvers, address, hostname, reverse, helo, spf, smarthost, smarthost_session, dkim, dmarc, mx),
+        *(returns, reports),
         *(port25, starttls, mta_sts, bimi, senders),
         *(blocklists, clock, volumes, store, clients, open_relay),
     ),

@@ -21,11 +21,12 @@ from postroad.config.load import load
 from postroad.config.model import Config
 from postroad.errors import PostroadError
 from postroad.events import own
+from postroad.events.syslog import Severity
 from postroad.runtime import looks
 from postroad.runtime.log import tell
 from postroad.runtime.paths import DOCTOR
 
-LEVELS = {Level.ERROR: "err", Level.WARNING: "warning"}
+LEVELS: dict[Level, Severity] = {Level.ERROR: "err", Level.WARNING: "warning"}
 """What is told after a start, and as what in syslog."""
 LONGEST = 120
 """Seconds after which it is ended, whatever it does."""

@@ -72,7 +72,12 @@ def _missing(context: Context, domain: Domain, answers: Mapping[str, Answer]) ->
 def _begin(context: Context, domain: Domain) -> Record:
     """The record of somebody who has none yet."""
     name = f"_dmarc.{domain.name}"
-    return Record(name, "TXT", TTL, f"v=DMARC1; p=none; rua=mailto:postmaster@{domain.name}", "DMARC")
+    return Record(name, "TXT", TTL, f"v=DMARC1; p=none; rua=mailto:{_reports(context, domain.name)}", "DMARC")
+
+
+def _reports(context: Context, domain: str) -> str:
+    own = context.config.returns.domain
+    return f"dmarc@{own}" if own else f"postmaster@{domain}"
 
 
 def _judged(context: Context, domain: Domain, answer: Answer, text: str) -> Finding:

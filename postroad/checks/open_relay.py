@@ -25,6 +25,7 @@ from postroad.runtime import listening, plan
 from postroad.runtime.paths import CURRENT
 from postroad.sendmail import networks
 from postroad.sinks.probes import STRANGER
+from postroad.text import counted
 
 ID = "open-relay"
 SHORT = True
@@ -76,7 +77,7 @@ def run(context: Context) -> Iterator[Finding]:
     config, around = context.config, surroundings()
     who, to = senders(config), recipients(config)
     strangers = outsiders(config, around)
-    accepted, problem = ask_rules(strangers, who, to, timeout=context.left - FOR_PORTS)
+    accepted, problem = ask_rules(strangers, who, to, somebody(config), timeout=context.left - FOR_PORTS)
     live: list[RelayAttempt] = []
     untried: list[str] = []
     if not context.short:
@@ -86,7 +87,7 @@ def run(context: Context) -> Iterator[Finding]:
         yield Finding(
             ID,
             Level.ERROR,
-            f"this is an open relay: {len(accepted)} of the attempts of strangers to send through it were accepted",
+            f"this is an open relay: it accepted {counted(len(accepted), 'attempt')} of strangers to send through it",
             seen="; ".join(map(str, accepted[:3])),
             fix="look at clients.networks, clients.i_know_this_is_an_open_relay and sendmail.local_config, and publish"
             " no port until this is mended",
@@ -145,12 +146,18 @@ def senders(config: Config) -> list[str]:
     return [*(own or [f"app@{config.hostname}"]), f"postmaster@{config.hostname}", "", STRANGE_SENDER]
 
 
+def somebody(config: Config) -> str:
+    """A mailbox that gets mail here: a stranger's, but for those that ``recipients.allow`` names."""
+    first = next(iter(config.recipients.allow), VICTIM)
+    return first if "@" in first else f"{VICTIM.partition('@')[0]}@{first}"
+
+
 def recipients(config: Config) -> list[str]:
     """A stranger's mailbox, plain and dressed up as one of ours (RFC 5321, appendix C and section 3.6.1)."""
     user, _, domain = VICTIM.partition("@")
     own = config.named_domains[0].name if config.named_domains else config.hostname
     return [
-        VICTIM,
+        *dict.fromkeys((VICTIM, somebody(config))),
         f"{user}%{domain}@{config.hostname}",
         f"{user}%{domain}@{own}",
         f"{user}%{domain}@[127.0.0.1]",
@@ -165,16 +172,16 @@ def recipients(config: Config) -> list[str]:
 
 
 def ask_rules(
-    clients: Sequence[networks.Address], who: Sequence[str], to: Sequence[str], *, timeout: float
+    clients: Sequence[networks.Address], who: Sequence[str], to: Sequence[str], control: str, *, timeout: float
 ) -> tuple[list[RelayAttempt], str]:
     """What the rules in force accept from these clients, and why they could not be asked (else empty).
 
-    The last question is a control: the session of ``postroad send``, which must be accepted.
+    The last question is a control: the session of ``postroad send``, whose mail to ``control`` must be accepted.
     """
     asked = [
         (networks.access_key(client), sender, recipient) for client, sender, recipient in product(clients, who, to)
     ]
-    asked.append((ITSELF, who[0], VICTIM))
+    asked.append((ITSELF, who[0], control))
     daemon = next(each for each in plan.load(CURRENT / plan.FILE).processes if each.name == "sendmail")
     try:
         code, out, err = system.capture(

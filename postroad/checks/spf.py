@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from postroad.checks.context import Context
 from postroad.checks.model import Finding, Level, unanswered
+from postroad.config.model import Config
 from postroad.dns.records import Record
 from postroad.dns.spf import STRANGERS, attempted, is_spf
 from postroad.dns.spf_check import LOOKUPS, Result, Verdict, cost, evaluate
@@ -21,8 +22,13 @@ def run(context: Context) -> Iterator[Finding]:
     config = context.config
     if not config.delivery.goes_to_receivers:
         return  # what counts then is the check `smarthost`'s to say
-    for name in dict.fromkeys([*(domain.name for domain in config.named_domains), config.hostname]):
+    for name in dict.fromkeys([*(domain.name for domain in config.named_domains), *_own(config), config.hostname]):
         yield from _of(context, name)
+
+
+def _own(config: Config) -> list[str]:
+    """The domain of return addresses: receivers see it as the sender's."""
+    return [config.returns.domain] if config.returns.domain else []
 
 
 def _of(context: Context, name: str) -> Iterator[Finding]:

@@ -11,29 +11,12 @@ from rich.table import Table
 from postroad.cli import terminal
 from postroad.cli.example import example
 from postroad.cli.plain import plain
+from postroad.commands.attempts import abort, command_of, under_way
 from postroad.config.values import format_duration
 from postroad.errors import PostroadError
-from postroad.runtime import attempts
-from postroad.runtime.attempts import Attempt
-from postroad.runtime.log import tell
 from postroad.text import printable
 
 SOME_ENDED = 3
-
-
-COMMANDS = {"user open": "connect", "DATA 354": "DATA", "DATA status": "end of data"}
-"""What sendmail calls what it waits for, where we call it otherwise."""
-
-
-def under_way(host: str | None = None) -> list[Attempt]:
-    """Attempts under way, the oldest first; only those with this receiving host, if one is given."""
-    wanted = host.lower().rstrip(".") if host else None
-    return [each for each in attempts.under_way() if each.queue_id and wanted in {None, each.host.lower()}]
-
-
-def command_of(attempt: Attempt) -> str:
-    """The command whose answer is awaited."""
-    return COMMANDS.get(attempt.command.strip(), attempt.command.strip())
 
 
 def show(*, as_json: bool) -> None:
@@ -92,12 +75,8 @@ def command(queue_id: str | None, host: str | None) -> int:
         what = f"with {printable(host)}" if host else f"for message {printable(queue_id)}"
         raise PostroadError(f"no attempt {what} is under way; `postroad queue list --active` lists those that are")
     console = terminal.console()
-    ended = 0
-    for each in found:
-        if attempts.abort(each):
-            ended += 1
-            said = f"attempt for {each.queue_id} with {each.host} ended by hand, at {command_of(each)}"
-            tell("notice", f"queue: {printable(said)}")
-            console.print(f"  {plain(said)}")
-    console.print(f"{ended} ended; the messages stay in the queue")
-    return 0 if ended == len(found) else SOME_ENDED
+    said = abort(found)
+    for line in said:
+        console.print(f"  {plain(line)}")
+    console.print(f"{len(said)} ended; the messages stay in the queue")
+    return 0 if len(said) == len(found) else SOME_ENDED

@@ -9,11 +9,11 @@ from rich.table import Table
 from postroad.cli import terminal
 from postroad.cli.example import example
 from postroad.cli.plain import plain
-from postroad.cli.times import stamp
 from postroad.events import own
 from postroad.feedback import brake
 from postroad.runtime.log import tell
 from postroad.store import database
+from postroad.times import stamp
 
 
 @click.group()

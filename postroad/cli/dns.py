@@ -75,7 +75,7 @@ def command(form: str, as_json: bool, zone: str | None, reports: str, tls_rpt: b
             raise PostroadError(f"no record belongs to the zone {zone}; the zones are {', '.join(zones)}")
         planned = tuple(each for each in planned if each.zone == zone)
     if form == "json":
-        click.echo(json.dumps({"records": [asdict(each.record) for each in planned]}, indent=2))
+        click.echo(json.dumps({"address": sentence, "records": list(map(_described, planned))}, indent=2))
     elif form == "table":
         echo(sentence)
         _table(planned, config)
@@ -88,6 +88,12 @@ def command(form: str, as_json: bool, zone: str | None, reports: str, tls_rpt: b
     for problem in dict.fromkeys(problems):
         echo(f"postroad: {problem}", err=True)
     return 1 if problems else 0
+
+
+def _described(each: Planned) -> dict[str, object]:
+    """A record for programs, with what is published in its place."""
+    about = {"state": str(each.state), "zone": each.zone, "replaces": each.replaces, "notes": each.notes}
+    return asdict(each.record) | about
 
 
 def _keys(config: Config) -> tuple[dict[str, str], list[str]]:

@@ -32,7 +32,8 @@ PAUSE = 10.0
 
 
 @click.command(epilog=example("doctor --only dkim --only spf"))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "form", flag_value="json", help="Print JSON.")
+@click.option("--json-lines", "form", flag_value="lines", help="Print a line of JSON for each check as it is done.")
 @click.option(
     "--only",
     multiple=True,
@@ -47,7 +48,7 @@ PAUSE = 10.0
     "--every", type=click.FloatRange(1), default=60.0, show_default=True, help="Seconds between looks of --watch."
 )
 def command(
-    as_json: bool, only: tuple[str, ...], relay: bool, wait: bool, timeout: float, watch: bool, every: float
+    form: str | None, only: tuple[str, ...], relay: bool, wait: bool, timeout: float, watch: bool, every: float
 ) -> int:
     """Is this host ready to send? Looks at DNS records, ports, certificates, blocklists, volumes, and as an outsider.
 
@@ -55,9 +56,14 @@ def command(
     """
     if wait and watch:
         raise click.UsageError("--wait ends when the records are right, --watch does not end: give one of them")
+    as_json = form == "json"
+    if form == "lines" and (wait or watch):
+        raise click.UsageError("--json-lines can't be combined with --wait or --watch")
     config = load()
     wanted = {*only, *([open_relay.ID] if relay else [])}
     checks = [check for check in CHECKS if not wanted or check.ID in wanted]
+    if form == "lines":
+        return print_lines(checks, config)
     console = terminal.console(stderr=as_json)
     if watch:
         return keep_looking(checks, config, console, every=every, as_json=as_json)
@@ -80,6 +86,16 @@ def command(
         click.echo(json.dumps({"checks": [finding.to_dict() for finding in findings]}, indent=2))
     else:
         show(findings, console)
+    return exit_code(findings)
+
+
+def print_lines(checks: Sequence[Check], config: Config) -> int:
+    """Print a line that names all checks, then one for each with its findings."""
+    click.echo(json.dumps({"checks": [check.ID for check in checks]}))
+    findings: list[Finding] = []
+    for check, found in examine(checks, begin(config)):
+        click.echo(json.dumps({"check": check.ID, "findings": [each.to_dict() | {"key": key(each)} for each in found]}))
+        findings += found
     return exit_code(findings)
 
 

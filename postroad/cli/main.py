@@ -18,6 +18,7 @@ COMMANDS = (
     "doctor",
     "migrate",
     "queue",
+    "relays",
     "reload",
     "render",
     "run",
@@ -25,6 +26,7 @@ COMMANDS = (
     "smarthost",
     "stats",
     "suppress",
+    "tls-report",
     "trace",
     "webhook",
 )

@@ -2,28 +2,28 @@
 
 import itertools
 import json
-import os
-import socket
 import sys
 import time
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from postroad import system
-from postroad.cli import active, running, terminal
+from postroad.cli import active, evacuate, running, terminal
 from postroad.cli.example import example
 from postroad.cli.plain import echo, plain
 from postroad.cli.times import duration
+from postroad.commands import queue as queue_commands
+from postroad.commands.queue import Flush, FlushRequest, QueueRun, age, as_dict, described, next_try, why
 from postroad.config.load import load
+from postroad.config.model import Delivery
 from postroad.config.values import format_duration
 from postroad.errors import PostroadError
-from postroad.runtime import acceptance, flushing, log, plan
-from postroad.runtime.paths import CURRENT, HEALTH, LOG_SOCKET, QUEUE, SHAPER
+from postroad.runtime import acceptance, plan, slowed
+from postroad.runtime.paths import CURRENT, QUEUE, RECEIVERS
 from postroad.sendmail import outbound, queue
 from postroad.sendmail.queue import QueuedMessage
 from postroad.text import printable
@@ -44,6 +44,7 @@ def command() -> None:
 
 
 command.add_command(active.command)
+command.add_command(evacuate.command)
 
 
 @command.command("list", epilog=example("queue list --domain example.net"))
@@ -59,7 +60,7 @@ def list_(as_json: bool, domain: str | None, sender: str | None, is_active: bool
         active.show(as_json=as_json)
         return
     delivery = load().delivery
-    retry, reasons = delivery.queue.retry, outbound.waiting_reasons(delivery)
+    retry, reasons = delivery.queue.retry, _reasons(delivery)
     now = time.time()
     found = chosen(domain=domain, sender=sender)
     if as_json:
@@ -79,7 +80,23 @@ def list_(as_json: bool, domain: str | None, sender: str | None, is_active: bool
         console.print(f"and {more} more: --json prints them all")
     if not table.row_count:
         console.print("no such message waits" if domain or sender else "the queue is empty")
+    _tell_slowed(console)
     _tell_state(console)
+
+
+def _reasons(delivery: Delivery) -> dict[str, str]:
+    """Why a message waits that was never tried, by its queue directory or by a recipient's domain."""
+    return queue_commands.waiting_reasons(outbound.waiting_reasons(delivery))
+
+
+def _tell_slowed(console: Console) -> None:
+    """The receivers that get less, and why."""
+    for each in slowed.read(RECEIVERS):
+        said = f"{each.name} is {each.standing} since {slowed.stamp(each.since)}"
+        how = "" if each.standing == slowed.PAUSED else f": {each.limits}"
+        until = f": one message tries at {slowed.stamp(each.until)}" if each.standing == slowed.PAUSED else ""
+        waiting = f", {_count(each.waiting)} waiting for their turn" if each.waiting else ""
+        console.print(f"[yellow]![/] {plain(said + how + until + waiting)}: {plain(each.reason)}: {plain(each.reply)}")
 
 
 def _tell_state(console: Console) -> None:
@@ -91,41 +108,37 @@ def _tell_state(console: Console) -> None:
 
 
 def _print_json(messages: Iterable[dict[str, Any]]) -> None:
-    click.echo(f'{{"draining": {json.dumps(not acceptance.accepting())}, "messages": [', nl=False)
+    receivers = [
+        {
+            "receiver": each.name,
+            "standing": each.standing,
+            "since": slowed.stamp(each.since),
+            "until": slowed.stamp(each.until) if each.standing == slowed.PAUSED else None,
+            "reason": each.reason,
+            "reply": each.reply,
+            "connections": each.connections,
+            "per_minute": None if each.rate is None else round(each.rate * 60, 1),
+            "waiting": each.waiting,
+        }
+        for each in slowed.read(RECEIVERS)
+    ]
+    first = f'"draining": {json.dumps(not acceptance.accepting())}, "receivers": {json.dumps(receivers)}'
+    click.echo(f'{{{first}, "messages": [', nl=False)
     for number, message in enumerate(messages):
         click.echo(f"{',' if number else ''}\n {json.dumps(message)}", nl=False)
     click.echo("\n]}")
 
 
-def why(message: QueuedMessage, reasons: Mapping[str, str]) -> str:
-    """Why it waits; ``reasons`` has, by queue directory, why a message waits that was never tried."""
-    return message.reason or ("" if message.attempts else reasons.get(message.path.parent.name, ""))
+def chosen(**which: Any) -> Iterator[QueuedMessage]:
+    """As ``queue_commands.chosen``; where no server runs, it says where to call the command."""
+    with running.told():
+        yield from queue_commands.chosen(**which)
 
 
-def next_try(message: QueuedMessage, retry: timedelta, now: float, reasons: Mapping[str, str]) -> float | None:
-    """About when it is tried again, in seconds since the epoch; None: never, or when a route's limits allow it."""
-    if not message.attempts and message.path.parent.name in reasons:
-        return None
-    return message.next_try(retry.total_seconds(), now)
-
-
-def as_dict(message: QueuedMessage, retry: timedelta, now: float, reasons: Mapping[str, str]) -> dict[str, Any]:
-    """A message for programs."""
-    return {
-        "queue_id": message.queue_id,
-        "sender": message.sender,
-        "recipients": list(message.recipients),
-        "arrived": _iso(message.arrived),
-        "age": age(message, now),
-        "size": message.size,
-        "reason": why(message, reasons) or None,
-        "attempts": message.attempts,
-        "last_try": _iso(message.last_try),
-        "next_try": _iso(next_try(message, retry, now, reasons)),
-        "priority": message.priority,
-        "active": message.active,
-        "note": message.note or None,
-    }
+def daemon() -> plan.Process:
+    """As ``queue_commands.daemon``; likewise."""
+    with running.told():
+        return queue_commands.daemon()
 
 
 def row(message: QueuedMessage, retry: timedelta, now: float, reasons: Mapping[str, str]) -> Iterator[str]:
@@ -148,19 +161,6 @@ def row(message: QueuedMessage, retry: timedelta, now: float, reasons: Mapping[s
     yield note + plain(why(message, reasons))
 
 
-def age(message: QueuedMessage, now: float) -> int | None:
-    """Seconds since it was accepted."""
-    return None if message.arrived is None else max(0, int(now) - message.arrived)
-
-
-def _iso(seconds: float | None) -> str | None:
-    """As the events write times; None for what is no time."""
-    try:
-        return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
-    except (OverflowError, ValueError, OSError):
-        return None
-
-
 def _short(seconds: float) -> str:
     """A duration in its greatest unit or two."""
     whole = int(seconds)
@@ -169,27 +169,6 @@ def _short(seconds: float) -> str:
             whole -= whole % (unit // 24 if unit == 86400 else unit // 60)
             break
     return format_duration(timedelta(seconds=min(whole, 10**9)))
-
-
-def chosen(
-    *, ids: Container[str] | None = None, domain: str | None = None, sender: str | None = None
-) -> Iterator[QueuedMessage]:
-    """The messages that fit: one of the ids, if any are given; a recipient in the domain; the sender."""
-    wanted = domain.lower().lstrip("@").rstrip(".") if domain else None
-    of = None if sender is None else sender.removeprefix("<").removesuffix(">").lower()
-    try:
-        for message in queue.messages(QUEUE):
-            if ids is not None and message.queue_id not in ids:
-                continue
-            if wanted is not None and wanted not in message.domains:
-                continue
-            if of is not None and (message.sender is None or message.sender.lower() != of):
-                continue
-            yield message
-    except OSError as error:
-        if isinstance(error, FileNotFoundError) and not running.is_running():
-            raise running.no_server() from error
-        raise PostroadError(f"{QUEUE} can't be read by uid {os.getuid()}: {error.strerror}") from error
 
 
 # --- flush -----------------------------------------------------------------------------------------
@@ -206,119 +185,40 @@ def flush(everything: bool, domain: str | None, queue_id: str | None) -> int:
     """
     if bool(everything) + bool(domain) + bool(queue_id) != 1:
         raise click.UsageError("give one of --all, --domain and --id")
-    process = daemon()
     console = terminal.console()
-    found = chosen(ids={queue_id} if queue_id else None, domain=domain)
-    apart = {message.queue_id: in_group(message) for message in found if message.runs}
-    wanted, shaped = set(apart), {each for each, is_apart in apart.items() if is_apart}
-    if not wanted:
+    begun = Flush(domain=domain, queue_id=queue_id, process=daemon())
+    if not begun.wanted:
         if queue_id:
             raise PostroadError(
                 f"no message {printable(queue_id)} is waiting; `postroad queue list` lists those that are"
             )
         console.print("no such message waits" if domain else "the queue is empty")
         return EMPTY
-    narrowed = [f"-qI{queue_id}"] if queue_id else [f"-qR@{domain.lower().lstrip('@')}"] if domain else ["-q"]
-    run = QueueRun(process, narrowed) if wanted - shaped else None
-    request = FlushRequest(shaped) if shaped else None
     with console.status("") as status:
-        while (run and not run.ended()) or (request and not request.ended()):
-            done = len(wanted - queue.waiting(QUEUE))
-            status.update(f"Delivering: {done} of {len(wanted)} have left the queue")
+        while not begun.ended():
+            done = len(begun.wanted) - len(begun.left())
+            status.update(f"Delivering: {done} of {len(begun.wanted)} have left the queue")
             time.sleep(0.2)
-    left = wanted & queue.waiting(QUEUE)
-    gone = len(wanted) - len(left)
+    left = begun.left()
+    gone = len(begun.wanted) - len(left)
     console.print(
         f"{_count(gone)} left the queue (delivered or bounced: the log says which), {len(left)} still waiting"
     )
     if left:
         tell_why(console, left)
-    if run and run.code:
-        raise PostroadError(f"sendmail's queue run failed (exit {run.code}); see the server's log")
+    if begun.code:
+        raise PostroadError(f"sendmail's queue run failed (exit {begun.code}); see the server's log")
     return LEFT if left else EMPTY
 
 
 def tell_why(console: Console, left: set[str]) -> None:
     """The reasons for which some messages still wait."""
-    reasons = outbound.waiting_reasons(load().delivery)
+    reasons = _reasons(load().delivery)
     for message in chosen(ids=set(sorted(left)[:10])):
         reason = message.note or why(message, reasons) or "being delivered"
-        console.print(f"  {_described(message, plain)}: {plain(reason)}")
+        console.print(f"  {described(message, plain)}: {plain(reason)}")
     if len(left) > 10:
         console.print(f"  and {len(left) - 10} more: `postroad queue list`")
-
-
-def daemon() -> plan.Process:
-    """The running sendmail's plan, for its command and environment.
-
-    Raises:
-        PostroadError: no server runs here.
-    """
-    try:
-        os.kill(int(HEALTH.read_text().split()[1]), 0)
-        return next(process for process in plan.load(CURRENT / plan.FILE).processes if process.name == "sendmail")
-    except (OSError, ValueError, IndexError, StopIteration) as error:
-        raise running.no_server() from error
-
-
-class QueueRun:
-    """One run of sendmail's over the queue, or a part of it; it goes on by itself should we be interrupted."""
-
-    def __init__(self, process: plan.Process, which: list[str]) -> None:
-        """Start it: ``which`` are sendmail's -q options."""
-        self.code: int | None = None
-        """Its exit code, once it has ended."""
-        argv = (process.argv[0], "-C", str(CURRENT / "sendmail.cf"), *which)
-        # quiet: what it prints may hold what others wrote; the log has it, too
-        self._pid = system.spawn(argv, process.env, quiet=True)
-
-    def ended(self) -> bool:
-        """Whether it is over."""
-        if self.code is None:
-            pid, status = os.waitpid(self._pid, os.WNOHANG)
-            if pid:
-                self.code = os.waitstatus_to_exitcode(status)
-        return self.code is not None
-
-
-def in_group(message: QueuedMessage) -> bool:
-    """Whether only the shaper lets it go."""
-    return message.path.parent.name.startswith(outbound.GROUP)
-
-
-class FlushRequest:
-    """Messages of routes with limits that the shaper is to try now, as far as their limits allow."""
-
-    def __init__(self, ids: Iterable[str] | None) -> None:
-        """Tell it; None stands for all.
-
-        Raises:
-            PostroadError: it does not listen.
-        """
-        self._ended = False
-        self._shaper = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            self._shaper.settimeout(5)
-            self._shaper.connect(str(SHAPER))
-            self._shaper.sendall(flushing.request(ids))
-            self._shaper.shutdown(socket.SHUT_WR)
-        except OSError as error:
-            self._shaper.close()
-            raise PostroadError(f"{SHAPER}: the shaper does not answer ({error}); see the server's log") from error
-        self._shaper.setblocking(False)
-
-    def ended(self) -> bool:
-        """Whether they were tried, or it is clear that they have to wait."""
-        if not self._ended:
-            try:
-                self._ended = not self._shaper.recv(1)
-            except BlockingIOError:
-                return False
-            except OSError:
-                self._ended = True
-            if self._ended:
-                self._shaper.close()
-        return self._ended
 
 
 # --- delete ----------------------------------------------------------------------------------------
@@ -353,38 +253,21 @@ def delete(ids: tuple[str, ...], domain: str | None, sender: str | None, everyth
         console.print("no such message waits: nothing to delete")
         return EMPTY
     for message in found[:10]:
-        console.print(f"  {_described(message, plain)}")
+        console.print(f"  {described(message, plain)}")
     if len(found) > 10:
         console.print(f"  and {len(found) - 10} more")
     if not yes:
         if not sys.stdin.isatty():
             raise click.UsageError("there is no terminal to ask for confirmation: add --yes; nothing was deleted")
         click.confirm(f"Delete {_count(len(found))} for good? Their senders won't be told", abort=True)
-    stay = _delete(found, console)
+    with console.status("Deleting"):
+        stay = queue_commands.delete(found, _untold)
     console.print(f"{len(found) - len(stay)} deleted, {len(stay)} kept (in delivery)")
     return LEFT if stay else EMPTY
 
 
-def _delete(found: list[QueuedMessage], console: Console) -> list[QueuedMessage]:
-    """Delete these, telling the log of each; return those that somebody works on."""
-    stay = []
-    told = LOG_SOCKET.exists()  # else no server runs here, and so no log
-    with console.status("Deleting"):
-        for message in found:
-            held = queue.delete(message)
-            if held is False:
-                stay.append(message)
-            elif held and told:
-                told = log.tell("notice", f"queue: deleted {_described(message, printable)}", patience=1.0)
-                if not told:
-                    echo("postroad: the log takes no lines now: the remaining deletions are not logged", err=True)
-    return stay
-
-
-def _described(message: QueuedMessage, show: Callable[[object], str]) -> str:
-    recipients = ", ".join(message.recipients[:20])
-    more = f" and {len(message.recipients) - 20} more" if len(message.recipients) > 20 else ""
-    return show(f"{message.queue_id} from <{message.sender or ''}> to {recipients or 'unknown recipients'}{more}")
+def _untold() -> None:
+    echo("postroad: the log takes no lines now: the remaining deletions are not logged", err=True)
 
 
 def _count(number: int) -> str:

@@ -1,10 +1,15 @@
 """What a command says where no server runs."""
 
+import contextlib
+from collections.abc import Iterator
+
 import click
 
 from postroad.cli.example import INSIDE
+from postroad.commands.running import NoServerError, is_running
 from postroad.errors import PostroadError
-from postroad.runtime.paths import HEALTH
+
+__all__ = ["is_running", "no_server", "told"]
 
 
 def no_server() -> PostroadError:
@@ -15,6 +20,10 @@ def no_server() -> PostroadError:
     return PostroadError(f"no server runs here: run `{line} ...` where the server's compose file is, once it is ready")
 
 
-def is_running() -> bool:
-    """Whether a server has been started in this container."""
-    return HEALTH.exists()
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """Say where to run the command, where what is done needs a server and there is none."""
+    try:
+        yield
+    except NoServerError as error:
+        raise no_server() from error

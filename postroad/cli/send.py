@@ -54,7 +54,7 @@ def command(address: str, sender: str | None, timeout: float, as_json: bool) -> 
         if refusal:
             console.print(f"[red]✘[/] refused by this server: {plain(refusal)}")
             if as_json:
-                click.echo(json.dumps({"events": []}))
+                click.echo(json.dumps({"events": [], "refused": refusal}))
             return REFUSED
         for event in feed.events(deadline):
             for line in story.tell(event):

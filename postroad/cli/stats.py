@@ -19,9 +19,6 @@ from postroad.cli.times import duration
 from postroad.config.values import format_duration
 from postroad.store import database, queries
 
-WARN, ACT = 0.05, 0.10
-"""Bounce rates at which big providers begin to look, and to act: SES reviews at 5 %, may stop at 10 %."""
-
 
 @click.command(epilog=example("stats --since 7d --by class"))
 @click.option("--since", default="24h", show_default=True, callback=duration, help="How far back.")
@@ -29,7 +26,7 @@ WARN, ACT = 0.05, 0.10
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 @click.option("--watch", is_flag=True, help="Count again every two seconds, until interrupted.")
 def command(since: timedelta, group: str, as_json: bool, watch: bool) -> None:
-    """Count what was accepted, delivered, deferred (attempts), bounced and rejected, and the rate of bounces."""
+    """Count what was accepted, delivered, deferred (attempts), bounced, rejected; rates of bounces and complaints."""
     engine = database.existing()
     with suppress(KeyboardInterrupt), database.told("read"):
         if as_json:
@@ -54,7 +51,7 @@ def _table(engine: Engine, since: timedelta, group: str) -> Table:
     table.add_column(group.replace("-", " "))
     if by_relay:
         table.add_column("relay")
-    for kind in (*queries.COUNTED, "bounce rate"):
+    for kind in (*queries.COUNTED, "bounce rate", "complaint rate"):
         table.add_column(kind, justify="right")
     for row in rows:
         label = _label(row[group.replace("-", "_")], group)
@@ -73,8 +70,12 @@ def _table(engine: Engine, since: timedelta, group: str) -> Table:
 
 def _numbers(row: Mapping[str, Any]) -> list[str]:
     rate = row["bounce_rate"]
-    colour = "" if rate is None or rate < WARN else "[yellow]" if rate < ACT else "[red]"
-    return [*(str(row[kind]) for kind in queries.COUNTED), "-" if rate is None else f"{colour}{rate:.1%}"]
+    colour = "" if rate is None or rate < queries.WARN else "[yellow]" if rate < queries.ACT else "[red]"
+    bounces = "-" if rate is None else f"{colour}{rate:.1%}"
+    spam = row["complaint_rate"]
+    colour = "" if spam is None or spam < queries.SPAM_WARN else "[yellow]" if spam < queries.SPAM_ACT else "[red]"
+    complaints = f"{colour}{spam:.2%}" if spam else "-"
+    return [*(str(row[kind]) for kind in queries.COUNTED), bounces, complaints]
 
 
 def _label(value: object, group: str) -> str:

@@ -1,6 +1,6 @@
-"""Times and durations, as commands take and print them."""
+"""Durations, as commands take them."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import click
 from pydantic_core import PydanticCustomError
@@ -14,8 +14,3 @@ def duration(_context: click.Context, _parameter: click.Parameter, value: str) -
         return parse_duration(value)
     except PydanticCustomError as error:
         raise click.BadParameter(error.message()) from error
-
-
-def stamp(seconds: float) -> str:
-    """Seconds since the epoch as ``2026-11-24T10:00:00Z``."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

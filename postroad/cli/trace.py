@@ -1,7 +1,7 @@
 """``postroad trace``."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -9,8 +9,9 @@ import click
 from postroad.cli import terminal
 from postroad.cli.example import example
 from postroad.cli.plain import plain
-from postroad.cli.times import stamp
 from postroad.store import database, queries
+from postroad.text import counted
+from postroad.times import stamp
 
 COLOURS = {"delivered": "green", "bounced": "red", "rejected": "red", "deferred": "yellow"}
 NONE = 1
@@ -27,10 +28,10 @@ def command(what: str, limit: int, as_json: bool) -> int:
     """
     engine = database.existing()
     with database.told("read"):
-        stories = [_without_the_others(story) for story in queries.trace(engine, what, limit)]
+        stories = [story.own() for story in queries.trace(engine, what, limit)]
         missing = queries.gaps(engine, min((story.first for story in stories), default=0.0))
     if as_json:
-        messages = [_as_json(story) for story in stories]
+        messages = [story.fields() for story in stories]
         click.echo(json.dumps({"messages": messages, "gaps": [asdict(gap) for gap in missing]}, indent=2))
         return 0 if stories else NONE
     console = terminal.console(soft_wrap=True)
@@ -48,28 +49,20 @@ def command(what: str, limit: int, as_json: bool) -> int:
         for event in story.events:
             console.print(plain(f"  {event.get('time', '')}  {event['event']:<9} {_told(event)}"))
     for gap in missing:
-        lost = f"{gap.lost} events" if gap.lost else "events"
+        lost = counted(gap.lost, "event") if gap.lost else "events"
         console.print(f"[yellow]![/] {lost} may be missing between {stamp(gap.since)} and {stamp(gap.until)}")
     if not stories:
         console.print(f"nothing is known of {plain(what)}")
     return 0 if stories else NONE
 
 
-def _without_the_others(story: queries.Story) -> queries.Story:
-    """The story; of a recipient who was refused, without what the message came to for others."""
-    own = [event for event in story.events if event.get("recipient")]
-    if not own or any(event["event"] != "rejected" for event in own):
-        return story
-    return replace(story, status="rejected", reason=own[-1].get("class"), hard=own[-1].get("hard"), events=own)
-
-
-def _as_json(story: queries.Story) -> dict[str, Any]:
-    fields = asdict(story)
-    fields["class"] = fields.pop("reason")
-    return fields | {name: stamp(fields[name]) for name in ("first", "last")}
-
-
 def _told(event: dict[str, Any]) -> str:
+    if event.get("to_queue_id"):
+        return f"to {event.get('to_relay', '?')}, where it is {event['to_queue_id']}"
+    if event.get("from_queue_id"):
+        return f"from {event.get('from_relay', '?')}, where it was {event['from_queue_id']}"
     host = event.get("relay_host") or event.get("client_address") or ""
-    words = event.get("reply") or event.get("status") or event.get("domain") or event.get("redirected_to") or ""
-    return f"{host} {words}".strip()
+    said = ("reply", "status", "domain", "redirected_to", "reporter")
+    words = next((str(event[name]) for name in said if event.get(name)), "")
+    kind = "late" if event.get("late") else event.get("what") or event.get("feedback") or ""
+    return " ".join(filter(None, (kind, host, words)))

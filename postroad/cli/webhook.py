@@ -1,28 +1,19 @@
 """``postroad webhook``."""
 
 import json
-import time
-import uuid
-from typing import Any
 
 import click
 from rich.table import Table
-from sqlalchemy import select
 
 from postroad.cli import terminal
 from postroad.cli.example import example
 from postroad.cli.plain import plain
 from postroad.cli.running import no_server
-from postroad.cli.times import stamp
 from postroad.errors import PostroadError
 from postroad.runtime import recording
 from postroad.runtime.paths import CURRENT
 from postroad.store import database
-from postroad.store.schema import COUNTERS
-from postroad.webhooks import envelope, outbox
-from postroad.webhooks.outbox import OutboxEvent
-
-RESULTS = ("delivered", "lost")
+from postroad.webhooks import managing, outbox
 
 
 @click.group()
@@ -34,13 +25,15 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the webhooks as JSON.")
 def list_(as_json: bool) -> None:
     """Print each webhook: what waits, what it took, and why it took no more."""
-    found = _states()
+    settings, engine = _settings(), database.existing()
+    with database.told("read"):
+        found = managing.states(engine, settings.webhooks)
     if as_json:
         click.echo(json.dumps({"webhooks": found}, indent=2))
         return
     table = Table(box=None)
     for name in ("name", "url", "pending", "delivered", "failed", "dead", "lost", "last error"):
-        number = name in {"pending", "failed", "dead", *RESULTS}
+        number = name in {"pending", "failed", "dead", *managing.RESULTS}
         table.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=name == "name")
     for each in found:
         when = f"{each['failed_at']} " if each["failed_at"] else ""
@@ -63,13 +56,18 @@ def dead(name: str | None, limit: int, as_json: bool) -> None:
     with database.told("read"):
         found = outbox.dead(database.existing(), name, limit)
     if as_json:
-        click.echo(json.dumps({"dead": [_fields(entry) for entry in found]}, indent=2))
+        click.echo(json.dumps({"dead": [managing.letter(entry) for entry in found]}, indent=2))
         return
     table = Table(box=None)
     for column in ("id", "webhook", "event", "recipient", "attempts", "given up", "error"):
         table.add_column(column, no_wrap=column == "id", overflow="fold")
     for entry in found:
-        about = (entry.event["event"], entry.event.get("recipient") or "-", entry.attempts, _when(entry.failed))
+        about = (
+            entry.event["event"],
+            entry.event.get("recipient") or "-",
+            entry.attempts,
+            managing.letter(entry)["failed"],
+        )
         table.add_row(entry.uid, entry.webhook, *(plain(value) for value in (*about, entry.error)))
     terminal.console(soft_wrap=True).print(table if found else "there is no dead letter")
 
@@ -97,26 +95,17 @@ def test(names: tuple[str, ...], as_json: bool) -> int:
 
     Exit code 1: one of them did not take it.
     """
-    from postroad.webhooks.post import Receiver  # noqa: PLC0415 - TLS is slow to load
-
     settings = _settings()
     hooks = {hook.name: hook for hook in settings.webhooks}
     if unknown := [name for name in names if name not in hooks]:
         raise PostroadError(f"no webhook of that name: {unknown[0]} (known: {', '.join(hooks) or 'none'})")
     answers = []
     for name in names or hooks:
-        begun = time.monotonic()
-        uid = str(uuid.uuid4())
-        receiver = Receiver(hooks[name], settings.hostname)
-        answer = receiver.post(uid, time.time(), {"event": envelope.PING})
-        receiver.close()
-        seconds = round(time.monotonic() - begun, 3)
-        answers.append(
-            {"name": name, "id": uid, "status": answer.status, "error": answer.error or None, "seconds": seconds}
-        )
+        answer = managing.ping(hooks[name], settings.hostname)
+        answers.append(answer)
         if not as_json:
-            said = plain(answer.error) if answer.error else f"[green]taken[/], answered {answer.status}"
-            terminal.console(soft_wrap=True).print(f"{name}: {said} ({seconds} s)")
+            said = plain(answer["error"]) if answer["error"] else f"[green]taken[/], answered {answer['status']}"
+            terminal.console(soft_wrap=True).print(f"{name}: {said} ({answer['seconds']} s)")
     if as_json:
         click.echo(json.dumps({"answers": answers}, indent=2))
     elif not hooks:
@@ -129,45 +118,3 @@ def _settings() -> recording.Settings:
         return recording.load(CURRENT)
     except FileNotFoundError:
         raise no_server() from None
-
-
-def _states() -> list[dict[str, Any]]:
-    hooks = {hook.name: hook for hook in _settings().webhooks}
-    engine = database.existing()
-    with database.told("read"), engine.connect() as connection:
-        waiting = outbox.states(connection)
-        rows = connection.execute(select(COUNTERS).where(COUNTERS.c.name.like("webhook!_%", escape="!"))).all()
-    counted = {(row.name, row.labels): row.value for row in rows}
-    nothing = {"pending": 0, "dead": 0, "oldest": None, "error": None, "failed": None}
-    return [
-        {
-            "name": name,
-            "url": hooks[name].url if name in hooks else None,
-            "types": list(hooks[name].types) if name in hooks else [],
-            "pending": (state := waiting.get(name, nothing))["pending"],
-            "dead": state["dead"],
-            **{result: counted.get(("webhook_events", f"{name},{result}"), 0) for result in RESULTS},
-            "failed": counted.get(("webhook_attempts_failed", name), 0),
-            "oldest": _when(state["oldest"]),
-            "error": state["error"],
-            "failed_at": _when(state["failed"]),
-        }
-        for name in [*hooks, *sorted(set(waiting) - set(hooks))]
-    ]
-
-
-def _fields(entry: OutboxEvent) -> dict[str, Any]:
-    return {
-        "id": entry.uid,
-        "webhook": entry.webhook,
-        "type": envelope.type_of(entry.event["event"]),
-        "attempts": entry.attempts,
-        "added": _when(entry.added),
-        "failed": _when(entry.failed),
-        "error": entry.error,
-        "event": entry.event,
-    }
-
-
-def _when(seconds: float | None) -> str | None:
-    return None if seconds is None else stamp(seconds)

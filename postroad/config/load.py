@@ -28,11 +28,14 @@ class Loaded:
         config: the configuration.
         files: the YAML file, if it exists, and the files that held single values.
         source: where the value of a top-level key comes from, such as ``POSTROAD_HOSTNAME in the environment``.
+        origin: where the value at a path comes from, such as ``("delivery", "queue", "retry")``; without a name: it is
+            the default.
     """
 
     config: Config
     files: tuple[Path, ...]
     source: Callable[[str], str]
+    origin: Callable[[Sequence[str | int]], Origin]
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None, secrets_dir: Path = SECRETS_DIR) -> Config:
@@ -93,7 +96,7 @@ def read_all(
 
     named = (Path(origin.rpartition(", ")[2]) for layer in found if layer.secret for origin in layer.origins.values())
     there = () if title.endswith(MISSING) else (chosen or DEFAULT_PATH,)
-    return Loaded(config, (*there, *named), source)
+    return Loaded(config, (*there, *named), source, lambda at: _origin(at, found, document))
 
 
 def _error(title: str, problems: Sequence[str]) -> ConfigError:

@@ -39,9 +39,13 @@ OWNED_DEFINES = {
             "confINPUT_MAIL_FILTERS",
         ),
         # an accepted message could be lost
-        *("confDELIVERY_MODE", "confSAFE_QUEUE", "confSEPARATE_PROC"),
-        # the limits of routes would not hold
-        "confCON_EXPENSIVE",
+        *("confDELIVERY_MODE", "confSAFE_QUEUE"),
+        # mail could bounce where the DNS does not answer
+        "confTO_HOSTSTATUS",
+        # DANE could vouch for a connection that is used for another domain; attempts with no end (preload/attempts.c)
+        "confMCI_CACHE_SIZE",
+        # the limits of routes would not hold: a run of the queue would end before its deliveries (confSEPARATE_PROC)
+        *("confCON_EXPENSIVE", "confSEPARATE_PROC"),
         # the message could be altered after it was signed
         *(
             "confEIGHT_BIT_HANDLING",

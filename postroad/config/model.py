@@ -4,10 +4,12 @@ A new key is one field here: the environment variable, the example file, the JSO
 and the error messages follow from it, and ``Section`` checks its value for what m4 could take for a quote.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -26,6 +28,7 @@ from postroad.config.names import (
     Address,
     DatabaseUrl,
     DomainName,
+    DomainPattern,
     EgressName,
     Host,
     Hostname,
@@ -40,6 +43,7 @@ from postroad.config.names import (
 from postroad.config.networks import IPAddress, Network, PublicAddress, is_too_wide
 from postroad.config.section import FrozenMap, Section
 from postroad.config.values import AbsolutePath, Duration, Port, Share, Size, WholeNumber, format_duration, refuse
+from postroad.config.web import Web
 from postroad.config.webhooks import MOST_WEBHOOKS, Webhook
 
 
@@ -358,6 +362,12 @@ class Delivery(Section):
     )
     tls: OutboundTls = Field(default_factory=OutboundTls)
     queue: Queue = Field(default_factory=Queue)
+    adaptive: bool = Field(
+        True,
+        description="Whether a receiver that asks for less gets less: one that answers too fast, too many connections, "
+        "try later, or blocks, by the words of its replies. All domains behind its MX hosts share that.",
+        examples=[False],
+    )
     concurrency: WholeNumber | None = Field(
         None,
         ge=8,
@@ -580,6 +590,9 @@ class Dns(Section):
     )
 
 
+LONGEST_RETURNS_DOMAIN = 189
+"""Characters: an address has 254 at most (RFC 5321, 4.5.3.1.3), a return address 64 before its @."""
+
 SHORTEST_LOOK, LONGEST_LOOK = timedelta(seconds=10), timedelta(days=1)
 
 
@@ -727,6 +740,29 @@ class Http(Section):
     )
 
 
+class Peers(Section):
+    """Other relays of yours. A relay that leaves hands its queue to one of them: `postroad queue evacuate`."""
+
+    port: Port | None = Field(
+        None,
+        description="Port at which other relays hand over their queue, encrypted. Who does not know the secret gets"
+        " nothing in. `null`: no such port.",
+        examples=[2527],
+    )
+    secret_file: AbsolutePath | None = Field(
+        None,
+        description="File that holds the secret, one for all relays: a line of at least 32 characters, such as"
+        " `openssl rand -hex 32` prints.",
+        examples=["/run/secrets/postroad_peers"],
+    )
+
+    @model_validator(mode="after")
+    def _closed(self) -> Self:
+        if self.port and not self.secret_file:
+            refuse("a file: without a secret anybody could hand over mail", at=("secret_file",), found="null")
+        return self
+
+
 class Soft(Section):
     """Mailboxes that fail for a while, such as full ones. Off by default, since they may work again."""
 
@@ -763,6 +799,79 @@ class Suppression(Section):
     never: tuple[Recipient, ...] = Field(
         (), description="Addresses and domains that are never put on the list.", examples=[["example.com"]]
     )
+
+
+def _link(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment or "@" in parts.netloc:
+        refuse("an HTTPS URL such as https://bounces.example.com/unsubscribe, without a user, `?` or `#`")
+    if len(value) > 200 or not re.fullmatch(r"[!-~]+", value):
+        refuse("a URL of at most 200 ASCII characters, others as %XX")
+    return value.rstrip("/")
+
+
+class Unsubscribe(Section):
+    """One-click unsubscribing (RFC 8058), which Gmail and Yahoo want in bulk mail."""
+
+    domains: tuple[DomainPattern, ...] = Field(
+        (),
+        description="Sender domains whose mail to a single recipient gets a `List-Unsubscribe` field, unless it has "
+        "one. `.example.com` stands for all names below it. Empty: none.",
+        examples=[["news.example.com"]],
+    )
+    url: Annotated[str, AfterValidator(_link)] | None = Field(
+        None,
+        description="Where the links lead: the HTTPS address that your proxy passes on to `listen`.",
+        examples=["https://bounces.example.com/unsubscribe"],
+    )
+    listen: Listen = Field(
+        "0.0.0.0:8026",
+        description="Address and port that answers the links, by HTTP.",
+        examples=["127.0.0.1:8026"],
+    )
+
+    @model_validator(mode="after")
+    def _linked(self) -> Self:
+        if self.domains and self.url is None:
+            refuse("the HTTPS URL that links lead to, where there are domains", at=("url",), found="null")
+        return self
+
+
+class Returns(Section):
+    """What comes back after a receiver took a message: late bounces, complaints, reports. Needs `events.enabled`."""
+
+    domain: Hostname | None = Field(
+        None,
+        description="A domain for this alone, best below a domain that sends. Mail then leaves with an address in it "
+        "as the envelope sender, and what receivers send there becomes events. `postroad dns` has its records. "
+        "`null`: off.",
+        examples=["bounces.example.com"],
+    )
+    listen: Port = Field(
+        2526,
+        description="Port for mail to that domain, from anybody. Publish it as port 25 of the host that the domain's "
+        "MX names.",
+        examples=[2527],
+    )
+    senders: tuple[DomainPattern, ...] = Field(
+        (),
+        description="Sender domains whose mail gets such an envelope sender. `.example.com` stands for all names below "
+        "it. Empty: all.",
+        examples=[["example.com", ".example.com"]],
+    )
+    key_file: AbsolutePath | None = Field(
+        None,
+        description="File with the key that signs the addresses, 32 characters or more, such as `openssl rand -base64 "
+        "32` makes. For relays that share the domain. Not set: a key is made and kept in the state volume.",
+        examples=["/run/secrets/returns_key"],
+    )
+    unsubscribe: Unsubscribe = Field(default_factory=Unsubscribe)
+
+    @model_validator(mode="after")
+    def _linked_where_it_is_answered(self) -> Self:
+        if self.unsubscribe.domains and self.domain is None:
+            refuse("a domain for return addresses, where there are unsubscribe.domains", at=("domain",), found="null")
+        return self
 
 
 DefineName = Annotated[str, AfterValidator(check_define_name)]
@@ -834,8 +943,21 @@ class Config(Section):
     dns: Dns = Field(default_factory=Dns)
     doctor: Doctor = Field(default_factory=Doctor)
     suppression: Suppression = Field(default_factory=Suppression)
+    returns: Returns = Field(default_factory=Returns)
     events: Events = Field(default_factory=Events)
     http: Http = Field(default_factory=Http)
+    web: Web | None = Field(
+        None,
+        description="The HTTP API and the console, by a process of its own. `null`: there is none.",
+        examples=[
+            {
+                "keys": [
+                    {"name": "board", "key_file": "/run/secrets/board_api_key", "domains": ["*"], "rights": ["read"]}
+                ]
+            }
+        ],
+    )
+    peers: Peers = Field(default_factory=Peers)
     log: Log = Field(default_factory=Log)
     sendmail: Sendmail = Field(default_factory=Sendmail)
 
@@ -873,11 +995,63 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _each_port_once(self) -> Self:
-        if self.http.listen:
-            _, port = host_and_port(self.http.listen)
-            for name, other in self.listeners:
-                if other == port:
-                    refuse(f"another port than listeners.{name}", at=("http", "listen"), found=self.http.listen)
+        taken = {port: f"listeners.{name}" for name, port in self.listeners if port}
+        returns, links = self.returns, self.returns.unsubscribe
+        wanted: tuple[tuple[tuple[str, ...], str | int | None], ...] = (
+            (("http", "listen"), self.http.listen),
+            (("web", "listen"), self.web.listen if self.web else None),
+            (("peers", "port"), self.peers.port),
+            (("returns", "listen"), returns.listen if returns.domain else None),
+            (("returns", "unsubscribe", "listen"), links.listen if links.domains else None),
+        )
+        for at, listen in wanted:
+            if listen:
+                port = host_and_port(listen)[1] if isinstance(listen, str) else listen
+                if port in taken:
+                    refuse(f"another port than {taken[port]}", at=at, found=str(listen))
+                taken[port] = ".".join(at)
+        return self
+
+    @model_validator(mode="after")
+    def _keys_have_users(self) -> Self:
+        if not self.web:
+            return self
+        if not self.events.enabled:
+            refuse("events.enabled: true, as the API reads events", at=("web",), found="events.enabled: false")
+        users = {user.name for user in self.clients.users}
+        for i, key in enumerate(self.web.keys):
+            if key.user and key.user not in users:
+                refuse("a user of clients.users", at=("web", "keys", i, "user"), found=key.user)
+            if "send" in key.rights and not (self.listeners.submission or self.listeners.submissions):
+                refuse(
+                    "listeners.submission or listeners.submissions, by which the API hands messages over",
+                    at=("web", "keys", i, "rights"),
+                    found="send, and neither of them",
+                )
+            for j, name in enumerate(key.domains):
+                if name != "*" and not self.any_domain and not any(domain.covers(name) for domain in self.domains):
+                    refuse('a domain that stands in domains, or "*"', at=("web", "keys", i, "domains", j), found=name)
+        return self
+
+    @model_validator(mode="after")
+    def _returns_have_a_domain_of_their_own(self) -> Self:
+        domain = self.returns.domain
+        if domain is None:
+            return self
+        if not self.events.enabled:
+            refuse("true where returns.domain is set: it makes events", at=("events", "enabled"), found="false")
+        if self.returns.unsubscribe.domains and not self.suppression.enabled:
+            at = ("suppression", "enabled")
+            refuse("true where there are returns.unsubscribe.domains", at=at, found="false")
+        if domain == self.hostname or any(each.name == domain for each in self.domains):
+            what = "hostname" if domain == self.hostname else "one of domains"
+            refuse(
+                f"a domain that is not {what}, as only bounces and reports are taken there",
+                at=("returns", "domain"),
+                found=domain,
+            )
+        if len(domain) > LONGEST_RETURNS_DOMAIN:
+            refuse(f"at most {LONGEST_RETURNS_DOMAIN} characters", at=("returns", "domain"), found=domain)
         return self
 
     @model_validator(mode="after")
@@ -947,6 +1121,11 @@ class Config(Section):
     def any_domain(self) -> bool:
         """Whether mail may be sent as any domain."""
         return any(domain.name == "*" for domain in self.domains)
+
+    def senders(self, names: tuple[str, ...]) -> list[tuple[str, bool]]:
+        """These of ``domains``, each with whether the names below it count, too; none for ``*``, which is any."""
+        below = {domain.name for domain in self.domains if domain.subdomains}
+        return [] if "*" in names else [(name, name in below) for name in names]
 
     def selector(self, domain: Domain) -> str:
         """The selector of this domain's RSA key."""

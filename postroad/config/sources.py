@@ -5,6 +5,7 @@ All three are pairs of name and text, like environment variables, and pydantic-s
 
 import difflib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 from pydantic_settings.sources.utils import parse_env_vars
 
+from postroad.config import unreadable
 from postroad.config.keys import PREFIX, REMOVED, keys
 from postroad.config.section import Section
 
@@ -117,7 +119,9 @@ def layers(model: type[Section], environ: Mapping[str, str], secrets_dir: Path) 
         mounted = sorted(secrets_dir.iterdir()) if secrets_dir.is_dir() else []
     except OSError as error:
         mounted = []
-        problems.append(f"{secrets_dir} can't be read: {error.strerror}")
+        problems.append(
+            f"{secrets_dir} can't be read by uid {os.getuid()}: {error.strerror}{unreadable.owner(secrets_dir)}"
+        )
     secrets, secret_problems = _read(
         (path.name.upper(), shown(path), shown(path), path) for path in mounted if path.name.upper() in known
     )
@@ -150,7 +154,7 @@ def _read(
             problems.append(f"At {name!r}: {shown(path)} is not UTF-8 text")
         except (OSError, ValueError) as error:
             # ValueError: a path with a NUL in it
-            problems.append(f"At {name!r}: {shown(path)} can't be read: {getattr(error, 'strerror', None) or error}")
+            problems.append(f"At {name!r}: {shown(path)} {unreadable.reason(path, error)}")
     return (texts, origins), problems
 
 

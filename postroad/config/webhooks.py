@@ -16,8 +16,9 @@ from postroad.config.values import AbsolutePath, Duration, refuse
 LONGEST_URL = 2048
 MOST_WEBHOOKS = 20
 EventType = Literal[
-    "accepted", "rejected", "signed", "queued", "deferred", "delivered", "bounced", "notified", "doctor", "gap"
-]
+    "accepted", "rejected", "signed", "queued", "deferred", "delivered", "bounced", "complained", "unsubscribed",
+    "notified", "doctor", "gap"
+]  # fmt: skip
 URL = "a URL such as https://app.example.com/postroad"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from postroad.config import unreadable
 from postroad.errors import ConfigError
 
 LARGEST_FILE = 2**20
@@ -98,7 +99,7 @@ def read(path: Path) -> Document:
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:
-        raise ConfigError(f"can't be read: {getattr(error, 'strerror', None) or error}") from error
+        raise ConfigError(unreadable.reason(path, error)) from error
     if len(data) > LARGEST_FILE:
         raise ConfigError("larger than 1 MiB, the most that is read")
     try:

@@ -125,6 +125,23 @@ def mend(text: str) -> str:
     return mended
 
 
+def reporting_to(text: str, address: str) -> str:
+    """A record that asks for aggregate reports to an address as well; unchanged where it does, or is invalid.
+
+    Receivers send to two addresses at least (section 6.2).
+    """
+    try:
+        parse(text)
+    except ValueError:
+        return text
+    uris = _uris(tag_list.parse(text), "rua")
+    if any(uri.partition("!")[0].lower() == f"mailto:{address}".lower() for uri in uris):
+        return text
+    if not uris:
+        return text.rstrip(" \t;") + f"; rua=mailto:{address}"
+    return re.sub(r"(;[ \t]*rua[ \t]*=[^;]*?)[ \t]*(?=;|$)", rf"\g<1>,mailto:{address}", text, count=1)
+
+
 @cache
 def _suffixes() -> PublicSuffixList:
     return PublicSuffixList()

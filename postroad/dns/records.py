@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from postroad.config.model import Config
 from postroad.dns import smarthosts, spf
-from postroad.dns.dmarc_record import is_attempt, is_dmarc, mend, organizational
+from postroad.dns.dmarc_record import is_attempt, is_dmarc, mend, organizational, reporting_to
 from postroad.dns.resolver import Answer, Question
 from postroad.secrets import rotation
 
@@ -63,7 +63,7 @@ def expected(config: Config, facts: RecordFacts) -> list[Record]:
     The same name and type may occur several times for A, AAAA and MX; each kind of TXT record (SPF, DMARC ...) once.
     """
     made: dict[tuple[str, str, str], Record] = {}
-    for record in (*_host(config, facts), *_domains(config, facts)):
+    for record in (*_host(config, facts), *_domains(config, facts), *_returns(config, facts)):
         # a host that is a sender domain too has one SPF record, of the first kind
         key = (record.name, record.type, record.value[:6] if record.type == "TXT" else record.value)
         made.setdefault(key, record)
@@ -73,7 +73,8 @@ def expected(config: Config, facts: RecordFacts) -> list[Record]:
 def questions(config: Config, facts: RecordFacts) -> list[Question]:
     """What to look up before ``expected``: the records it returns, and those that its choices depend on."""
     found = {(record.name, record.type): None for record in expected(config, facts)}
-    for domain in (config.hostname, *(domain.name for domain in config.named_domains)):
+    own = (config.returns.domain,) if config.returns.domain else ()
+    for domain in (config.hostname, *own, *(domain.name for domain in config.named_domains)):
         found |= {(domain, rtype): None for rtype in ("SOA", "A", "AAAA", "MX", "TXT")}
         found |= {(f"_dmarc.{name}", "TXT"): None for name in (domain, organizational(domain))}
     return list(found)
@@ -112,8 +113,8 @@ def _domains(config: Config, facts: RecordFacts) -> Iterator[Record]:
                     name = f"{selector}._domainkey.{domain.name}"
                     purpose = "DKIM: leads to the key, or to the next one"
                     yield Record(name, "CNAME", TTL, published_at(config, name), purpose)
-        reports = facts.reports or f"postmaster@{domain.name}"
-        policy = _dmarc(facts, domain.name)
+        reports = facts.reports or _reports(config, "dmarc") or f"postmaster@{domain.name}"
+        policy = _dmarc(config, facts, domain.name)
         if policy or not published(facts, f"_dmarc.{organizational(domain.name)}", DMARC):
             policy = policy or f"v=DMARC1; p=none; rua=mailto:{reports}"
             yield Record(
@@ -125,9 +126,33 @@ def _domains(config: Config, facts: RecordFacts) -> Iterator[Record]:
                 f"_smtp._tls.{domain.name}",
                 "TXT",
                 TTL,
-                f"v=TLSRPTv1; rua=mailto:{reports}",
+                f"v=TLSRPTv1; rua=mailto:{facts.reports or _reports(config, 'tlsrpt') or reports}",
                 "TLS-RPT: reports on TLS to you",
             )
+
+
+def _reports(config: Config, mailbox: str) -> str:
+    """The address that ``returns`` takes reports at; empty where it is off."""
+    return f"{mailbox}@{config.returns.domain}" if config.returns.domain else ""
+
+
+def _returns(config: Config, facts: RecordFacts) -> Iterator[Record]:
+    """The domain of return addresses: its MX leads here, and its SPF lets us send with such an address."""
+    name = config.returns.domain
+    if name is None:
+        return
+    mx = facts.existing.get((name, "MX"))
+    for value in mx.values if mx and mx.found else (f"10 {config.hostname}",):
+        yield Record(name, "MX", TTL, value, "MX: late bounces, complaints and reports come here")
+    if facts.addresses and config.delivery.goes_to_receivers:
+        yield Record(
+            name, "TXT", TTL, _spf(facts, name, all_="-all"), "SPF: mail leaves with this domain as its sender"
+        )
+    for domain in config.named_domains:
+        if not facts.reports and organizational(domain.name) != organizational(name):
+            # RFC 7489, section 7.1: a domain has to agree to get reports about another organization's
+            purpose = "DMARC: this domain agrees to get the reports"
+            yield Record(f"{domain.name}._report._dmarc.{name}", "TXT", TTL, DMARC, purpose)
 
 
 def published_at(config: Config, name: str) -> str:
@@ -135,11 +160,16 @@ def published_at(config: Config, name: str) -> str:
     return f"{name}.{config.dkim.cname}" if config.dkim.cname else name
 
 
-def _dmarc(facts: RecordFacts, domain: str) -> str:
-    """The published policy, which states its owner's wish, corrected if it is misspelt; empty if there is none."""
+def _dmarc(config: Config, facts: RecordFacts, domain: str) -> str:
+    """The published policy, which states its owner's wish, corrected if it is misspelt; empty if there is none.
+
+    Its reports go to ``returns`` as well.
+    """
     answer = facts.existing.get((f"_dmarc.{domain}", "TXT"))
     attempts = [mended for text in (answer.values if answer else ()) if is_attempt(text) and (mended := mend(text))]
-    return next(iter([*published(facts, f"_dmarc.{domain}", DMARC), *attempts]), "")
+    policy = next(iter([*published(facts, f"_dmarc.{domain}", DMARC), *attempts]), "")
+    loop = _reports(config, "dmarc")
+    return reporting_to(policy, loop) if policy and loop and not facts.reports else policy
 
 
 def _spf(facts: RecordFacts, domain: str, *, all_: str, direct: bool = True) -> str:

@@ -15,6 +15,8 @@ from typing import Any
 from postroad import domains
 
 UNDEFINED = "undefined"
+AFTER_RCPT = "filtered"
+"""What "no such user" means where it answers DATA, or the end of the message."""
 
 # a pattern may look at this many characters; replies have at most 512 (RFC 5321, 4.5.3.1.5)
 _LONGEST = 1000
@@ -62,6 +64,7 @@ class Rule:
     dsn: Pattern[str] | None = None
     text: Pattern[str] | None = None
     proof: bool = True  # False: it does not prove that the mailbox is gone, though its reason could
+    weak: bool = False  # True: words that stand beside any reason, so nothing is final by them
 
     def matches(self, text: str, code: str, host: str) -> bool:
         """Whether it applies to ``text`` (normal form), ``code`` (empty: none that counts) and ``host``."""
@@ -138,20 +141,32 @@ def classify(
         return Classification(UNDEFINED, hard=False, rule="")
     reason = RULES.reasons[rule.reason]
     final = event_kind == "bounced" and not _temporary(dsn, reply, code)
+    if reason.mailbox and said[:3] in _OF_RCPT and own in _GUESSES - {_AT_RCPT}:
+        # to RCPT sendmail would have called it "User unknown": the mailbox was there until the message was seen
+        return Classification(AFTER_RCPT, final and RULES.reasons[AFTER_RCPT].hard, rule.id)
+    doubtful = RULES.never_mailbox.search(said) is not None
     mailbox = (
         final
         and reason.mailbox
         and rule.proof
+        and not rule.weak
         and said[:1] == "5"
+        and own not in _GUESSES - {_AT_RCPT}
+        and _OF_OTHERS.fullmatch(code) is None
         and rule.text is not None
         and rule.text.search(said) is not None
-        and RULES.never_mailbox.search(said) is None
+        and not doubtful
     )
-    return Classification(rule.reason, final and reason.hard, rule.id, mailbox)
+    hard = final and reason.hard and not rule.weak and not (doubtful and reason.mailbox and rule.proof)
+    return Classification(rule.reason, hard, rule.id, mailbox)
 
 
 # sendmail's phrases for its exit codes: a guess from the reply's first three digits (sysexits.c, usersmtp.c)
-_GUESSES = frozenset({"user unknown", "service unavailable", "data format error", "remote protocol error"})
+_AT_RCPT = "user unknown"  # said of 550, 551 and 553, and only where they answer RCPT (smtprcptstat() in usersmtp.c)
+_OF_RCPT = frozenset({"550", "551", "553"})
+_GUESSES = frozenset({_AT_RCPT, "service unavailable", "data format error", "remote protocol error"})
+# enhanced codes that speak of no mailbox: 5.1.7 and 5.1.8 are the sender's, 5.4 and 5.6 of the way and the message
+_OF_OTHERS = re.compile(r"[245]\.(?:1\.[2789]|3\.[1-9]|4\.[0-9]{1,3}|6\.[0-9]{1,3}|7\.2[0-9])")
 
 
 def _code(dsn: str | None, reply: str | None) -> str:
@@ -170,12 +185,15 @@ def _temporary(*codes: str | None) -> bool:
 
 def _first(text: str, code: str, host: str, *, with_text: bool) -> Rule | None:
     vetoed = RULES.never_mailbox.search(text) is not None
+    doubtful = None
     for rule in RULES.rules:
-        if (rule.text is not None) is not with_text:
+        if (rule.text is not None) is not with_text or not rule.matches(text, code, host):
             continue
-        # "user unknown" in a text that speaks of a block says nothing of the mailbox
+        # "user unknown" in a text that speaks of a block, too: only where no rule knows better
         if vetoed and RULES.reasons[rule.reason].mailbox and (rule.proof or not with_text):
-            continue
-        if rule.matches(text, code, host):
+            doubtful = doubtful or rule
+        elif doubtful is not None and rule.weak:
+            break
+        else:
             return rule
-    return None
+    return doubtful if with_text else None

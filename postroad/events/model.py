@@ -115,9 +115,82 @@ class Deferred(RecipientEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounced(RecipientEvent):
-    """Given up: the receiving server refused for good, or the attempts took too long."""
+    """Given up: the receiving server refused for good, or the attempts took too long.
+
+    ``late``: the receiving server had taken the message, and a bounce came back; ``relay_host`` is then the server that
+    the bounce names. Other bounces do not have the field.
+    """
 
     kind: ClassVar[str] = "bounced"
+
+    late: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complained(MessageEvent):
+    """A recipient pressed "spam", and the provider's feedback loop told us (RFC 5965).
+
+    ``feedback`` is ``abuse``, ``fraud``, ``virus``, ``opt-out``, ``not-spam`` (a complaint taken back) or ``other``;
+    ``reporter`` who told.
+    """
+
+    kind: ClassVar[str] = "complained"
+
+    recipient: str | None = None
+    feedback: str | None = None
+    reporter: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsubscribed(Event):
+    """A recipient wants no more mail from a sender domain, by the link of one-click unsubscribing (RFC 8058)."""
+
+    kind: ClassVar[str] = "unsubscribed"
+
+    recipient: str
+    sender_domain: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Returned(MessageEvent):
+    """Something came back that is neither a bounce nor a complaint, or says nothing new.
+
+    ``what`` is ``delayed``, ``delivered``, ``automatic`` (such as a vacation reply), ``challenge``, ``unreadable``
+    (kept in the state volume), ``unknown`` (of a recipient that the message does not have) or ``repeated``;
+    ``status`` says more. ``recipient`` is one that the message has.
+    """
+
+    kind: ClassVar[str] = "returned"
+
+    what: str
+    recipient: str | None = None
+    status: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported(Event):
+    """A line of a report that a receiver sent: what it saw of mail in our name, or of TLS with us.
+
+    ``report`` is ``dmarc`` or ``tls``. Of DMARC: ``domain`` is that in From:, ``source`` the address that sent,
+    ``count`` messages, ``dkim`` and ``spf`` whether each passed and is aligned, ``disposition`` what became of them.
+    Of TLS: ``domain`` is the one that mail was sent to, ``count`` sessions, ``result`` why they failed (RFC 8460, 4.3)
+    or ``success``, ``source`` the MX. ``begin`` and ``end`` are seconds since the epoch.
+    """
+
+    kind: ClassVar[str] = "reported"
+
+    report: str
+    organization: str | None = None
+    report_id: str | None = None
+    domain: str | None = None
+    source: str | None = None
+    count: int = 0
+    dkim: bool | None = None
+    spf: bool | None = None
+    disposition: str | None = None
+    result: str | None = None
+    begin: int | None = None
+    end: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +229,36 @@ class Redirected(MessageEvent):
 
     recipient: str
     redirected_to: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evacuated(MessageEvent):
+    """A message that waited here was handed over to another relay, and waits there.
+
+    ``to_relay`` is that relay's name, and ``to_queue_id`` what the message is called there.
+    """
+
+    kind: ClassVar[str] = "evacuated"
+
+    to_relay: str | None = None
+    to_queue_id: str | None = None
+    recipients: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenOver(MessageEvent):
+    """A message that another relay had accepted was taken from it, and waits here.
+
+    ``from_relay`` is that relay's name, and ``from_queue_id`` what the message was called there. ``recipients`` counts
+    those that are left, ``attempts`` how often the message was tried.
+    """
+
+    kind: ClassVar[str] = "taken_over"
+
+    from_relay: str | None = None
+    from_queue_id: str | None = None
+    recipients: int | None = None
+    attempts: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,6 +363,54 @@ class BounceRate(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Slowed(Event):
+    """A receiver has asked for less: it gets fewer connections at once, or less in a minute.
+
+    ``receiver`` is its name, or the end of its MX hosts' names; ``reason`` the class of its ``reply``, as of a bounce.
+    ``connections`` is the most at once from now on, ``per_minute`` the most messages; None: any number.
+    """
+
+    kind: ClassVar[str] = "slowed"
+
+    receiver: str
+    reason: str
+    reply: str
+    connections: int | None = None
+    per_minute: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paused(Event):
+    """A receiver blocks, or takes nothing any more: its mail waits.
+
+    ``until`` is when one message tries (ISO 8601, UTC).
+    """
+
+    kind: ClassVar[str] = "paused"
+
+    receiver: str
+    reason: str
+    reply: str
+    until: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed(Event):
+    """A receiver that was paused takes mail again, or one that was slowed gets as much as any other.
+
+    ``lasted`` is for how many seconds it was slowed or paused; ``connections`` and ``per_minute`` as in ``slowed``,
+    None: any number.
+    """
+
+    kind: ClassVar[str] = "resumed"
+
+    receiver: str
+    lasted: int
+    connections: int | None = None
+    per_minute: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Doctor(Event):
     """A check of the doctor's fails that did not at its last look, or fails no longer.
 
@@ -276,6 +427,22 @@ class Doctor(Event):
     fix: str | None = None
     record: str | None = None
     failed_for: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Console(Event):
+    """Somebody did something by the console.
+
+    ``by`` is who: ``operator``, ``viewer``, or the name that an identity provider gave; ``client_address`` is where
+    from. ``action`` is what was done (``signed_in``, ``queue_delete``, ...), ``message`` to what, in words.
+    """
+
+    kind: ClassVar[str] = "console"
+
+    by: str
+    client_address: str
+    action: str
+    message: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,12 +2,44 @@
 
 import json
 from collections.abc import Mapping
+from typing import get_args
 
 from postroad.events.ledger import origin
-from postroad.events.model import BounceRate, Doctor, Event, Notice
+from postroad.events.model import (
+    Bounced,
+    BounceRate,
+    Complained,
+    Console,
+    Doctor,
+    Evacuated,
+    Event,
+    Notice,
+    Paused,
+    Reported,
+    Resumed,
+    Returned,
+    Slowed,
+    TakenOver,
+    Unsubscribed,
+)
 from postroad.events.syslog import LogLine
 
-KINDS: Mapping[str, type[BounceRate | Doctor]] = {kind.kind: kind for kind in (BounceRate, Doctor)}
+Own = (
+    BounceRate
+    | Doctor
+    | Console
+    | Evacuated
+    | TakenOver
+    | Slowed
+    | Paused
+    | Resumed
+    | Bounced
+    | Complained
+    | Unsubscribed
+    | Returned
+    | Reported
+)
+KINDS: Mapping[str, type[Own]] = {kind.kind: kind for kind in get_args(Own)}
 """What is more than words."""
 LONGEST = 1900
 """Octets of such a line: the log takes 2,000, with what stands before it."""
@@ -28,22 +60,48 @@ def bounce_rate(state: str, domain: str, bounced: int, ended: int, window: float
     return f"{BounceRate.kind} {json.dumps(said)}"
 
 
+def receiver(kind: str, fields: Mapping[str, str | int | float | None]) -> str:
+    """The line that ``read`` makes a ``Slowed``, ``Paused`` or ``Resumed`` of; ``fields`` are its own, cut to fit."""
+    said = {name: _cut(value, TEXTS[1]) for name, value in fields.items() if value is not None}
+    return f"{kind} {json.dumps(said)}"
+
+
 def doctor(fields: Mapping[str, str | int | None]) -> str:
     """The line that ``read`` makes a ``Doctor`` of; ``fields`` are its own, cut to fit."""
+    return line(Doctor, fields)
+
+
+def console(by: str, client_address: str, action: str, message: str = "") -> str:
+    """The line that ``read`` makes a ``Console`` of."""
+    return line(Console, {"by": by, "client_address": client_address, "action": action, "message": message or None})
+
+
+def line(kind: type[Own], fields: Mapping[str, str | int | None]) -> str:
+    """The line that ``read`` makes an event of this kind of; ``fields`` are its own, cut to fit."""
     said = {name: value for name, value in fields.items() if value is not None}
-    line = ""
+    text = ""
     for longest in TEXTS:
         if longest == TEXTS[-1]:
             said.pop("record", None)  # a part of it would be wrong
         cut = {name: _cut(value, longest) if name != "record" else value for name, value in said.items()}
-        line = f"{Doctor.kind} {json.dumps(cut, ensure_ascii=False)}"
-        if len(line.encode()) <= LONGEST:
+        text = f"{kind.kind} {json.dumps(cut, ensure_ascii=False)}"
+        if len(text.encode(errors="replace")) <= LONGEST:
             break
-    return line
+    return text
 
 
-def _cut(value: str | int, longest: int) -> str | int:
-    return value if isinstance(value, int) or len(value) <= longest else f"{value[: longest - 1]}…"
+def handed_over(kind: type[Evacuated | TakenOver], fields: Mapping[str, str | int | None]) -> str:
+    """The line that ``read`` makes an ``Evacuated`` or a ``TakenOver`` of; without a sender that does not fit."""
+    said = {name: value for name, value in fields.items() if value is not None}
+    text = f"{kind.kind} {json.dumps(said, ensure_ascii=False)}"
+    if len(text.encode()) > LONGEST:
+        said.pop("sender", None)
+        text = f"{kind.kind} {json.dumps(said, ensure_ascii=False)}"
+    return text
+
+
+def _cut(value: str | float, longest: int) -> str | float:
+    return value if not isinstance(value, str) or len(value) <= longest else f"{value[: longest - 1]}…"
 
 
 def read(line: LogLine) -> Event:

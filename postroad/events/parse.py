@@ -70,6 +70,7 @@ class Parser:
             events += [] if self._relays.learn(line.text) else [raw(line)]
         elif line.program == "postroad":  # our own, from a process beside the supervisor
             events.append(own.read(line))
+            self._learn(events[-1])
         else:
             events.append(raw(line))
         return events + self._ledger.forget()
@@ -86,6 +87,13 @@ class Parser:
         events += [raw(held[1]) for held in self._lists.values() if held]
         self._lists.clear()
         return events + self._ledger.forget(keep=0)
+
+    def _learn(self, event: Event) -> None:
+        """A message from another relay: sendmail's lines about it will not say whose it is."""
+        if isinstance(event, model.TakenOver) and event.queue_id:
+            message = self._ledger.message(event.queue_id)
+            message.accepted = True
+            message.received = {"message_id": event.message_id, "sender": event.sender}
 
     def _signer(self, line: LogLine) -> list[Event]:
         if match := lines.DKIM_SIGNED.fullmatch(line.text):

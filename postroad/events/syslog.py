@@ -9,10 +9,12 @@ import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from postroad import sockets
 
-LEVELS = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")  # by severity (RFC 5424, 6.2.1)
+Severity = Literal["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"]
+LEVELS: tuple[Severity, ...] = get_args(Severity)  # by severity (RFC 5424, 6.2.1)
 MAIL = 2  # the facility (likewise)
 
 _DATAGRAM = re.compile(rb"<(\d{1,3})>([^\s\[\]:]{1,64})(?:\[(\d{1,10})\])?: ?(.*)", re.DOTALL)
@@ -60,12 +62,12 @@ def parse_datagram(data: bytes, time: float) -> LogLine:
     )
 
 
-def format_datagram(level: str, text: str, program: str = "postroad") -> bytes:
+def format_datagram(level: Severity, text: str, program: str = "postroad") -> bytes:
     """A line of Postroad's own, from this process, as ``parse_datagram`` reads it: facility mail, a level's name."""
     return f"<{MAIL << 3 | LEVELS.index(level)}>{program}[{os.getpid()}]: {text}".encode()
 
 
-def tell(path: Path, level: str, message: str, patience: float = 0.0, program: str = "postroad") -> bool:
+def tell(path: Path, level: Severity, message: str, patience: float = 0.0, program: str = "postroad") -> bool:
     """Give the log at ``path`` such a line; it may be lost (False): a full one is waited for so many seconds.
 
     It goes into the FIFO, among those of sendmail's: in the socket it could overtake them.

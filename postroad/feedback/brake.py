@@ -14,7 +14,7 @@ from postroad import system
 from postroad.runtime.paths import BRAKED
 from postroad.runtime.recording import BounceRates
 from postroad.store import changes, database
-from postroad.store.schema import BRAKES, EVENTS
+from postroad.store.schema import BRAKES, EVENTS, IS_LATE
 
 NORMAL, WARNING, BRAKE, RELEASED = "normal", "warning", "braked", "released"
 RANK = (NORMAL, WARNING, BRAKE)
@@ -69,14 +69,20 @@ def update_states(connection: Connection, settings: BounceRates, now: float) -> 
 def _counted(connection: Connection, begin: float, domain: str | None = None) -> dict[str, tuple[int, int]]:
     """By sender domain, how many recipients bounced hard and how many came to an end, from ``begin`` on."""
     hard = case((and_(EVENTS.c.kind == "bounced", EVENTS.c.hard.is_(True)), 1), else_=0)
+    ended = case((IS_LATE, 0), else_=1)  # it was delivered before
     query = (
-        select(EVENTS.c.sender_domain, func.sum(hard), func.count())
+        select(EVENTS.c.sender_domain, func.sum(hard), func.sum(ended))
         .where(EVENTS.c.time >= begin, EVENTS.c.kind.in_(("delivered", "bounced")), EVENTS.c.sender_domain.is_not(None))
         .group_by(EVENTS.c.sender_domain)
     )
     if domain is not None:
         query = query.where(EVENTS.c.sender_domain == domain)
-    return {name: (int(bounced), int(ended)) for name, bounced, ended in connection.execute(query) if _is_domain(name)}
+    # the delivery of what bounced late may have been before that time
+    return {
+        name: (int(bounced), max(int(bounced), int(ended)))
+        for name, bounced, ended in connection.execute(query)
+        if _is_domain(name)
+    }
 
 
 def _is_domain(name: str) -> bool:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from sqlalchemy import Connection, Engine, delete, func, insert, or_, select
@@ -18,6 +18,10 @@ LONGEST = 320
 """Characters of an address: 64, an @, and 255 (RFC 5321, 4.5.3.1)."""
 SOFT = ("mailboxfull", "suspend")
 """The soft failures that speak of the mailbox itself, and not of us, the message or the way to it."""
+COMPLAINT = "complaint"
+"""The reason of an address whose owner called our mail spam."""
+UNSUBSCRIBED = "unsubscribed"
+"""The reason of an address whose owner wants no more mail from a sender domain."""
 ALL = ""
 """In place of a sender domain: whoever sends."""
 
@@ -43,10 +47,18 @@ class SuppressedAddress:
 
 
 def add(connection: Connection, entries: Sequence[SuppressedAddress]) -> int:
-    """Put addresses on the list, each in place of an older entry; return how many were not on it."""
+    """Put addresses on the list, each in place of an older entry; return how many were not on it.
+
+    What the recipient wants stays: a bounce, which time would lift, does not take its place.
+    """
     fresh = 0
     for i in range(0, len(entries), CHUNK):
         chunk = {(entry.recipient, entry.sender_domain): entry for entry in entries[i : i + CHUNK]}
+        for key in _wishes(connection, [key[0] for key in chunk]):
+            if key in chunk and chunk[key].expires is not None:
+                del chunk[key]
+        if not chunk:
+            continue
         by_domain: dict[str, list[str]] = {}
         for recipient, domain in chunk:
             by_domain.setdefault(domain, []).append(recipient)
@@ -56,6 +68,13 @@ def add(connection: Connection, entries: Sequence[SuppressedAddress]) -> int:
     if entries:
         changes.note(connection, changes.SUPPRESSIONS)
     return fresh
+
+
+def _wishes(connection: Connection, recipients: Sequence[str]) -> list[tuple[str, str]]:
+    columns = SUPPRESSIONS.c
+    wish = (columns.reason.in_((COMPLAINT, UNSUBSCRIBED)), columns.expires.is_(None))
+    found = connection.execute(select(SUPPRESSIONS).where(columns.recipient.in_(recipients), *wish))
+    return [(row.recipient, row.sender_domain) for row in found]
 
 
 def remove(connection: Connection, recipients: Sequence[str], domain: str | None = None) -> int:
@@ -104,6 +123,21 @@ def of_bounces(rows: Iterable[Mapping[str, Any]], settings: recording.Suppressio
         and row["recipient_domain"] not in never
         and (row["sender_domain"] or not by_domain)  # a bounce of a bounce is nobody's
         and is_plain(row["recipient"])
+    ]
+
+
+def of_complaints(rows: Iterable[Mapping[str, Any]], settings: recording.SuppressionRules) -> list[SuppressedAddress]:
+    """The entries for complaints, likewise; time does not lift them."""
+    found = of_bounces([{**row, "reason": COMPLAINT} for row in rows], settings)
+    return [replace(entry, expires=None) for entry in found]
+
+
+def of_wishes(rows: Iterable[Mapping[str, Any]]) -> list[SuppressedAddress]:
+    """The entries for those who unsubscribed, from a sender domain whatever the scope; time does not lift them."""
+    return [
+        SuppressedAddress(row["recipient"], UNSUBSCRIBED, row["time"], None, None, row["sender_domain"])
+        for row in rows
+        if row["recipient"] and row["sender_domain"] and is_plain(row["recipient"])
     ]
 
 

@@ -15,12 +15,14 @@ from functools import partial
 from postroad import sockets, system
 from postroad.errors import CommandError
 from postroad.front import addresses
+from postroad.front.adapting import Adapting
 from postroad.front.client import Client, ClientStage
+from postroad.front.due import LATE
 from postroad.front.greeting import Greeting
 from postroad.front.limits import ConnectionCounts
 from postroad.front.loop import Loop, process_ended
 from postroad.front.pool import Pool
-from postroad.front.runs import Run, Runs
+from postroad.front.runs import SLOW, Run, Runs
 from postroad.runtime import bounds
 from postroad.runtime import front as told
 from postroad.runtime.acceptance import accepting
@@ -36,12 +38,14 @@ MARGIN = 30.0
 above ``limits.idle``: sendmail, which says so in words, is the first to notice."""
 AT_ONCE = 64
 """Connections that are accepted in a row."""
+SOON = 30.0
+"""Seconds after which messages that a receiver has put off while it gets less wait for their turn again."""
 HELD = 0.2
 """Seconds after which a run is started again for messages that were held by the process that wrote them."""
 LIMIT = "POSTROAD_ATTEMPT_TIMEOUT"
 """What tells a run how long an attempt may take, in seconds (preload/attempts.c)."""
-PROBE = 20
-"""Seconds for an attempt with a receiver of which nothing is known."""
+PROBE = round(SLOW)
+"""Seconds for an attempt with a receiver of which nothing is known, where mail for others waits, too."""
 SHORTEST = 14
 """Characters of sendmail's queue ids, and more."""
 OTHERS = 32
@@ -80,10 +84,15 @@ class Front:
         self._looking = False
         self._counts = ConnectionCounts()
         self._clients: set[Client] = set()
-        self._runs = Runs(self.pool.bounds.runs, self._start_run)
+        self._adapting = Adapting(self.loop, self.pool, enabled=self.settings.adaptive)
+        limits = self._adapting.receivers
+        self._runs = Runs(self.pool.bounds.runs, self._start_run, lambda: self.pool.spare, limits)
+        self._adapting.waits_for = self._runs.waits_for
+        self.pool.is_held = limits.is_held
         self.pool.room = self._fill
         self.pool.delivered, self.pool.delivering_for = self._runs.took, self._runs.so_far
         self.pool.is_quick = self._runs.is_quick
+        self.pool.lent = lambda: self._runs.borrowed
         self._greeting = Greeting(self.loop, self.pool, self._listen)
         self._signals()
         self._tell_who_asks()
@@ -200,6 +209,7 @@ class Front:
             margin = MARGIN if client.stage is ClientStage.OWN else 0.0
             if client.silence() > self.settings.idle + margin:
                 client.cut()
+        self._adapting.tick()
         self._runs.fill(self.loop.now)
 
     # --- what there was no room for
@@ -210,7 +220,11 @@ class Front:
             if message is None:  # it has gone, or is for a route with limits, and in a folder of its own
                 return
             domains = sorted(message.domains)
-        self._runs.add(queue_id, domains, self.loop.now)
+        self._runs.add(queue_id, self._held_first(domains), self.loop.now)
+
+    def _held_first(self, domains: list[str]) -> list[str]:
+        """The domains, one first whose receiver gets less, if there is any: its limits count for the message."""
+        return sorted(domains, key=lambda domain: not self.pool.is_held(domain))
 
     def _hear_what_is_put_off(self) -> None:
         """Messages that came in by a listener of sendmail's own, when too many were being delivered."""
@@ -246,12 +260,20 @@ class Front:
         left = self._runs.passed_over(run, _is_untouched)
         self._runs.ended(run, self.loop.now)
 
-        def again() -> None:
-            for queue_id in left:
+        def again(ids: list[str]) -> None:
+            for queue_id in ids:
                 self._runs.add(queue_id, [run.domain], self.loop.now)
 
         if left:
-            self.loop.at(self.loop.now + HELD, again)
+            self.loop.at(self.loop.now + HELD, partial(again, left))
+
+        def soon() -> None:
+            # only now, as the outcomes may be told after the end of the run
+            if self._adapting.receivers.comes_again_soon(run.domain, run.began):
+                again([each for each in run.ids if each not in left and (QUEUE / f"qf{each}").exists()])
+
+        if not run.whole:
+            self.loop.at(self.loop.now + SOON, soon)
 
     # --- what is to be tried again
 
@@ -262,12 +284,13 @@ class Front:
             return
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         os.set_blocking(writer, True)
-        argv = [sys.executable, "-m", "postroad.front.due", str(self.settings.retry), *more]
+        tell_after = ",".join(map(str, self.settings.tell))
+        argv = [sys.executable, "-m", "postroad.front.due", str(self.settings.retry), tell_after, *more]
         try:
             pid = system.spawn(argv, dict(os.environ), output=writer)
         except CommandError as error:
             os.close(reader)
-            tell("error", f"front: the queue can't be looked at: {error}")
+            tell("err", f"front: the queue can't be looked at: {error}")
             return
         finally:
             os.close(writer)
@@ -281,7 +304,10 @@ class Front:
             self.loop.forget(reader)
             os.close(reader)
             self._looking = False
-            self._runs.due(_due(b"".join(said).decode("ascii", "replace")), self.loop.now)
+            due = _due(b"".join(said).decode("ascii", "replace"))
+            late = [(each, self._held_first(domains)[0]) for each, domains, is_late in due if is_late]
+            self._runs.late([each for each in late if self.pool.is_held(each[1])])
+            self._runs.due([(each, self._held_first(domains)[0]) for each, domains, _ in due], self.loop.now)
 
         self.loop.watch(reader, select.EPOLLIN, read)
         process_ended(self.loop, pid, lambda: None)
@@ -307,6 +333,7 @@ class Front:
         self.settings = self.pool.settings = told.load(CURRENT / told.FILE)
         self.pool.bounds = bounds.here(self.settings.concurrency)
         self._runs.most = self.pool.bounds.runs
+        self._adapting.enable(self.settings.adaptive)
         self.pool.flush()
         self._greeting.ask()
 
@@ -371,21 +398,21 @@ def _any_waits() -> bool:
         return any(entry.name.startswith("qf") for entry in entries)
 
 
-def _due(said: str) -> list[tuple[str, str]]:
+def _due(said: str) -> list[tuple[str, list[str], bool]]:
     """What ``postroad.front.due`` printed; whatever else stands there, of a failure, is told."""
     found = []
     for line in said.splitlines():
-        queue_id, space, domain = line.partition(" ")
+        queue_id, space, domains = line.removeprefix(LATE).partition(" ")
         if space and queue_id.isalnum() and len(queue_id) >= SHORTEST:
-            found.append((queue_id, domain))
+            found.append((queue_id, domains.split(" "), line.startswith(LATE)))
         else:
-            tell("error", f"front: the queue can't be looked at: {line}")
+            tell("err", f"front: the queue can't be looked at: {line}")
     return found
 
 
 def _report(error: Exception) -> None:
     where = traceback.extract_tb(error.__traceback__)[-1]
-    tell("error", f"front: {type(error).__name__}: {error} ({where.filename.rpartition('/')[2]}:{where.lineno})")
+    tell("err", f"front: {type(error).__name__}: {error} ({where.filename.rpartition('/')[2]}:{where.lineno})")
 
 
 def main() -> int:

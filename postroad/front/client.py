@@ -219,7 +219,9 @@ class Client(Stream):
         elif number == SPLIT and told >= MOST_SPLIT:
             return AGAIN
         elif number in {NOW, QUEUE, AGAIN} and 0 < told < MOST_SPLIT and domain != self._domain:
-            return SPLIT if self._pool.settings.split else 0
+            if self._pool.settings.split:
+                return SPLIT
+            return AGAIN if number == NOW and self._pool.is_held(domain) else 0
         return 0
 
     def _go_round(self, session: SendmailSession, recipient: bytes, door: int) -> None:

@@ -66,11 +66,12 @@ class EndOfData:
 
 
 class Reply(NamedTuple):
-    """What a session says: an answer, or that a message is on the disk.
+    """What a session says: an answer, or what the preload tells of it.
 
     Attributes:
         text: the whole answer, all lines of it; for a message on the disk, its queue id.
-        code: the answer's code; 0: the message of this queue id is on the disk; -1: this is no SMTP.
+        code: the answer's code; 0: the message of this queue id is on the disk, or, without an id, a delivery
+            failed; -1: this is no SMTP.
     """
 
     text: bytes

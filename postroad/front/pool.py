@@ -5,6 +5,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, Protocol
 
+from postroad import system
 from postroad.front.loop import Loop
 from postroad.front.session import Key, SendmailSession, SessionState, SessionUser, connect, header
 from postroad.runtime.bounds import Bounds
@@ -89,8 +90,12 @@ class Pool:
         """Called likewise, every second, for each delivery that has not ended."""
         self.is_quick: Callable[[str], bool] = lambda _: False
         """Whether a domain has lately taken mail quickly."""
+        self.is_held: Callable[[str], bool] = lambda _: False
+        """Whether the receiver of a domain's mail has asked for less."""
         self.room: Callable[[], None] = lambda: None
         """Called when a delivery has ended."""
+        self.lent: Callable[[], int] = lambda: 0
+        """How many runs of the queue there are in the room of deliveries."""
 
     # --- clients
 
@@ -167,16 +172,32 @@ class Pool:
         self.serve()
 
     def is_crowded(self, domain: str) -> bool:
-        """Whether a domain has its share of the sessions that deliver, or are about to; a quick one has all."""
+        """Whether a domain has its share of the sessions that deliver, or are about to; a quick one has all.
+
+        One whose receiver has asked for less has none: runs of the queue deliver that.
+        """
+        if self.is_held(domain):
+            return True
         if self.is_quick(domain):
             return False
         now = [session for session in self._all if session.domain == domain and session.key[2] == NOW]
         return len(now) >= self.bounds.domain
 
+    def delivering_to(self, is_theirs: Callable[[str], bool]) -> int:
+        """How many sessions deliver to the domains that a function says yes to."""
+        delivering = (each for each in self._all if each.state is SessionState.DELIVERING)
+        return sum(bool(each.domain) and is_theirs(each.domain) for each in delivering)
+
     def _door(self) -> int:
         if not self.settings.early:
             return BACKGROUND
-        return NOW if self.delivering + self.own < self.bounds.delivering else QUEUE
+        return NOW if self.delivering + self.own + self.lent() < self.bounds.delivering else QUEUE
+
+    @property
+    def spare(self) -> int:
+        """Half of the room that deliveries leave: runs of the queue may have it, and new mail still goes at once."""
+        deliveries = self.bounds.delivering - self.delivering - self.own
+        return max(0, min(deliveries, self.bounds.sessions - len(self._all)) // 2)
 
     def _may_begin(self) -> bool:
         busy = len(self._busy) - self.own
@@ -262,11 +283,7 @@ class Pool:
 
     def _look_at_lists(self) -> None:
         """Use no session again that has an older map open: sendmail does not see that a file has taken its place."""
-        try:
-            found = self._map.stat()
-            now = (found.st_ino, found.st_mtime_ns)
-        except OSError:
-            now = (0, 0)
+        now = system.identity(self._map)
         if now != self._map_was:
             self._map_was = now
             self.flush()

@@ -8,6 +8,7 @@ those that let deliveries wait have a third, however many there are.
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 BATCH = 20
 """Messages a run."""
@@ -17,6 +18,8 @@ PER_DOMAIN = 4
 """Runs for one domain at once, where it is quick; any other has one."""
 PASSES = 6
 """Times that a run may pass a message over before it waits until the queue is looked at."""
+LATE = 10.0
+"""Seconds between two runs of messages whose senders are due word of them, where their receiver gets less."""
 REMEMBERED = 1000
 """Domains that were quick, and likewise slow."""
 MOST = 50_000
@@ -34,6 +37,8 @@ class Run:
     ids: list[str] = field(default_factory=list)
     probes: bool = False
     """Whether nothing is known of the domain: it has to show soon that it takes mail, or it is one of the slow ones."""
+    receiver: str = ""
+    """Who receives the domain's mail; empty: not known."""
 
     @property
     def whole(self) -> bool:
@@ -41,21 +46,48 @@ class Run:
         return not self.ids
 
 
+class Limits(Protocol):
+    """How much may go to receivers that have asked for less (``adaptive.py``)."""
+
+    held: set[str]
+
+    def room(self, domain: str, most: int, now: float) -> int:
+        """How many of so many messages for a domain a run may have now."""
+
+    def began(self, domain: str, number: int, now: float) -> str:
+        """A run of so many messages has begun for this domain; the name of its receiver, empty if it is not known."""
+
+    def ended(self, receiver: str) -> None:
+        """A run for this receiver has ended."""
+
+
 class Runs:
     """The waiting messages and the runs under way. No I/O: ``start`` is passed in."""
 
-    def __init__(self, most: int, start: Callable[[Run], bool]) -> None:
+    def __init__(
+        self,
+        most: int,
+        start: Callable[[Run], bool],
+        spare: Callable[[], int] = lambda: 0,
+        limits: Limits | None = None,
+    ) -> None:
         """Begin with none.
 
         Args:
             most: runs at once.
             start: starts one; False: it could not be started.
+            spare: how many more there may be at this moment.
+            limits: those of receivers; None: there are none.
         """
         self.most = most
+        self._spare = spare
+        self._limits = limits
         self.running: list[Run] = []
         self.waiting = 0
         self._start = start
         self._known: set[str] = set()  # those that wait, and those of runs
+        self._late: OrderedDict[str, list[str]] = OrderedDict()
+        self._late_run = float("-inf")
         self._fresh: dict[str, int] = {}  # those that have come just now, and how often a run has passed them over
         self._domains: OrderedDict[str, list[str]] = OrderedDict()
         self._quick: OrderedDict[str, None] = OrderedDict()
@@ -86,9 +118,33 @@ class Runs:
         """Add messages that are due again: (queue id, domain) each."""
         for queue_id, domain in messages:
             self._add(queue_id, domain)
-        if len(messages) >= WHOLE and len(self.running) < self.most and not any(run.whole for run in self.running):
+        held = self._limits is not None and self._limits.held
+        whole = len(messages) >= WHOLE and not held and not any(run.whole for run in self.running)
+        if whole and len(self.running) < self.most + self._spare():
             self._begin(Run("", now))
         self.fill(now)
+
+    def late(self, messages: list[tuple[str, str]]) -> None:
+        """Messages whose senders have to be told that they wait, or that they come back: (queue id, domain) each.
+
+        sendmail does so when a try fails. They are tried even where their receiver gets nothing else.
+        """
+        for queue_id, domain in messages:
+            if queue_id not in self._known:
+                self._known.add(queue_id)
+                self._late.setdefault(domain, []).append(queue_id)
+
+    def _fill_late(self, now: float) -> None:
+        """Start a run of such messages, now and then: one connection tells that the receiver takes none."""
+        if self._late and now - self._late_run >= LATE and len(self.running) < self.most:
+            self._late_run = now
+            domain, ids = self._late.popitem(last=False)
+            if ids[BATCH:]:
+                self._late[domain] = ids[BATCH:]
+            run = Run(domain, now, ids[:BATCH])
+            if self._limits is not None:
+                run.receiver = self._limits.began(domain, len(run.ids), now)
+            self._begin(run)
 
     def _add(self, queue_id: str, domain: str) -> None:
         if self.waiting < MOST and queue_id not in self._known:
@@ -111,6 +167,17 @@ class Runs:
     def _forget(self, run: Run) -> None:
         self.running.remove(run)
         self._known.difference_update(run.ids)
+        if self._limits is not None and not run.whole:
+            self._limits.ended(run.receiver)
+
+    def waits_for(self, is_theirs: Callable[[str], bool]) -> int:
+        """How many messages wait for the domains that a function says yes to."""
+        return sum(len(ids) for domain, ids in self._domains.items() if is_theirs(domain))
+
+    @property
+    def borrowed(self) -> int:
+        """Runs beyond those that there may always be."""
+        return max(0, len(self.running) - self.most)
 
     def is_quick(self, domain: str) -> bool:
         """Whether the domain has lately taken mail quickly."""
@@ -135,24 +202,33 @@ class Runs:
         for run in self.running:
             if not run.whole:
                 self.so_far(run.domain, now - run.began)
+        self._fill_late(now)
+        most = self.most + self._spare()
         for domain in list(self._domains):
-            if len(self.running) >= self.most:
+            if len(self.running) >= most:
                 return
-            if not self._may_run(domain):
+            if not self._may_run(domain, most):
+                continue
+            number = min(BATCH, len(self._domains[domain]))
+            if self._limits is not None:
+                number = self._limits.room(domain, number, now)
+            if not number:
                 continue
             ids = self._domains.pop(domain)
-            run = Run(domain, now, ids[:BATCH], probes=domain not in self._quick and domain not in self._slow)
-            if ids[BATCH:]:
-                self._domains[domain] = ids[BATCH:]  # the others first
+            run = Run(domain, now, ids[:number], probes=domain not in self._quick and domain not in self._slow)
+            if ids[number:]:
+                self._domains[domain] = ids[number:]  # the others first
             self.waiting -= len(run.ids)
+            if self._limits is not None:
+                run.receiver = self._limits.began(domain, number, now)
             self._begin(run)
 
-    def _may_run(self, domain: str) -> bool:
+    def _may_run(self, domain: str, most: int) -> bool:
         runs = [run for run in self.running if not run.whole]
         here = sum(run.domain == domain for run in runs)
         if domain in self._quick:
             return here < PER_DOMAIN
         slow = sum(run.domain in self._slow for run in runs)
         others = sum(run.domain not in self._quick for run in runs)
-        third = max(1, self.most // 3)
-        return here == 0 and others < self.most - third and (domain not in self._slow or slow < third)
+        third = max(1, most // 3)
+        return here == 0 and others < most - third and (domain not in self._slow or slow < third)

@@ -175,7 +175,10 @@ class SendmailSession(Stream):
         for answer in self._answers.feed(data):
             # to STARTTLS: what follows is not ours to read (and the preload tells nothing any more)
             self.encrypted |= self.raw and answer.code == READY
-            self._take(answer)
+            if answer.code == 0 and not answer.text:
+                self.spoilt = True  # it would remember for long that this receiver failed
+            else:
+                self._take(answer)
 
     def _take(self, answer: Reply) -> None:
         user = self.user

@@ -16,8 +16,8 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 import postroad
 from postroad import domains
 from postroad.events.classify import RULES
-from postroad.runtime import attempts, looks, plan, reasons, refusals
-from postroad.runtime.paths import DOCTOR, HEALTH, QUEUE
+from postroad.runtime import attempts, looks, plan, reasons, refusals, slowed
+from postroad.runtime.paths import DOCTOR, HEALTH, QUEUE, RECEIVERS
 from postroad.sendmail import queue
 from postroad.store.schema import BRAKES, COUNTERS, OUTBOX, SUPPRESSIONS
 
@@ -35,11 +35,17 @@ PROVIDERS = {
 """Who receives, by the suffix of the MX host; everybody else is ``other``."""
 VERSIONS = ("TLSv1.2", "TLSv1.3")
 RULESETS = frozenset(("check_relay", "check_mail", "check_rcpt", "check_data", "check_eoh", "tls_client", "milter"))
+FEEDBACK = ("abuse", "fraud", "not-spam", "opt-out", "virus", "other")
+RETURNED = ("delayed", "delivered", "automatic", "challenge", "unreadable", "unknown", "repeated")
 BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
 """Upper bounds of the delay from acceptance to delivery, in seconds; sendmail logs whole ones."""
 HELP = {
     "accepted": "Messages that clients were answered 250 for.",
     "deliveries": "Attempts by recipient: delivered, deferred or bounced, the class of a failure, and who receives.",
+    "late_bounces": "Bounces that came back after the receiver had taken the message.",
+    "complaints": "Recipients who called a message spam, as feedback loops tell.",
+    "returned": "What came back besides bounces and complaints.",
+    "reported": "Messages (dmarc) and sessions (tls) that receivers reported, and whether they passed.",
     "rejects": "Refusals of clients, recipients and messages, by the rule that refused.",
     "tls_sessions": "TLS sessions as server or client.",
     "auth": "SMTP AUTH, by success.",
@@ -52,6 +58,10 @@ HELP = {
 LABELS = {
     "accepted": (),
     "deliveries": ("result", "class", "provider"),
+    "late_bounces": ("class",),
+    "complaints": ("feedback",),
+    "returned": ("what",),
+    "reported": ("report", "result"),
     "rejects": ("reason",),
     "tls_sessions": ("side", "version"),
     "auth": ("success",),
@@ -63,6 +73,10 @@ LABELS = {
 }
 VALUES: dict[str, tuple[Iterable[str], ...]] = {
     "accepted": (),
+    "late_bounces": (sorted(RULES.reasons),),
+    "complaints": (FEEDBACK,),
+    "returned": (RETURNED,),
+    "reported": (("dmarc", "tls"), ("pass", "fail")),
     "rejects": ((*RULESETS, *refusals.CLASSES.values(), "other"),),
     "tls_sessions": (("client", "server"), (*VERSIONS, "other")),
     "auth": (("yes", "no"),),
@@ -89,8 +103,8 @@ def count(events: Iterable[Mapping[str, Any]]) -> Counter[Key]:
     grown: Counter[Key] = Counter()
     for event in events:
         kind = event["event"]
-        if kind == "accepted":
-            grown["accepted", ""] += 1
+        if key := _of_one(event):
+            grown[key] += int(event.get("count", 1))
         elif kind in {"delivered", "deferred", "bounced"}:
             grown["deliveries", f"{kind},{event.get('class', '')},{provider(event.get('relay_host'))}"] += 1
             if kind == "delivered" and isinstance(delay := event.get("delay"), int):
@@ -112,6 +126,25 @@ def count(events: Iterable[Mapping[str, Any]]) -> Counter[Key]:
             grown["event_gaps", ""] += 1
             grown["events_lost", ""] += int(event.get("lost") or 0)
     return +grown
+
+
+def _of_one(event: Mapping[str, Any]) -> Key | None:
+    """The one counter that an event of these kinds lets grow; None: it is of another kind."""
+    match event["event"]:
+        case "bounced" if event.get("late"):  # no attempt of ours
+            return "late_bounces", event.get("class", "")
+        case "accepted":
+            return "accepted", ""
+        case "complained":
+            feedback = str(event.get("feedback"))
+            return "complaints", feedback if feedback in FEEDBACK else "other"
+        case "returned":
+            what = str(event.get("what"))
+            return "returned", what if what in RETURNED else "unreadable"
+        case "reported":
+            good = event.get("dkim") or event.get("spf") or event.get("result") == "success"
+            return "reported", f"{'dmarc' if event.get('report') == 'dmarc' else 'tls'},{'pass' if good else 'fail'}"
+    return None
 
 
 def add(connection: Connection, grown: Mapping[Key, int]) -> None:
@@ -168,6 +201,7 @@ class Collector:
         yield GaugeMetricFamily("postroad_queue_messages", "Messages in the queue.", value=depth)
         yield GaugeMetricFamily("postroad_queue_oldest_seconds", "Age of the oldest message in the queue.", value=age)
         yield from _attempts([each for each in attempts.under_way() if each.queue_id])
+        yield from _slowed(slowed.read(RECEIVERS))
         yield GaugeMetricFamily("postroad_suppressed_addresses", "Addresses on the suppression list.", value=dead)
         domains = GaugeMetricFamily("postroad_bounce_rate_domains", "Sender domains above a rate.", labels=["state"])
         for state in ("warning", "braked"):
@@ -203,6 +237,25 @@ def _attempts(under_way: list[attempts.Attempt]) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "postroad_attempts_oldest_seconds", "For how long the oldest attempt is under way.", value=age
     )
+
+
+def _slowed(receivers: list[slowed.SlowedReceiver]) -> Iterator[Metric]:
+    """Receivers that get less, and the messages that wait for them."""
+    found: Counter[tuple[str, str]] = Counter()
+    waiting: Counter[str] = Counter()
+    for each in receivers:
+        found[provider(each.host), each.standing] += 1
+        waiting[provider(each.host)] += each.waiting
+    family = GaugeMetricFamily(
+        "postroad_receivers_slowed", "Receivers that get less, as they have asked.", labels=["provider", "standing"]
+    )
+    held = GaugeMetricFamily("postroad_receivers_waiting_messages", "Messages that wait for them.", labels=["provider"])
+    for who in (*PROVIDERS, "other"):
+        for standing in ("slowed", slowed.PAUSED):
+            family.add_metric([who, standing], found[who, standing])
+        held.add_metric([who], waiting[who])
+    yield family
+    yield held
 
 
 def _deliveries() -> list[str]:

@@ -150,7 +150,7 @@ class HttpServer:
         """
         self._ending = time.monotonic() + patience
         os.eventfd_write(self._wake, 1)
-        self._thread.join(patience + 1)
+        self._thread.join(patience + LONGEST)
         for _ in range(SCRAPES):
             self._scrapes.acquire(timeout=max(0.0, self._ending - time.monotonic()))
         return self._listener

@@ -7,13 +7,14 @@ from typing import Any
 
 from postroad.config.load import Loaded
 from postroad.config.model import Config
+from postroad.config.names import host_and_port
 from postroad.config.values import format_duration, parse_duration
 from postroad.install import environment, summary
 from postroad.install.material import Material
 from postroad.runtime import front, plan
 from postroad.runtime.paths import CURRENT, FRONT, MTA_STS, QUEUE, SENDMAIL, SIGNER, STATE, UPLINK, inner_door
 from postroad.secrets import rotation
-from postroad.sendmail import networks, outbound
+from postroad.sendmail import networks, outbound, queue
 
 
 def make_plan(loaded: Loaded, material: Material, around: networks.Surroundings, fingerprint: str) -> plan.Plan:
@@ -37,6 +38,7 @@ def make_plan(loaded: Loaded, material: Material, around: networks.Surroundings,
         networks=fingerprint,
         retry=max(config.delivery.queue.retry, _least_age(config)).total_seconds(),
         keys_due=rotation.due(config, STATE, time.time()),
+        adaptive=config.delivery.adaptive,
     )
 
 
@@ -57,11 +59,19 @@ def _processes(config: Config, material: Material, around: networks.Surroundings
     found.append(_sendmail(config))
     if config.listeners.smtp:
         found.append(_front(config.listeners.smtp, around))
+    if config.peers.port:
+        found.append(_peers(config.peers.port, around))
     # also where routes are no more: what waits in their directories is taken from there
-    if outbound.shaped(config.delivery) or any(QUEUE.glob(f"{outbound.GROUP}*/")):
+    if outbound.shaped(config.delivery) or any(QUEUE.glob(f"{queue.GROUP}*/")):
         found.append(_ours("shaper", "postroad.shaper", essential=False))  # other mail goes on
+    if config.returns.domain:
+        found.append(_returns(config, around))
     if config.events.enabled:
         found.append(_ours("recorder", "postroad.recorder", essential=False))
+    if config.web:
+        _, port = host_and_port(config.web.listen)
+        env = environment.of_python() | environment.GIVES_BACK
+        found.append(_ours("web", "postroad.web", env=env, ports=(port,), essential=False))
     return tuple(found)
 
 
@@ -83,9 +93,7 @@ def _mta_sts(material: Material) -> plan.Process:
 
 def _sendmail(config: Config) -> plan.Process:
     if config.listeners.smtp:
-        # The front sees to what waits: sendmail's own runs stick at each receiver that is slow. A session that serves
-        # many messages tries a host again that failed for the one before; runs, which have the default, do not.
-        options = ["-O", "Timeout.hoststatus=1s"]
+        options: list[str] = []  # the front sees to what waits: sendmail's own runs stick at each receiver that is slow
     else:
         options = [f"-q{format_duration(config.delivery.queue.retry)}"]
     return plan.Process(
@@ -97,6 +105,29 @@ def _sendmail(config: Config) -> plan.Process:
         ports=tuple(port for name, port in config.listeners if port and name != "smtp"),
         reload="SIGHUP",
         unix_listeners=tuple(map(str, map(inner_door, front.INNER_DOORS))) if config.listeners.smtp else (),
+    )
+
+
+def _peers(port: int, around: networks.Surroundings) -> plan.Process:
+    return _ours(
+        "peers",
+        "postroad.evacuation",
+        essential=False,  # all mail of our own goes on
+        ports=(port,),
+        listens=("inet6" if around.has_ipv6 else "inet", port),
+    )
+
+
+def _returns(config: Config, around: networks.Surroundings) -> plan.Process:
+    port, link = config.returns.listen, config.returns.unsubscribe
+    return _ours(
+        "returns",
+        "postroad.returns",
+        # another port to listen on is another environment: the process is started anew
+        env=environment.of_python() | ({"POSTROAD_LINKS": link.listen} if link.domains else {}),
+        ports=(port, host_and_port(link.listen)[1]) if link.domains else (port,),
+        listens=("inet6" if around.has_ipv6 else "inet", port),
+        essential=False,  # mail goes out without it; what comes back is tried again by whoever brings it
     )
 
 

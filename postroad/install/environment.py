@@ -38,6 +38,12 @@ def of_python() -> dict[str, str]:
     return {"PATH": "/usr/bin", "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
+GIVES_BACK = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "262144"}
+"""glibc's variables (mallopt(3)) for a process with threads and large things that it needs for a moment, as argon2's
+19 MiB for each password: without the second, what was freed once is kept from then on.
+"""
+
+
 def of_authorities(material: Material) -> dict[str, str]:
     """``delivery.tls.ca_file`` where OpenSSL looks for it, besides the system's folder, and a digest of its content.
 

@@ -16,8 +16,29 @@ from postroad.errors import CommandError, InstallError
 from postroad.install import changes, environment, neighbours, settings, summary
 from postroad.install.daemons import make_plan
 from postroad.install.material import Material, gather
-from postroad.runtime import attached, front, handover, plan, recording, shaping, uplink
-from postroad.runtime.paths import BRAKED, CURRENT, DOCTOR, QUEUE, REDACTION_KEY, RUN, SENDMAIL, STATE, SUPPRESSED
+from postroad.runtime import (
+    attached,
+    front,
+    handover,
+    peering,
+    plan,
+    recording,
+    returning,
+    shaping,
+    uplink,
+    web,
+)
+from postroad.runtime.paths import (
+    BRAKED,
+    CURRENT,
+    DOCTOR,
+    QUEUE,
+    REDACTION_KEY,
+    RUN,
+    SENDMAIL,
+    STATE,
+    SUPPRESSED,
+)
 from postroad.secrets import files as named_files
 from postroad.secrets import users
 from postroad.sendmail import listeners, networks, outbound
@@ -140,13 +161,28 @@ def _build(generation: Path, loaded: Loaded, material: Material) -> None:
         system.run([SENDMAIL, "-C", str(cf), "-bt"], stdin="/quit\n", env=env)
     except CommandError as error:
         raise InstallError(f"the rendered configuration is refused: {error}") from error
+    _write_settings(generation, loaded, material, around, tables.fingerprint)
+
+
+def _write_settings(
+    generation: Path, loaded: Loaded, material: Material, around: networks.Surroundings, fingerprint: str
+) -> None:
+    """What our own processes are told."""
+    config = loaded.config
     system.write(generation / "config.json", config.model_dump_json(indent=1))
     system.write(generation / recording.FILE, handover.dumps(settings.of_recorder(config, material)))
     system.write(generation / shaping.FILE, handover.dumps(settings.of_shaper(config)))
     uplinked = outbound.uplink_settings(config, material.credentials)
     system.write(generation / uplink.FILE, handover.dumps(uplinked))
     system.write(generation / front.FILE, handover.dumps(settings.of_front(config, around)))
-    system.write(generation / plan.FILE, handover.dumps(make_plan(loaded, material, around, tables.fingerprint)))
+    system.write(generation / peering.FILE, handover.dumps(settings.of_peers(config, material)))
+    if config.web:
+        system.write(generation / web.FILE, handover.dumps(settings.of_web(config.web, config, material)))
+    returns = settings.of_returns(config)
+    if returns:
+        system.write(generation / returning.FILE, handover.dumps(returns))
+        system.write(generation / returning.KEY, material.returns_key)
+    system.write(generation / plan.FILE, handover.dumps(make_plan(loaded, material, around, fingerprint)))
 
 
 _DEFAULT_FIELDS = (

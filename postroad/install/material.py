@@ -14,7 +14,7 @@ from postroad.config.delivery import SmarthostServer
 from postroad.config.model import Config
 from postroad.runtime import recording
 from postroad.runtime.paths import STATE
-from postroad.secrets import certificate, rotation, users, webhooks
+from postroad.secrets import api_keys, certificate, peers, returns, rotation, users, webhooks
 from postroad.secrets import files as named_files
 from postroad.secrets import keys as dkim
 from postroad.sendmail import outbound
@@ -34,6 +34,11 @@ class Material:
         authorities: certificates of authorities to trust besides the system's; may be empty.
         webhooks: the webhooks as the recorder takes them.
         store_password: that of ``events.store``; None: it has none.
+        api_keys: ``web.keys``, in their order; secret.
+        console_passwords: those of the console, or their hashes: an operator's and a viewer's; empty: there is none.
+        oidc: the client's secret of ``web.oidc``, and the certificates of its authorities; likewise.
+        peers_secret: what all relays know; None: ``peers.secret_file`` is not set.
+        returns_key: signs return addresses; empty where there are none.
     """
 
     watched: dict[str, str]
@@ -45,6 +50,11 @@ class Material:
     authorities: str
     webhooks: tuple[recording.Hook, ...]
     store_password: str | None
+    api_keys: tuple[str, ...] = ()
+    console_passwords: tuple[str, str] = ("", "")
+    oidc: tuple[str, str] = ("", "")
+    peers_secret: str | None = None
+    returns_key: bytes = b""
 
 
 def files(config: Config) -> list[Path]:
@@ -53,7 +63,8 @@ def files(config: Config) -> list[Path]:
     found += [config.tls.certificate_file, config.tls.key_file]
     found += [domain.dkim.key_file for domain in config.named_domains]
     found += [config.delivery.tls.ca_file, *outbound.secret_files(config.delivery)]
-    found += [*webhooks.files(config), config.events.store_password_file]
+    found += [*webhooks.files(config), config.events.store_password_file, *api_keys.files(config)]
+    found += [config.peers.secret_file, config.returns.key_file]
     return [path for path in found if path]
 
 
@@ -80,9 +91,14 @@ def gather(config: Config, *, keep: bool = True) -> Material:
         "credentials": partial(outbound.credentials, config),
         "authorities": partial(named_files.authorities, config.delivery.tls.ca_file),
         "webhooks": partial(webhooks.settings, config),
+        "returns_key": partial(returns.ensure, config, STATE, keep=keep),
         "store_password": lambda: (
             named_files.password("At 'events.store_password_file'", password_file) if password_file else None
         ),
+        "api_keys": partial(api_keys.read, config),
+        "console_passwords": partial(api_keys.passwords, config),
+        "oidc": partial(api_keys.oidc, config),
+        "peers_secret": partial(peers.secret, config),
     }
     results = named_files.all_of(lambda part: part(), parts.values())
     return Material(watched=watched, keys=keys, **cast("Any", dict(zip(parts, results, strict=True))))

@@ -14,6 +14,7 @@ from pathlib import Path
 from postroad.events.model import Raw
 from postroad.sinks.probes import Probes
 from postroad.sinks.told import Told
+from postroad.text import counted
 
 SEGMENT = 8 << 20
 """Bytes after which a new segment begins."""
@@ -60,29 +61,32 @@ class JournalSink:
         if self._lost and now < self._again:
             self._lost += len(kept)
             return
+        lines = [each.text for each in kept]
+        if self._lost:
+            lines.insert(0, self._gap())
         try:
             self._open()
-            if self._lost:
-                self._append(self._gap())
-            self._append("\n".join(each.text for each in kept))
+            self._append(lines)
         except OSError as error:
             if not self._lost:
-                self._since = kept[0].event.time
                 self._tell(
                     "error", f"events are lost, the journal in {self._folder} can't be written: {error.strerror}"
                 )
-            self._lost += len(kept)
+            if len(lines) <= len(kept):  # what was lost before is told by a line, or nothing was
+                self._lost, self._since = 0, kept[-len(lines)].event.time
+            self._lost += min(len(lines), len(kept))
             self._again = now + 1
             return
         if self._lost:
-            self._tell("info", f"the journal in {self._folder} is written again; {self._lost} events were lost")
+            lost = counted(self._lost, "event was", "events were")
+            self._tell("info", f"the journal in {self._folder} is written again; {lost} lost")
             self._lost = 0
 
     def close(self) -> None:
         """End the segment in order."""
         if self._file >= 0:
             try:
-                self._append(json.dumps({"event": END}))
+                self._append([json.dumps({"event": END})])
             except OSError:
                 self._tell("error", "the journal's end can't be written")
             os.close(self._file)
@@ -106,13 +110,22 @@ class JournalSink:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._size = 0
 
-    def _append(self, line: str) -> None:
-        data = line.encode() + b"\n"
+    def _append(self, lines: list[str]) -> None:
+        """Write lines.
+
+        Raises:
+            OSError: not all could be written; those that are whole stay in the file, as a reader may have taken them,
+                and are taken out of the list.
+        """
+        data = "".join(f"{line}\n" for line in lines).encode()
+        done = 0
         try:
-            done = os.write(self._file, data)
-            if done < len(data):
-                done += os.write(self._file, data[done:])  # tells why
+            while done < len(data):
+                done += os.write(self._file, data[done:])  # after a short write, the next one tells why
         except OSError:
+            whole = data.rfind(b"\n", 0, done) + 1
+            del lines[: data.count(b"\n", 0, whole)]
+            self._size += whole
             os.ftruncate(self._file, self._size)
             os.lseek(self._file, self._size, os.SEEK_SET)
             raise

@@ -29,6 +29,7 @@ from postroad.runtime.log import tell
 from postroad.runtime.paths import EVENTS, FEED
 from postroad.runtime.recording import Settings
 from postroad.store import changes, database, relays
+from postroad.text import counted
 from postroad.webhooks import outbox
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ BATCH = 1000
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
 SETTLED = 5.0
 """Seconds without an event after which the recorder may rest, if nothing but the server itself has made events."""
-AT_ONCE = 0.5
-"""Seconds that requests have to end before the recorder begins anew."""
+AT_ONCE = 3.0
+"""Seconds that requests have to end before the recorder begins anew; on a busy machine it gets little CPU time."""
 LAST_POSTS = 2.0
 """Seconds that posts to webhooks have to be answered, and parts of limits to be let go, before the recorder ends."""
 OWN = frozenset({"state", "started", "stopped", "notice"})
@@ -162,8 +163,8 @@ class Recorder:
             self._patience.more()
             written, unreadable = aside.write(self._engine, EVENTS, position, batch, self._settings, self._journal)
             if unreadable:
-                place = EVENTS / aside.FILE
-                tell("err", f"{unreadable} lines of the journal can't be read and count as lost: they are in {place}")
+                lines, place = counted(unreadable, "line"), EVENTS / aside.FILE
+                tell("err", f"{lines} of the journal can't be read, counted as lost: see {place}")
             self._unpublished |= written.suppressed
             if any(event["event"] not in OWN for event in batch.events):
                 self._rest_at = time.monotonic() + rest.AWAKE
@@ -175,7 +176,7 @@ class Recorder:
     def _post(self, lost: Mapping[str, int]) -> None:
         """Wake the webhooks' threads, and log events for which there was no room."""
         for name, number in lost.items():
-            tell("err", f"{number} events that waited for webhook {name} are lost: there was no room for them")
+            tell("err", f"{counted(number, 'event')} lost, waiting for webhook {name}: there was no room")
         for sender in self._senders:
             sender.wake()
 

@@ -11,12 +11,11 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from postroad.runtime import sharing
+from postroad.runtime.log import Tell
 from postroad.runtime.paths import PARTS
 from postroad.runtime.sharing import Parts
 from postroad.store import relays
 from postroad.store.budgets import Budgets
-
-Tell = Callable[[str, str], object]
 
 EVERY = 2.0
 """Seconds between two rounds: so soon a relay has more where others need less."""
@@ -92,7 +91,8 @@ class PartsAgreement:
         )
         return (
             f"relays that share the limits of routes were not heard of for over {sharing.LASTS:g} s; in case they are"
-            f" only cut off, what they keep is the others' after {sharing.KEEPS / 60:g} minutes: {held}"
+            f" only cut off, what they keep is the others' after {sharing.KEEPS / 60:g} minutes, and of one that is"
+            f" gone for good once `postroad relays forget NAME` says so: {held}"
         )
 
     def leave(self) -> None:

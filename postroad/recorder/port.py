@@ -37,7 +37,7 @@ class Port:
             host, port = self._settings.http
             names = [hook.name for hook in self._settings.webhooks]
             try:
-                with enough_threads():
+                with rest.no_reload(), enough_threads():
                     self._server = http.serve(host, port, self._engine, rest.inherited(), names)
             except OSError as error:
                 why = os.strerror(error.errno) if error.errno else error

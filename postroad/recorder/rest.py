@@ -10,7 +10,7 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from postroad.journal.writer import segments
@@ -54,6 +54,19 @@ def on_reload(act: Callable[[], NoReturn]) -> None:
     """Call this at SIGHUP, also if the signal came before this call."""
     signal.signal(signal.SIGHUP, lambda *_: act())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+
+
+@contextlib.contextmanager
+def no_reload() -> Iterator[None]:
+    """Let SIGHUP wait until the block ends, so that a socket which is just being taken over is not lost."""
+    came: list[int] = []
+    act = signal.signal(signal.SIGHUP, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, act)
+        if came:
+            signal.raise_signal(signal.SIGHUP)
 
 
 def main() -> NoReturn:

@@ -12,8 +12,9 @@ from postroad.events.classify import classify
 from postroad.feedback import suppression
 from postroad.http import metrics
 from postroad.journal.reader import Batch, Position
+from postroad.recorder import returned
 from postroad.runtime import recording, refusals
-from postroad.store import database
+from postroad.store import database, tags
 from postroad.store.schema import EVENTS, POSITION
 from postroad.webhooks import outbox
 
@@ -43,7 +44,8 @@ def write(engine: Engine, batch: Batch, settings: recording.Settings, journal: i
     """
     with database.writing(engine) as connection:
         relay = journal if database.is_server(connection) else None
-        rows = [_row(event, relay) for event in _completed(connection, batch.events, relay)]
+        events = returned.attributed(connection, batch.events, relay)
+        rows = [_row(event, relay) for event in _completed(connection, events, relay)]
         lost: dict[str, int] = {}
         if rows:
             stored = [row.stored for row in rows]
@@ -53,6 +55,9 @@ def write(engine: Engine, batch: Batch, settings: recording.Settings, journal: i
         dead = [row.stored | {"detail": row.said} for row in rows if row.mailbox]
         over_limit = suppression.too_often(connection, failed, settings.suppression)
         found = suppression.of_bounces([*over_limit, *dead], settings.suppression)
+        complaints = [row.stored | {"detail": row.said} for row in rows if row.complaint]
+        found += suppression.of_complaints(complaints, settings.suppression)
+        found += suppression.of_wishes(row.stored for row in rows if row.event["event"] == "unsubscribed")
         suppression.add(connection, found)
         metrics.add(connection, metrics.count(row.event for row in rows))
         place = {"segment": batch.position.segment, "offset": batch.position.offset}
@@ -68,7 +73,7 @@ def _completed(connection: Connection, events: Iterable[dict[str, Any]], relay: 
         return list(events)
     columns = (EVENTS.c.queue_id, EVENTS.c.message_id, EVENTS.c.sender)
     ours = or_(EVENTS.c.relay.is_(None), EVENTS.c.relay == relay)
-    accepted = (EVENTS.c.queue_id.in_(lacking), EVENTS.c.kind == "accepted", ours)
+    accepted = (EVENTS.c.queue_id.in_(lacking), EVENTS.c.kind.in_(("accepted", "taken_over")), ours)
     known = connection.execute(select(*columns).where(*accepted))
     about = {
         row.queue_id: {name: getattr(row, name) for name in ABOUT if getattr(row, name) is not None} for row in known
@@ -82,8 +87,14 @@ class _Row(NamedTuple):
     mailbox: bool
     said: str | None
 
+    @property
+    def complaint(self) -> bool:
+        """Whether a recipient wants no more mail."""
+        return self.event["event"] == "complained" and self.event.get("feedback") != "not-spam"
+
 
 def _row(event: dict[str, Any], relay: int | None) -> _Row:
+    relay = event.pop(returned.RELAY, relay)
     kind = event["event"]
     sender, recipient = (_lower(event.get(name)) for name in ("sender", "recipient"))
     row = {
@@ -93,7 +104,7 @@ def _row(event: dict[str, Any], relay: int | None) -> _Row:
         "message_id": event.get("message_id"),
         "sender": sender,
         "recipient": recipient,
-        "sender_domain": _domain(sender),
+        "sender_domain": _domain(sender) or (_lower(event.get("sender_domain")) if kind == "unsubscribed" else None),
         "recipient_domain": _domain(recipient),
         "reason": None,
         "hard": None,
@@ -113,7 +124,12 @@ def _row(event: dict[str, Any], relay: int | None) -> _Row:
         row |= {"reason": found.reason, "hard": found.hard}
         event = event | {"class": found.reason, "hard": found.hard}
         mailbox = kind == "bounced" and found.mailbox
-    return _Row(row | {"data": json.dumps(event)}, event, mailbox, event.get("reply") or event.get("status"))
+    return _Row(
+        row | {"data": json.dumps(event)},
+        event,
+        mailbox,
+        event.get("reply") or event.get("status") or event.get("reporter"),
+    )
 
 
 def _seconds(stamp: object) -> float:
@@ -135,6 +151,7 @@ def forget(engine: Engine, keep: float, max_size: int) -> int:
     gone = 0
     with database.writing(engine) as connection:
         gone += connection.execute(delete(EVENTS).where(EVENTS.c.time < time.time() - keep)).rowcount
+        tags.forget(connection)
     while True:
         with database.writing(engine) as connection:
             least, most = connection.execute(select(func.min(EVENTS.c.id), func.max(EVENTS.c.id))).one()

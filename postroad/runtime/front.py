@@ -34,11 +34,13 @@ class Settings:
         connections_per_client: most connections at once from one address; None: any number.
         connections_per_minute: most new ones in a minute; None: any number.
         concurrency: most deliveries under way at once; None: as many as the container's limits allow.
-        reuses: whether a session takes a second message: not where rules judge receivers (outbound.judges).
+        reuses: whether a session takes a second message: not where a message leaves from an address of its own.
         idle: seconds after which a client that says nothing is sent away.
         starttls: whether STARTTLS is offered.
         split: whether a message for several domains may go in by ``SPLIT``.
         retry: seconds after which a message that waits is tried again.
+        tell: seconds after which a sender is told that a message waits, and after which it comes back.
+        adaptive: whether receivers that ask for less get less (delivery.adaptive).
         sendmail: sendmail's program.
         env: the environment of its processes.
     """
@@ -55,6 +57,8 @@ class Settings:
     starttls: bool
     split: bool
     retry: float
+    tell: tuple[float, ...]
+    adaptive: bool
     sendmail: str
     env: dict[str, str]
 

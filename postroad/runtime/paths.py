@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+_PACKAGE = Path(__file__).parents[1]
+TEMPLATES = next((path for path in (_PACKAGE / "templates", _PACKAGE.parent / "templates") if path.is_dir()), _PACKAGE)
+"""The templates: in the package where it is installed, beside it in the source tree."""
+
 RUN = Path("/run/postroad")
 """A tmpfs: sockets, process ids, and the rendered generations."""
 
@@ -24,6 +28,9 @@ SENDMAIL = "/usr/sbin/sendmail"
 """sendmail's program."""
 DOCTOR = STATE / "doctor.json"
 """What the doctor's last regular look found. A volume: a restart tells nothing twice."""
+
+CONSOLE = STATE / "console.json"
+"""What the console's doctor found at its last two runs. A volume: a restart leaves something to compare with."""
 
 QUEUE = Path("/var/spool/mqueue")
 """A volume: sendmail's queue."""
@@ -54,6 +61,9 @@ PARTS = RUN / "parts"
 SHAPER_LOCK = RUN / "shaper.lock"
 """Held by the shaper and by all that it has started."""
 
+RETURNS = STATE / "returns"
+"""What has come back and is not read yet (``spool``), and what could not be read (``unread``). A volume."""
+
 PACES = STATE / "paces.json"
 """What shaped routes have sent lately. A volume: a restart gives them no more."""
 
@@ -83,6 +93,15 @@ FRONT = RUN / "front"
 
 PUT_OFF = RUN / "put-off"
 """Where the front is told of messages for whose delivery there was no room, a line each: preload/attempts.c."""
+
+OUTCOMES = RUN / "outcomes"
+"""Where the front is told what has become of attempts."""
+
+RECEIVERS = STATE / "receivers.json"
+"""The receivers that get less, since they have asked for it. A volume: after a restart they need not ask again."""
+
+SLOWED = RUN / "slowed"
+"""There while any receiver gets less: the front alone lets mail go then (preload/attempts.c)."""
 
 ATTEMPTS = RUN / "attempts"
 """The attempts at delivery that are under way, as preload/attempts.c keeps them."""

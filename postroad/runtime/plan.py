@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from postroad.runtime import handover
 
 FILE = "plan.json"
-Daemon = Literal["signer", "mta-sts", "sendmail", "front", "shaper", "recorder", "uplink"]
+Daemon = Literal["signer", "mta-sts", "sendmail", "front", "shaper", "recorder", "uplink", "returns", "peers", "web"]
 """The name of a daemon, in logs, states and metrics."""
 DAEMONS: frozenset[Daemon] = frozenset(get_args(Daemon))
 """All that there may be."""
@@ -16,8 +16,8 @@ PREPARE_LIMIT = 600.0
 """Seconds that preparing a configuration may take: many domains' keys take their time at first start."""
 START_LIMIT = 30.0
 """Seconds that a daemon may take until it serves."""
-RELOAD_LIMIT = PREPARE_LIMIT + 8 * START_LIMIT
-"""Seconds that a reload may take: no plan has more daemons."""
+RELOAD_LIMIT = PREPARE_LIMIT + len(DAEMONS) * START_LIMIT
+"""Seconds that a reload may take: a plan may have every daemon, and they start one after the other."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class Plan:
         redact: ``none``, ``domain`` or ``hash``: what is printed of addresses.
         message_size: sendmail's MaxMessageSize, in octets.
         redirect_to: the mailbox that all mail goes to; empty: there is none.
+        adaptive: whether the front is told what becomes of attempts.
         journal: whether events are kept for the event store.
         policy: in a line, who may send: for the log.
         sources: in a line, where ``hostname`` and ``domains`` are from: for the log.
@@ -88,6 +89,7 @@ class Plan:
     keys_due: float = inf
     retry: float = inf
     redirect_to: str = ""
+    adaptive: bool = False
 
 
 def load(path: Path) -> Plan:

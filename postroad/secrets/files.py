@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from postroad import system
+from postroad.config import unreadable
 from postroad.errors import CommandError, InstallError
 
 LARGEST = 2**20
@@ -54,9 +55,7 @@ def _unread(path: Path, error: OSError) -> str:
         return "is not there: mount the file, or correct the key"
     if error.errno in {errno.EISDIR, errno.ENXIO}:
         return _irregular(path)
-    if error.errno == errno.EACCES:
-        return f"can't be read by uid {os.getuid()}: {forbidden(path)}"
-    return f"can't be read: {error.strerror}"
+    return unreadable.reason(path, error)
 
 
 def _irregular(path: Path) -> str:
@@ -68,23 +67,6 @@ def _irregular(path: Path) -> str:
     return "is not a regular file: mount one"
 
 
-def forbidden(path: Path) -> str:
-    """Who owns a file, or a folder on the path to it, that this user can't read, and the command that fixes it."""
-    uid = os.getuid()
-    for folder in reversed(path.parents):
-        if not os.access(folder, os.X_OK):
-            return f"the folder {folder} is closed to it{_owner(folder)}; run `chmod a+x` on it, on the host"
-    return f"run `chown {uid} FILE && chmod 0400 FILE` on the host, FILE being what is mounted there{_owner(path)}"
-
-
-def _owner(path: Path) -> str:
-    try:
-        found = path.stat()
-    except OSError:
-        return ""
-    return f" (it belongs to uid {found.st_uid}, mode {stat.S_IMODE(found.st_mode):04o})"
-
-
 def unwritable(path: Path, purpose: str) -> str:
     """What is wrong with a folder that must be writable, and what to do; empty if nothing is wrong."""
     uid, gid = os.getuid(), os.getgid()
@@ -92,7 +74,7 @@ def unwritable(path: Path, purpose: str) -> str:
         return f"{path} ({purpose}) is not there: mount a folder or volume there that uid {uid} can write"
     if os.access(path, os.R_OK | os.W_OK | os.X_OK):
         return ""
-    said = f"{path} ({purpose}) can't be written by uid {uid}{_owner(path)}"
+    said = f"{path} ({purpose}) can't be written by uid {uid}{unreadable.owner(path)}"
     if os.statvfs(path).f_flag & os.ST_RDONLY:
         return f"{said}: it is mounted read-only; mount one that can be written"
     if "tmpfs" in purpose:

@@ -25,10 +25,14 @@ def database(config: Config) -> dict[bytes, bytes]:
 
     def record(numbered: tuple[int, User]) -> tuple[bytes, bytes]:
         i, user = numbered
-        name = "\0".join([*user.account(config.hostname), "userPassword"]).encode()
-        return name, _password(f"At 'clients.users[{i}].password_file'", user.password_file)
+        return record_name(user, config), _password(f"At 'clients.users[{i}].password_file'", user.password_file)
 
     return dict(named_files.all_of(record, enumerate(config.clients.users)))
+
+
+def record_name(user: User, config: Config) -> bytes:
+    """The name of a user's record."""
+    return "\0".join([*user.account(config.hostname), "userPassword"]).encode()
 
 
 def _password(title: str, path: Path) -> bytes:

@@ -12,12 +12,9 @@ from postroad.config.model import Config, User
 from postroad.config.values import format_duration
 from postroad.runtime import handover, refusals, signing, uplink
 from postroad.runtime.front import AGAIN, SPLIT
-from postroad.runtime.paths import BRAKED, RUN, SUPPRESSED
+from postroad.runtime.paths import BRAKED, RUN, SUPPRESSED, TEMPLATES
 from postroad.secrets.keys import SigningKey
 from postroad.sendmail import listeners, m4, networks, outbound
-
-_PACKAGE = Path(__file__).parent.parent
-TEMPLATES = next(path for path in (_PACKAGE / "templates", _PACKAGE.parent / "templates") if path.is_dir())
 
 IDLE_MARGIN = timedelta(seconds=5)
 
@@ -115,7 +112,7 @@ def files(
         "strict": config.delivery.tls.policy != "opportunistic"
         or bool(config.delivery.tls.domains)
         or config.delivery.tls.mta_sts,
-        "judges": outbound.judges(config.delivery),
+        "keeps_connections": outbound.keeps_connections(config.delivery.tls),
         "tls_policies": outbound.policies(config.delivery.tls),
         # the front is the first to notice, and says so
         "idle": format_duration(config.limits.idle + IDLE_MARGIN),
@@ -123,9 +120,9 @@ def files(
         "give_up_after": format_duration(queue.give_up_after),
         "hostname_sends": config.covers(config.hostname),
         "rewrites_envelope": rewrites_envelope,
-        # of a mailer: rulesets for the envelope and none for the header, line ends, lines of any length
-        "as_it_is": f"S=Env{'From' if rewrites_envelope else 'FromSMTP'}/AsItIs,"
-        f" R=Env{'To' if rewrites_envelope else 'ToSMTP'}/AsItIs, E=\\r\\n, L=0",
+        "as_it_is": _mailer_fields(rewrites_envelope),
+        # mail that may leave with a return address; a smarthost's provider only takes senders that it knows
+        "as_returned": _mailer_fields(rewrites_envelope, "Return" if config.returns.domain else ""),
         "one_sender": _Parts.of(config.rewrite.sender),
         "redirect_to": _Parts.of(config.recipients.redirect_to),
         "daemon_options": listeners.daemon_options(config, around),
@@ -153,6 +150,12 @@ def files(
         *(RenderedFile(path, _environment.get_template(f"{path}.j2").render(context)) for path in paths),
         RenderedFile(signing.FILE, handover.dumps(signer(config, keys))),
     ]
+
+
+def _mailer_fields(rewrites_envelope: bool, sender: str = "") -> str:
+    """Of a mailer: rulesets for the envelope and none for the header, line ends, lines of any length."""
+    sender = sender or ("From" if rewrites_envelope else "FromSMTP")
+    return f"S=Env{sender}/AsItIs, R=Env{'To' if rewrites_envelope else 'ToSMTP'}/AsItIs, E=\\r\\n, L=0"
 
 
 def signer(config: Config, keys: Sequence[SigningKey]) -> signing.Settings:
@@ -183,8 +186,4 @@ def _rights(user: User, config: Config) -> tuple[str, list[tuple[str, bool]]]:
     No domains stand for any.
     """
     name, realm = user.account(config.hostname)
-    below = {domain.name for domain in config.domains if domain.subdomains}
-    return (
-        name if realm == config.hostname else f"{name}@{realm}",
-        [] if "*" in user.domains else [(each, each in below) for each in user.domains],
-    )
+    return name if realm == config.hostname else f"{name}@{realm}", config.senders(user.domains)

@@ -41,8 +41,16 @@ def unopenable(config: Config) -> list[str]:
     leave those below 1024 to root. The kernel is asked by opening them: capabilities and the sysctl may allow it.
     """
     wanted = {f"listeners.{name}": ("", port) for name, port in config.listeners if port}
+    if config.peers.port:
+        wanted["peers.port"] = ("", config.peers.port)
     if config.http.listen:
         wanted["http.listen"] = host_and_port(config.http.listen)
+    if config.web:
+        wanted["web.listen"] = host_and_port(config.web.listen)
+    if config.returns.domain:
+        wanted["returns.listen"] = ("", config.returns.listen)
+    if config.returns.unsubscribe.domains:
+        wanted["returns.unsubscribe.listen"] = host_and_port(config.returns.unsubscribe.listen)
     forbidden = {key: port for key, (host, port) in wanted.items() if _is_forbidden(host, port)}
     return [
         f"{key}: port {port} can't be opened by this user: set the sysctl"

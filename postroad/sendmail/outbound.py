@@ -15,9 +15,7 @@ from postroad.events.relays import inner_name
 from postroad.runtime import refusals, uplink
 from postroad.secrets import certificate, oauth
 from postroad.secrets import files as named_files
-
-GROUP = "route-"
-"""How the names of the queue groups of shaped routes begin."""
+from postroad.sendmail.queue import GROUP
 
 
 @dataclass(frozen=True)
@@ -237,16 +235,14 @@ def warnings(delivery: Delivery, today: date, own: Sequence[IPAddress] = ()) -> 
     return tuple(found)
 
 
-def judges(delivery: Delivery) -> bool:
-    """Whether rules of ours judge the receiver that a message goes to: they may put it off.
+def keeps_connections(tls: OutboundTls) -> bool:
+    """Whether sendmail may use a connection for a second domain's mail.
 
-    sendmail 8.18.1 takes such a verdict for the last failure for good that its process has seen (``rscheck()`` reads
-    ``ExitStat``, which ``setstat()`` does not lower), and bounces the message: so a process has one message only.
+    What it knows of a connection stays with it: ``{verify}`` is ``TRUSTED`` where DANE has vouched for the MX host of
+    the domain that it was opened for, signed MX records included. A policy that wants that of each domain would take it
+    for another one's, whose records are not signed, and may be forged.
     """
-    tls = delivery.tls
-    if bound(delivery):  # a session that one message has opened is from its address
-        return True
-    return bool(smarthosts(delivery)) or tls.policy != "opportunistic" or bool(tls.domains) or tls.mta_sts
+    return not (tls.dane and (tls.mta_sts or "dane-only" in {tls.policy, *tls.domains.values()}))
 
 
 def policies(tls: OutboundTls) -> list[tuple[bool, str, str]]:

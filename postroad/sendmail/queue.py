@@ -18,12 +18,15 @@ from typing import Any
 from postroad import system
 from postroad.events import relays
 
+GROUP = "route-"
+"""How the names of the queue groups of shaped routes begin."""
 LARGEST = 1 << 24
 """Octets of a control file that are read: sendmail's own have their message's headers, a few kilobytes."""
-_NAME = re.compile(r"(qf|hf|Qf|tf)([0-9A-Za-z]{8,32})")
+_NAME = re.compile(r"(qf|hf|Qf|tf|ef)([0-9A-Za-z]{8,32})")
 _NOTES = {
     "hf": "quarantined: sendmail does not deliver it",
     "Qf": "lost: sendmail found its control file damaged and set it aside",
+    "ef": "offered to another relay: `postroad queue evacuate` asks whether that has it",
     "tf": "half-written: a message that is being accepted, or was when a process died",
 }
 _FLAGS = re.compile(r"^[A-Za-z]*:")
@@ -178,6 +181,13 @@ def read(path: Path, busy: frozenset[str] = frozenset()) -> QueuedMessage | None
         active=str(path) in busy,
         note=note or (f"damaged: {', '.join(faults)}" if faults else ""),
     )
+
+
+def parse(octets: bytes, path: Path) -> QueuedMessage:
+    """A message from the text of its control file, which is called so; no file is looked at."""
+    fields, faults = _fields(octets.decode(errors="backslashreplace"))
+    note = f"damaged: {', '.join(faults)}" if faults else ""
+    return QueuedMessage(path.name[2:], path, _body(path), **fields, note=note)
 
 
 def _fields(text: str) -> tuple[dict[str, Any], list[str]]:

@@ -10,16 +10,16 @@ import fcntl
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from postroad.runtime.log import Tell
 from postroad.runtime.paths import SHAPER_LOCK
 from postroad.shaper.complaints import Complaints
 from postroad.shaper.loop import LOOK, Shaper
 
 
-def lock(path: Path, say: Callable[[str, str], None]) -> int:
+def lock(path: Path, say: Tell) -> int:
     """Wait for every run of an earlier shaper to end, then hold the lock; our own runs inherit it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     while True:

@@ -2,6 +2,7 @@
 
 import time
 
+from postroad.events.syslog import Severity
 from postroad.runtime.log import tell
 
 PATIENCE = 60.0
@@ -16,7 +17,7 @@ class Complaints:
         self._who = who
         self._said: dict[str, float] = {}
 
-    def __call__(self, level: str, message: str) -> None:
+    def __call__(self, level: Severity, message: str) -> None:
         """Log a line, unless the same one was logged within ``PATIENCE``."""
         now = time.monotonic()
         if now >= self._said.get(message, 0.0):

@@ -2,18 +2,18 @@
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from postroad import system
+from postroad.runtime.log import Tell
 from postroad.shaper.pace import DAY, Pace, RouteLimits
 
 
 class RouteCounts:
     """A ``Pace`` for each queue group."""
 
-    def __init__(self, path: Path, say: Callable[[str, str], None]) -> None:
+    def __init__(self, path: Path, say: Tell) -> None:
         """Keep counts at ``path``; ``say`` is called with a level and a message for the log."""
         self._path, self._say = path, say
         self._paces: dict[str, Pace] = {}

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from postroad.runtime import shaping
+from postroad.runtime.log import Tell
 from postroad.runtime.sharing import Use
 from postroad.sendmail import queue
 from postroad.shaper.counts import RouteCounts
@@ -37,7 +38,7 @@ class Shaper:
         parts: what this relay may have of limits that it shares with others.
     """
 
-    def __init__(self, say: Callable[[str, str], None], places: Places = Places()) -> None:  # noqa: B008 - frozen
+    def __init__(self, say: Tell, places: Places = Places()) -> None:  # noqa: B008 - frozen
         """Shape the queue at these paths; ``say`` is called with a level and a message for the log."""
         self.routes: dict[str, LimitedRoute] = {}
         self.orphans: list[Path] = []

@@ -8,11 +8,12 @@ import contextlib
 import os
 import selectors
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from postroad import system
 from postroad.errors import PostroadError
+from postroad.runtime.log import Tell
 from postroad.shaper.counts import RouteCounts
 from postroad.shaper.messages import ShapedMessage
 from postroad.shaper.places import Places
@@ -55,7 +56,7 @@ class ShapedRuns:
         places: Places,
         counts: RouteCounts,
         selector: selectors.BaseSelector,
-        say: Callable[[str, str], None],
+        say: Tell,
     ) -> None:
         """Register the ends of runs with ``selector``; ``say`` is called with lines for the log."""
         self.routes: Mapping[str, LimitedRoute] = {}

@@ -1,7 +1,7 @@
 """``python -m postroad.signer``: the milter that sendmail asks about each message, on a unix socket.
 
-On another it asks for the signatures of the bounces that it makes. One thread: a message costs less than a millisecond,
-and nothing in here waits. SIGHUP reads the generation in force; sessions go on with it.
+On another it asks for the signatures of the bounces that it makes, and for return addresses. One thread: a message
+costs less than a millisecond, and nothing in here waits. SIGHUP reads the generation in force; sessions go on with it.
 """
 
 import os
@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from postroad import sockets
+from postroad.events.syslog import Severity
 from postroad.runtime.log import tell
 from postroad.runtime.paths import BOUNCES, CURRENT, SIGNER
 from postroad.signer.bounces import MapSession, clock
@@ -37,7 +38,8 @@ class Signer:
         self._listeners: dict[int, tuple[socket.socket, Callable[[], MilterSession | MapSession]]] = {}
         self._sessions: dict[int, tuple[socket.socket, MilterSession | MapSession]] = {}
         self._epoll = select.epoll()
-        self._listen(BOUNCES, lambda: MapSession({b"bounce": self._sign_bounce, b"clock": clock}))
+        maps = {b"bounce": self._sign_bounce, b"clock": clock, b"returns": self._return_address}
+        self._listen(BOUNCES, lambda: MapSession(maps))
         self._listen(SIGNER, lambda: MilterSession(self._decide))  # the last: whoever waits for the signer looks here
         self._reload = False
         # a signal's number arrives here, so that it ends the wait
@@ -53,7 +55,7 @@ class Signer:
         self._listeners[listener.fileno()] = listener, begin
         self._epoll.register(listener, select.EPOLLIN)
 
-    def log(self, level: str, text: str) -> None:
+    def log(self, level: Severity, text: str) -> None:
         """Tell the supervisor. Mail waits for a full log once; then lines are lost until one gets through."""
         told = tell(level, text, self._patience, program="signer")
         self._patience = _PATIENCE if told else 0.0
@@ -82,6 +84,9 @@ class Signer:
 
     def _sign_bounce(self, queue_id: str) -> bytes:
         return self._judge.bounce(queue_id)
+
+    def _return_address(self, key: str) -> bytes:
+        return self._judge.return_address(key)
 
     def _decide(self, envelope: Envelope) -> Answer:
         return self._judge(envelope)

@@ -57,6 +57,12 @@ def redirections(recipients: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, s
     ]
 
 
+def address(path: bytes) -> str:
+    """The address in a path, in lower case; empty where there is none, or where it is quoted."""
+    bare = _LEADING_ROUTE.sub(b"", _bare(path), count=1)
+    return "" if b'"' in bare else bare.decode("ascii", "replace").lower()
+
+
 def _bare(path: bytes) -> bytes:
     return path.removeprefix(b"<").removesuffix(b">")
 

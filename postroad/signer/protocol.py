@@ -40,6 +40,7 @@ class Envelope:
         macros: what sendmail says of it, by their names.
         spoilt: why it is refused at its end, whatever is in it. sendmail keeps the ORCPT of a recipient that was
             refused where the same recipient was taken before, and puts it into bounces.
+        sender: MAIL's path as the client gave it.
         recipients: RCPT's paths as the client gave them, and the address that sendmail names to the receiver.
     """
 
@@ -48,6 +49,7 @@ class Envelope:
     macros: dict[bytes, bytes] = field(default_factory=dict)
     spoilt: Refusal | None = None
     recipients: list[tuple[bytes, bytes]] = field(default_factory=list)
+    sender: bytes = b""
 
 
 Answer = Sequence[bytes]
@@ -126,8 +128,9 @@ class MilterSession:
                 parts = content[1:].split(b"\0")
                 self._message.macros.update(zip(parts[::2], parts[1::2], strict=False))
             case b"M":
-                self._message = Envelope()
-                return _answer(refused_sender(content.removesuffix(b"\0").split(b"\0")))
+                arguments = content.removesuffix(b"\0").split(b"\0")
+                self._message = Envelope(sender=arguments[0])
+                return _answer(refused_sender(arguments))
             case b"R":
                 return self._recipient(content)
             case b"L":

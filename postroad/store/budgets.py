@@ -7,7 +7,7 @@ was sent before still counts at the receiver.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +73,54 @@ def _spread(total: int, given: Mapping[int, int]) -> dict[int, int]:
     """What is given and what is left of it, evenly."""
     each, more = divmod(total - sum(given.values()), len(given))
     return {holder: amount + each + (i < more) for i, (holder, amount) in enumerate(given.items())}
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a relay has of a limit.
+
+    Attributes:
+        holder: the number of its journal.
+        name: the limit's.
+        amount: what it may have at most.
+        keeps: what it may still have while it is cut off; 0: it has let go.
+        renewed: when it was heard of last, by the server's clock: seconds since the epoch.
+    """
+
+    holder: int
+    name: str
+    amount: int
+    keeps: int
+    renewed: float
+
+
+def held(connection: Connection) -> list[Held]:
+    """What all relays have."""
+    return [
+        Held(row.holder, row.name, row.amount, row.keeps, row.renewed)
+        for row in connection.execute(select(PARTS).order_by(PARTS.c.holder, PARTS.c.name))
+    ]
+
+
+def forget(engine: Engine, holders: Collection[int]) -> set[int]:
+    """Let go of the parts of relays that are gone for good, as they would have done at their stop.
+
+    Others have these parts after ``LASTS``, and the limit's period, from when the relay was heard of last. One that was
+    heard of within ``LASTS`` keeps its own.
+
+    Returns:
+        The relays that were let go of.
+
+    Raises:
+        SQLAlchemyError: the store can't be written.
+    """
+    with database.writing(engine, BUDGETS) as connection:
+        clock = _clock(connection)
+        of = PARTS.c.holder.in_(holders)
+        heard = connection.execute(select(PARTS.c.holder, func.max(PARTS.c.renewed)).where(of).group_by(PARTS.c.holder))
+        gone = {holder for holder, renewed in heard if clock - renewed >= LASTS}
+        connection.execute(update(PARTS).where(PARTS.c.holder.in_(gone)).values(keeps=0, wants=0, needs=0))
+    return gone
 
 
 class Budgets:

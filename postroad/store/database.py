@@ -23,9 +23,13 @@ from postroad.store.schema import EVENTS as TABLE
 
 DATABASE = EVENTS / "events.db"
 JOURNAL_ID = EVENTS / "journal-id"
-REVISION = "0005"
+REVISION = "0007"
 """The newest migration."""
 VERSIONS = Path(__file__).with_name("migrations") / "versions"
+CHECKPOINT = 200
+"""Pages of 4 KiB in SQLite's write-ahead log after which they go into the database (PRAGMA wal_autocheckpoint). Only a
+commit shortens the log, and on a full disk there is none.
+"""
 SERVER_PATIENCE: Mapping[str, Any] = {
     "connect_timeout": 5,
     "keepalives_idle": 30,
@@ -48,6 +52,8 @@ IDLE = 30.0
 KEPT = "; mail goes on without it, and events wait on the state volume"
 RETENTION = 0x706F7375
 """The advisory lock of the relay that removes what is too old."""
+REQUESTERS = 0x706F7379
+"""The advisory lock of those who note what the HTTP API is told: the recorder's batches hold up none of them."""
 SAMPLE, OVERHEAD = 1000, 300
 """How many rows tell the size of all, and what one takes in its page and in the indexes, in octets."""
 
@@ -63,7 +69,13 @@ def connect(path: Path = DATABASE) -> Engine:
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _: Any) -> None:
         # with WAL, a commit that is not synchronous may be lost with the power, but the journal still has its events
-        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "cache_size = -2000", "temp_store = MEMORY"):
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = NORMAL",
+            "cache_size = -2000",
+            "temp_store = MEMORY",
+            f"wal_autocheckpoint = {CHECKPOINT}",
+        ):
             connection.execute(f"PRAGMA {pragma}")
 
     return engine

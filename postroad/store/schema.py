@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    and_,
 )
 
 METADATA = MetaData()
@@ -65,6 +66,9 @@ EVENTS = Table(
     Index("events_sender", "sender"),
     Index("events_recipient", "recipient"),
 )
+
+IS_LATE = and_(EVENTS.c.kind == "bounced", EVENTS.c.data.contains('"late": true'))
+"""A bounce that came back after the delivery. No text in JSON can hold these octets: its quotes have backslashes."""
 
 SUPPRESSIONS = Table(
     "suppressions",
@@ -155,4 +159,27 @@ OUTBOX = Table(
     Column("error", Line),
     Index("outbox_due", "webhook", "due"),
     Index("outbox_event", "event"),
+)
+
+TAGS = Table(
+    "tags",
+    METADATA,
+    Column("message_id", Line, primary_key=True),  # as sendmail logs it
+    Column("sender_domain", Line, primary_key=True),
+    Column("tag", Line, primary_key=True),
+    Column("time", Float, nullable=False),  # when the message was handed over
+    Index("tags_tag", "tag"),
+    Index("tags_time", "time"),
+)
+
+REQUESTS = Table(
+    "requests",
+    METADATA,
+    Column("api_key", String(32), primary_key=True),  # the key's name
+    Column("idempotency_key", String(255), primary_key=True),
+    Column("time", Float, nullable=False),  # when it came
+    Column("digest", String(64), nullable=False),  # of its body: SHA-256, in hexadecimal
+    Column("message_id", Line),
+    Column("answer", Text),  # JSON; null while it is under way, or where it broke off
+    Index("requests_time", "time"),
 )

@@ -17,6 +17,8 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from postroad.errors import PostroadError
+from postroad.events.syslog import Severity
+from postroad.runtime.log import Tell
 from postroad.store import database
 from postroad.store.changes import CHANNEL
 
@@ -104,7 +106,6 @@ def connected(engine: Engine) -> Iterator[Listener]:
 
 
 Act = Callable[[], object]
-Tell = Callable[[str, str], object]
 
 
 def hears(engine: Engine) -> bool:
@@ -171,7 +172,7 @@ class ChangeWatch:
                     act()
             known = found
 
-    def _complain(self, level: str, text: str) -> None:
+    def _complain(self, level: Severity, text: str) -> None:
         if time.monotonic() >= self._told.get(text, 0.0):
             self._told[text] = time.monotonic() + COMPLAIN
             self._tell(level, text)

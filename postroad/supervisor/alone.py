@@ -26,11 +26,28 @@ def claim() -> None:
             "a server runs in this container already, and goes on as it was: `postroad reload` lets it read its"
             " configuration again, `postroad --help` lists the commands"
         )
-    if (holder := _held(STATE / LOCK)) is not None:
+    if (name := _held(STATE / LOCK)) is not None:
         raise InstallError(
-            f"the server in container {holder or '(unknown)'} has the state volume, {STATE}, and two on one would harm"
+            f"the server in container {name or '(unknown)'} has the state volume, {STATE}, and two on one would harm"
             " each other's keys and events: stop that one first, or give this one volumes of its own"
         )
+
+
+def holder() -> str | None:
+    """The host name of the container whose server has the state volume; None: nobody's, or there is no such volume."""
+    try:
+        descriptor = os.open(STATE / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None  # no server has run on it
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _name(descriptor) or "(unknown)"
+    except OSError:
+        return None  # a file system without locks
+    finally:
+        os.close(descriptor)
+    return None
 
 
 def _held(path: Path) -> str | None:
@@ -42,9 +59,9 @@ def _held(path: Path) -> str | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.pread(descriptor, 100, 0).decode(errors="replace").strip()
+        name = _name(descriptor)
         os.close(descriptor)
-        return holder
+        return name
     except OSError:
         os.close(descriptor)
         return None  # a file system without locks
@@ -52,3 +69,7 @@ def _held(path: Path) -> str | None:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, os.uname().nodename.encode() + b"\n", 0)
     return None  # never closed: the lock ends with the process
+
+
+def _name(descriptor: int) -> str:
+    return os.pread(descriptor, 100, 0).decode(errors="replace").strip()

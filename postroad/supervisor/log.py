@@ -19,10 +19,11 @@ from postroad.events.model import Event, Notice
 from postroad.events.parse import Parser
 from postroad.events.syslog import LogSocket
 from postroad.journal.writer import JournalSink
-from postroad.runtime.paths import EVENTS, REDACTION_KEY
+from postroad.runtime.paths import EVENTS, OUTCOMES, REDACTION_KEY
 from postroad.runtime.plan import Plan
 from postroad.sinks import Dispatcher
 from postroad.sinks.feed import FeedSink
+from postroad.sinks.outcomes import OutcomesSink
 from postroad.sinks.redact import Redactor
 from postroad.sinks.stdout import StdoutSink
 from postroad.supervisor.outgoing import Deliveries
@@ -44,8 +45,9 @@ class LogThread:
         self._feed = FeedSink(feed)
         self._journal = JournalSink(EVENTS, self._tell)
         self.deliveries = Deliveries()
+        self._outcomes = OutcomesSink(OUTCOMES)
         # the journal before the feed, whose readers then find it there
-        self._dispatcher = Dispatcher([self._journal, self._feed, self._stdout, self.deliveries])
+        self._dispatcher = Dispatcher([self._journal, self._feed, self._stdout, self.deliveries, self._outcomes])
         self._own: deque[Event] = deque()
         self._new: deque[Output] = deque()
         self._outputs: list[Output] = []
@@ -66,6 +68,7 @@ class LogThread:
         self._parser.message_size = wanted.message_size
         self._parser.redirect_to = wanted.redirect_to
         self._journal.enabled = wanted.journal
+        self._outcomes.enabled = wanted.adaptive
 
     def _key(self, mode: str) -> bytes:
         if mode != "hash":
@@ -100,6 +103,7 @@ class LogThread:
             self._thread.join(timeout=2)
         self._journal.close()
         self._feed.close()
+        self._outcomes.close()
         self._socket.close()
 
     def _tell(self, level: str, message: str) -> None:

@@ -415,6 +415,7 @@ class Supervisor:
         new = [old.get(process.name) or Child(process) for process in wanted.processes]
         gone = [child for child in self.children if child not in new]
         self.children = [*new, *gone]
+        self._release(wanted)
         for child, process in zip(new, wanted.processes, strict=True):
             restart = child.process != process or not child.pid
             child.process = process
@@ -431,6 +432,14 @@ class Supervisor:
         self.children = new
         self._enter(ServerState.READY if all(child.pid for child in self._essential()) else ServerState.DEGRADED)
         self._judge()
+
+    def _release(self, wanted: plan.Plan) -> None:
+        """End daemons that inherited a port which another one of this plan opens by itself, before it does."""
+        opened = {port for process in wanted.processes if not process.listens for port in process.ports}
+        for child in self.children:
+            if child.listener and child.process.listens and child.process.listens[1] in opened:
+                self._end(child)
+                child.close()
 
     def _end(self, child: Child) -> None:
         """Stop one daemon and wait until it is gone."""

@@ -9,13 +9,16 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from postroad.events.model import Bounced, Deferred, Delivered, RecipientEvent
+from postroad.runtime import slowed
+from postroad.runtime.paths import RECEIVERS
 from postroad.runtime.reasons import NONE_SUCCEEDS, NOT_TRIED
+from postroad.sendmail import queue
 from postroad.sinks.told import Told
 
 INTERVALS = 2
@@ -49,7 +52,8 @@ class Deliveries:
     def handle(self, told: Sequence[Told]) -> None:
         """Record an attempt."""
         for each in told:
-            if isinstance(each.event, Delivered | Deferred | Bounced):
+            # what a bounce says that comes back later was no attempt of ours
+            if isinstance(each.event, Delivered | Deferred | Bounced) and not getattr(each.event, "late", None):
                 self._note(each.event)
 
     def _note(self, event: RecipientEvent) -> None:
@@ -91,11 +95,11 @@ class Deliveries:
         return NONE_SUCCEEDS if min(len(failing), len(domains)) > 1 else ""
 
 
-def untried(folder: Path, before: float, proc: Path = Path("/proc")) -> list[str]:
+def untried(folder: Path, before: float, proc: Path = Path("/proc"), held: Container[str] = ()) -> list[str]:
     """The messages in this folder of the queue that nobody has worked on since then, in seconds since the epoch.
 
-    Not those below it: the shaper's wait for their turn. A control file is written anew at each attempt, and sendmail's
-    title has the message that a process works on.
+    Not those below it: the shaper's wait for their turn, as do those for the domains that are ``held``. A control file
+    is written anew at each attempt, and sendmail's title has the message that a process works on.
     """
     found = []
     with os.scandir(folder) as entries:
@@ -107,7 +111,12 @@ def untried(folder: Path, before: float, proc: Path = Path("/proc")) -> list[str
     if found:
         titles = "\n".join(_titles(proc))
         found = [each for each in found if each not in titles]
-    return found
+    return [each for each in found if not _is_held(folder / f"qf{each}", held)]
+
+
+def _is_held(path: Path, held: Container[str]) -> bool:
+    message = queue.read(path) if held else None
+    return message is not None and any(domain in held for domain in message.domains)
 
 
 def _titles(proc: Path) -> list[str]:
@@ -147,5 +156,6 @@ class QueueWatch:
             self._since = clock  # the files' times say nothing until they have been written anew
         self._offset = now - clock
         patience = max(INTERVALS * self.retry, LEAST)
-        late = clock - self._since >= patience and untried(self._folder, now - patience)
+        held = slowed.held_domains(RECEIVERS, now)
+        late = clock - self._since >= patience and untried(self._folder, now - patience, held=held)
         self.reason = NOT_TRIED if late else ""

@@ -14,7 +14,7 @@ import struct
 from concurrent.futures import ThreadPoolExecutor
 
 from postroad.events import relays
-from postroad.events.syslog import tell
+from postroad.events.syslog import Severity, tell
 from postroad.runtime import uplink as told
 from postroad.runtime.paths import CURRENT, LOG_SOCKET, UPLINK
 from postroad.uplink.opening import Opened, accesses
@@ -111,7 +111,7 @@ class Uplink:
             await session.serve(way)
 
 
-def _say(level: str, text: str) -> None:
+def _say(level: Severity, text: str) -> None:
     tell(LOG_SOCKET, level, text)
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from postroad.runtime.log import Tell
 from postroad.runtime.uplink import Server
 from postroad.uplink.accounts import Account
 from postroad.uplink.opening import CREDENTIALS, OBJECTION, Access, Opened, OpeningError, open_session
@@ -67,7 +68,7 @@ class Session:
         hostname: str,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        said: Callable[[str, str], None],
+        said: Tell,
         opened: Callable[[Server, Opened], None],
     ) -> None:
         """Serve sendmail's end.
@@ -154,9 +155,11 @@ class Session:
         """Tell sendmail that the server has gone, unless that said so itself, and wait for sendmail to go, too.
 
         It may be in the middle of a message, or come back to a session that it has kept: its next command is answered.
+        To a 421 it says QUIT, and would wait for an answer to that as well (``Timeout.quit``): the end is one.
         """
         if self._last_code != UNAVAILABLE:
             self._writer.write(f"421 4.4.2 {way.server.host} broke off the session\r\n".encode("ascii", "replace"))
+        self._writer.write_eof()
         async with asyncio.timeout(SILENT):
             while await self._reader.read(PART):
                 pass

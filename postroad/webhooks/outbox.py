@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, 
 
 from postroad.http import metrics
 from postroad.runtime.recording import Hook
-from postroad.store import changes, database
+from postroad.store import changes, database, tags
 from postroad.store.schema import EVENTS, OUTBOX
 from postroad.webhooks.envelope import wants
 
@@ -133,7 +133,9 @@ def _entries(connection: Connection, where: Any, order: Sequence[Any], most: int
         .order_by(*order)
         .limit(most)
     )
-    return [OutboxEvent(*[*row[:-1], json.loads(row.data)]) for row in rows]
+    found = rows.all()
+    told = tags.with_tags(connection, [json.loads(row.data) for row in found])
+    return [OutboxEvent(*[*row[:-1], event]) for row, event in zip(found, told, strict=True)]
 
 
 def delivered(engine: Engine, entry: OutboxEvent) -> None:

@@ -7,16 +7,18 @@ at a time posts for a webhook.
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from postroad.runtime.log import Tell
 from postroad.runtime.recording import Hook
 from postroad.store import leases
 from postroad.store.leases import Lease
+from postroad.text import counted
 from postroad.webhooks import outbox
 from postroad.webhooks.outbox import OutboxEvent
 from postroad.webhooks.post import CONNECTIONS, Receiver, ReceiverAnswer
@@ -30,8 +32,6 @@ LONGEST_PAUSE = 60.0
 LEASE = LONGEST_ATTEMPT + 5.0
 """Seconds that the webhook's lease must still last when a post begins."""
 GONE = 410
-
-Tell = Callable[[str, str], object]
 
 
 class Sender:
@@ -150,7 +150,7 @@ class Sender:
         return min(outbox.LONGEST_DELAY, max(asked, min(LONGEST_PAUSE, outbox.delay(self._failures))))
 
     def _report_dead(self, number: int, error: str) -> None:
-        events = "1 event is a dead letter" if number == 1 else f"{number} events are dead letters"
+        events = counted(number, "event is a dead letter", "events are dead letters")
         self._tell("err", f"{events} of webhook {self._name}, `postroad webhook replay` posts again: {error}")
 
 

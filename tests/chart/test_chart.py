@@ -55,7 +55,9 @@ FULL: dict[str, Any] = {
             "store_password_file": "/secrets/postroad-database/password",
             "brake": {"warn_rate": None, "minimum": 1000000},
         },
+        "peers": {"port": 2527, "secret_file": "/secrets/postroad-peers/secret"},
     },
+    "drain": {"evacuateSeconds": 120},
     "env": [{"name": "POSTROAD_LOG__FORMAT", "value": "text"}],
     "service": {"annotations": {"a": "b"}, "sessionAffinity": "ClientIP"},
     "external": {
@@ -297,6 +299,7 @@ def test_a_network_policy_lets_in_whom_it_names_and_helm_test() -> None:
     assert peers(objects(FULL), "smtp") == [*FULL["networkPolicy"]["clients"], asks]
     assert peers(objects(FULL), "submission") == [*FULL["networkPolicy"]["clients"], "everybody"]
     assert peers(objects(FULL), "http") == FULL["networkPolicy"]["monitoring"]
+    assert peers(objects(FULL), "peers") == [{"podSelector": find(objects(FULL), "StatefulSet")["spec"]["selector"]}]
     assert find(objects(FULL), "NetworkPolicy")["spec"]["policyTypes"] == ["Ingress", "Egress"]
     default = objects(changed(chart.EXAMPLE, "networkPolicy.enabled", True))
     assert peers(default, "smtp") == [{"podSelector": {}}, asks]
@@ -313,7 +316,7 @@ def test_secrets_are_mounted_where_the_configuration_names_them_and_nowhere_else
         if volumes.get(mount["name"])
     }
     names = set(re.findall(r"/secrets/([^/]+)/", json.dumps(FULL["config"])))
-    assert len(names) == 5
+    assert len(names) == 6
     assert mounted == {name: f"/secrets/{name}" for name in names}
 
 
@@ -324,6 +327,24 @@ def test_there_is_time_for_the_drain_and_the_stop(grace: object, seconds: int) -
     assert spec["terminationGracePeriodSeconds"] == 7 + 100 + seconds + 15
     command = container["lifecycle"]["preStop"]["exec"]["command"]
     assert command == ["sh", "-c", "sleep 7; exec postroad queue drain --timeout 100s"]  # what the chart says
+
+
+def test_what_is_left_after_the_drain_goes_to_relay_0() -> None:
+    found = objects(FULL)
+    spec, container = next(containers([find(found, "StatefulSet")]))
+    name = find(found, "StatefulSet")["metadata"]["name"]
+    (relays,) = [each for each in found if each["kind"] == "Service" and each["spec"].get("clusterIP") == "None"]
+    assert {"name": "peers", "port": 2527, "targetPort": "peers", "protocol": "TCP"} in relays["spec"]["ports"]
+    assert relays["spec"]["publishNotReadyAddresses"], "relay 0 may be one that takes no mail from apps at the moment"
+    host = f"{name}-0.{relays['metadata']['name']}"
+    (_, _, line) = container["lifecycle"]["preStop"]["exec"]["command"]
+    drain, _, evacuate = line.partition(" || ")
+    assert drain == "sleep 10; postroad queue drain --timeout 60s"  # what the chart says
+    assert evacuate == f"exec postroad queue evacuate --to {host} --timeout 120s"
+    assert spec["terminationGracePeriodSeconds"] == 10 + 60 + 120 + 90 + 15
+    for each in found:
+        if each["kind"] == "Service" and each is not relays:
+            assert "peers" not in {port["name"] for port in each["spec"]["ports"]}
 
 
 def test_a_low_port_brings_the_sysctl_for_it() -> None:
@@ -401,6 +422,14 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
         "each relay would make Ed25519 keys of its own",
     ),
     "strangers": ({"external.enabled": True}, "clients outside of the cluster have to authenticate"),
+    "nobody to hand over to": (
+        {"drain.evacuateSeconds": 60, "config.peers": {"port": 2527, "secret_file": "/secrets/peers/secret"}},
+        "set replicas to 2 or more",
+    ),
+    "no port to hand over at": (
+        {"drain.evacuateSeconds": 60, "replicas": 2, "config.domains": FULL["config"]["domains"]},
+        "there is no relay to hand over to",
+    ),
     "no metrics": ({"serviceMonitor.enabled": True, "config.http": {"listen": None}}, "the metrics need"),
     "a Secret's name": ({"config.tls": {"certificate_file": "/secrets/tls.crt"}}, "/secrets/tls.crt names no Secret"),
     "an unknown value": ({"replicaCount": 2}, "additional properties 'replicaCount' not allowed"),

@@ -255,6 +255,11 @@ class Bench:
         self._volumes: list[str] = []
         self._stack = ExitStack()
 
+    @property
+    def client(self) -> list[str]:
+        """What begins a command of the client's."""
+        return ["docker", "exec", "--interactive", self.app]
+
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(self.internet)

@@ -25,6 +25,7 @@ def bench() -> Iterator[Bench]:
         *("front", "front-stopped", "front-descriptors", "front-idle"),
         *("idle-clients", "neighbours", "guessing", "helper-dies", "dripping-mx", "silent-mx"),
         *("uplink", "smarthost-password", "token-expires"),
+        "evacuate",
     ],
 )
 def test_nothing_is_lost(name: str, bench: Bench) -> None:

@@ -3,11 +3,12 @@
 Whatever a failed test's containers printed is part of its report.
 """
 
+import json
 import os
 import secrets
 import smtplib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from email.message import EmailMessage
 from email.utils import make_msgid
@@ -188,15 +189,62 @@ def deferred(relay: PostroadContainer, message_id: str) -> str:
 
 
 def signal_daemon(relay: PostroadContainer, module: str, signal: str) -> None:
-    """Send a daemon of ours a signal; ``/proc`` tells which process it is."""
+    """Send a daemon of ours a signal, as soon as there is one; ``/proc`` tells which process it is."""
     look = f"tr '\\0' ' ' <$p/cmdline 2>/dev/null | grep -q 'm [p]ostroad.{module}'"
-    code, said = relay.shell(f"for p in /proc/[0-9]*; do {look} && kill -{signal} ${{p#/proc/}}; done; true")
-    assert code == 0, said
+    script = f"none=1; for p in /proc/[0-9]*; do {look} && kill -{signal} ${{p#/proc/}} && none=0; done; exit $none"
+    wait_until(lambda: relay.shell(script)[0] == 0, 30)
 
 
 def end_sessions(relay: PostroadContainer) -> None:
     """End the sessions that sendmail keeps open with receivers, by those that the front keeps with sendmail."""
     signal_daemon(relay, "front", "HUP")
+
+
+def front(relay: PostroadContainer) -> dict[str, int]:
+    """What the front says of itself."""
+    ask = "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/postroad/front'); print(s.recv(999).decode())"
+    figures: dict[str, int] = json.loads(relay.shell(f'python3 -c "{ask}"')[1])
+    return figures
+
+
+def opened(relay: PostroadContainer) -> int:
+    """How many sessions of sendmail's the front has opened; waits until none of them is in use."""
+
+    def free() -> int:
+        figures = front(relay)
+        return 0 if figures["busy"] or figures["delivering"] else figures["opened"]
+
+    return wait_until(free, 60)
+
+
+def end_of(relay: PostroadContainer, message_id: str) -> dict[str, Any] | None:
+    """What has become of a message so far: the first event that says it was delivered, bounced or deferred."""
+    ids = {event.get("queue_id") for event in relay.events() if event.get("message_id") == message_id}
+    events = (event for event in relay.events() if event.get("queue_id") in ids - {None})
+    return next((event for event in events if event["event"] in {"delivered", "bounced", "deferred"}), None)
+
+
+def send_in_turn(relay: PostroadContainer, steps: Sequence[tuple[str, str]]) -> None:
+    """One client's messages in one session of sendmail's, as long as they are delivered, and in the next then.
+
+    ``steps``: a recipient, and an event or what the reason for a delay says.
+    """
+    again = 0
+    with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
+        for number, (recipient, end) in enumerate(steps):
+            before = opened(relay)
+            smtp.send_message(message := letter(To=recipient))
+            message_id = str(message["Message-ID"])
+            event = wait_until(lambda: end_of(relay, message_id), 60)  # noqa: B023 - called here
+            assert event is not None
+            where = f"{number}: {recipient} after {steps[number - 1][0] if number else 'none'}: {event}"
+            if end in {"delivered", "bounced", "deferred"}:
+                assert event["event"] == end, where
+            else:
+                assert event["event"] == "deferred", where
+                assert end in str(event.get("status") or event["reply"]), where
+            again += opened(relay) == before
+    assert again, "no session was used again"
 
 
 def secrets_folder(factory: pytest.TempPathFactory, internet: Internet, **files: str) -> Path:

@@ -43,8 +43,8 @@ def test_a_shell_completes_commands_and_starts_nothing(start_relay: Relays) -> N
     before = relay.shell(LOOK)
     script = """
     source <(_POSTROAD_COMPLETE=bash_source postroad)
-    COMP_WORDS=(postroad rel) COMP_CWORD=1
-    $(complete -p postroad | sed 's/.*-F \\([^ ]*\\).*/\\1/') postroad rel postroad
+    COMP_WORDS=(postroad relo) COMP_CWORD=1
+    $(complete -p postroad | sed 's/.*-F \\([^ ]*\\).*/\\1/') postroad relo postroad
     echo "${COMPREPLY[@]}"
     """
     code, said = relay.get_wrapped_container().exec_run(["bash", "-c", script])

@@ -80,6 +80,29 @@ def test_a_sender_of_this_host_can_be_rewritten(start_relay: Relays, internet: I
     assert "[" not in ours
 
 
+def test_an_address_that_is_not_ascii_is_whole_in_the_event_and_not_garbled_in_the_answer(
+    relay: PostroadContainer,
+) -> None:
+    with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
+        smtp.ehlo()
+        smtp.command_encoding = "utf-8"
+        sender = smtp.docmd("MAIL", "FROM:<jürgen@sender.example>")
+        smtp.mail("app@sender.example")
+        recipient = smtp.docmd("RCPT", "TO:<jürgen@rcpt.example>")
+    for said, who in ((sender, "sender"), (recipient, "recipient")):
+        assert said == (501, f"5.6.7 the {who} address must be ASCII: SMTPUTF8 is not supported".encode())
+
+    def refused() -> set[tuple[str | None, str | None, str]]:
+        last = [each for each in relay.events() if each["event"] == "rejected" and each["dsn"] == "5.6.7"]
+        return {(each["sender"], each.get("recipient"), each["reply"]) for each in last}
+
+    wait_until(lambda: len(refused()) == 2)
+    assert refused() == {
+        ("jürgen@sender.example", None, f"501 {sender[1].decode()}"),
+        ("app@sender.example", "jürgen@rcpt.example", f"501 {recipient[1].decode()}"),
+    }
+
+
 def test_a_header_s_refusal_names_field_and_domain(relay: PostroadContainer) -> None:
     message = EmailMessage()
     message["From"] = "boss@other.example"
@@ -102,6 +125,10 @@ def test_sendmail_s_own_answers_are_those_of_the_page(relay: PostroadContainer) 
         smtp.rcpt("user@rcpt.example")
         code, said = smtp.data(f"From: {SENDER}\r\n\r\n" + "line of text\r\n" * 3000)
     assert (code, b"Message exceeds maximum fixed size (20000)" in said) == (552, True), said
+    code, text = answer(relay, f"MAIL FROM:<{SENDER}>", "RCPT TO:<user@other@rcpt.example>")
+    assert (code, "Invalid route address" in text) == (553, True), text
+    code, text = answer(relay, "MAIL FROM:<app@other@sender.example>")
+    assert (code, "Invalid route address" in text) == (553, True), text
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.documents import blocks, commands
 from tests.integration.conftest import HOSTNAME, wait_until
 from tests.integration.test_postgresql import Store, store
 from tests.internet.host import Host, Postgres
@@ -54,7 +55,9 @@ class Project:
         (folder / "config").mkdir()
         folder.chmod(0o755)
         shutil.copy(ROOT / "deploy" / "compose.two.yaml", folder / "deploy")
-        (folder / "config" / "config.yaml").write_text(f"hostname: {HOSTNAME}\ndomains: [sender.example]\n")
+        (block,) = [block.text for block in blocks("docs/scale.md") if block.text.startswith("peers:")]
+        (folder / "config" / "config.yaml").write_text(f"hostname: {HOSTNAME}\ndomains: [sender.example]\n{block}")
+        (folder / "config" / "peers_secret").write_text(f"{secrets.token_hex(32)}\n")
         (folder / "deploy" / "store_password").write_text(store.password)
         labels = "".join(f"      {name}: {value}\n" for name, value in TREE.items())
         url = f"postgresql://{store.name}@db.store.example/{store.name}?sslmode=disable"
@@ -151,3 +154,53 @@ def test_a_rolling_replacement_under_load_loses_and_repeats_nothing(
     assert {message.verdict("dkim") for message in signed} == {"pass"}
     groups = json.loads(project.postroad("postroad-2", "stats", "--by", "relay", "--json"))["groups"]
     assert {row["relay"] for row in groups} == {*RELAYS}
+
+
+def test_the_queue_of_one_leaves_for_the_other(project: Project, internet: Internet, app: Host) -> None:
+    """By the commands of docs/scale.md: from a relay that runs, and from a volume whose relay is gone."""
+    prefix = "docker compose -f deploy/compose.two.yaml "
+    running, left_behind = (
+        each.removeprefix(prefix).split() for each in commands("docs/scale.md") if " queue evacuate " in each
+    )
+    records: dict[str, str] = {}
+    for relay in RELAYS:
+        keys = json.loads(project.postroad(relay, "dkim", "list", "--json"))["keys"]
+        records |= {key["name"]: key["value"] for key in keys}
+    internet.publish_sender(HOSTNAME, "192.0.2.1", dkim=records)
+
+    def waiting(relay: str) -> list[str]:
+        found = json.loads(project.postroad(relay, "queue", "list", "--json"))["messages"]
+        return [each["queue_id"] for each in found if each["attempts"]]
+
+    def put_off(name: str) -> None:
+        script = "import smtplib; smtplib.SMTP('postroad-2').sendmail('app@sender.example', ['user@rcpt.example'],"
+        text = f"From: app@sender.example\\r\\nTo: user@rcpt.example\\r\\nMessage-ID: <{name}>\\r\\n\\r\\nHi\\r\\n"
+        app.run("python3", "-c", f"{script} '{text}')")
+        wait_until(lambda: waiting("postroad-2"), 30)
+
+    internet.mx.refuse()
+    try:
+        put_off("one@sender.example")
+        project.run("exec", "-T", *running[1:])
+        assert len(waiting("postroad-1")) == 1
+        project.postroad("postroad-2", "queue", "drain", "--undo")
+        put_off("two@sender.example")
+        project.run("kill", "postroad-2")
+        project.run("run", "-T", *left_behind[1:])
+        assert len(waiting("postroad-1")) == 2
+    finally:
+        internet.mx.accept()
+    project.postroad("postroad-1", "queue", "flush", "--all")
+    for name in ("one", "two"):
+        assert internet.wait_for_message(f"<{name}@sender.example>").verdict("dkim") == "pass"
+
+
+def test_the_relays_of_the_page_are_listed_and_hold_nothing_without_limits(project: Project) -> None:
+    prefix = "docker compose -f deploy/compose.two.yaml exec "
+    listing, forgetting = (
+        each.removeprefix(prefix).split() for each in commands("docs/scale.md") if " postroad relays " in each
+    )
+    # a relay is known once its recorder has begun
+    wait_until(lambda: all(relay in project.run("exec", "-T", *listing) for relay in RELAYS), 60)
+    with pytest.raises(AssertionError, match="postroad-2 holds no part of a limit"):
+        project.run("exec", "-T", *forgetting)

@@ -66,9 +66,12 @@ def inside(relay: PostroadContainer, script: str) -> subprocess.Popen[str]:
     return process
 
 
-def test_mail_is_due_and_nobody_tries_it(start_relay: Relays) -> None:
+def test_mail_is_due_and_nobody_tries_it(start_relay: Relays, internet: Internet) -> None:
+    internet.add_zone("away.example")
+    internet.publish_host("mx.away.example", str(internet.subnet[-9]))  # nobody's: no receiver has asked for less
+    internet.publish("away.example", "MX", "10 mx.away.example.")
     relay = start_relay(publish=False, delivery=QUICK)
-    message = send(relay, letter(), to_addrs=["tempfail@rcpt.example"])
+    message = send(relay, letter(), to_addrs=["user@away.example"])
     relay.wait_for(message, "deferred")
     with inside(relay, HOLD) as held:  # sendmail passes over it
         wait_until(partial(degraded_by, relay, NOT_TRIED), 90)

@@ -91,7 +91,7 @@ def test_they_name_what_is_served_and_promtool_takes_that(relay: PostroadContain
     assert {name for each in expressions for name in re.findall(r"instance:[\w:]+", each)} <= recorded
     assert served - {"postroad_delivery_seconds"} <= named  # each has its place
     labels = {label for names in LABELS.values() for label in names} | PROMETHEUS_S_OWN
-    labels |= {"version", "state", "cause", "check", "level"}
+    labels |= {"version", "state", "cause", "check", "level", "standing"}
     for each in expressions:
         used = {*re.findall(r'(\w+)=~?"', each)}
         used |= {name.strip() for group in re.findall(r"by \(([^)]*)\)", each) for name in group.split(",")}

@@ -20,6 +20,8 @@ CODES = {
     "queue flush": {0, 3},
     "queue abort": {0, 1},
     "smarthost login": {2},  # no smarthost here has oauth.device_url
+    "queue evacuate": {2},  # no peers here
+    "relays forget": {1},  # nor other relays
 }
 CODES |= {name: {0, 1} for name in ("brake release", "suppress remove", "webhook replay", "webhook test")}
 """The exit codes that an example may have, where they depend on what there is: docs/trouble.md has their meaning."""

@@ -206,6 +206,31 @@ def test_ready_within_two_seconds_with_and_without_a_host_name(image: str, start
         assert float(told.split()[2]) < 20
 
 
+def test_a_port_goes_from_one_listener_to_another_and_back(start_relay: Relays, tmp_path: Any) -> None:
+    path = tmp_path / "config.yaml"
+    users = "clients: {users: [{name: app, password_file: /etc/postroad/password}]}\n"
+    front = f"{users}listeners: {{smtp: 587, submission: null, submissions: null}}\n"
+    both = f"{users}listeners: {{smtp: 25, submission: 587, submissions: null}}\n"
+    (tmp_path / "password").write_text("a password")
+    path.write_text(front)
+    for each in (path, tmp_path / "password"):
+        each.chmod(0o644)
+    tmp_path.chmod(0o755)
+    relay = start_relay(publish=False, mounts={str(tmp_path): "/etc/postroad"})
+
+    def is_submission() -> bool:
+        with smtplib.SMTP(relay.host, relay.port_of("submission"), timeout=20) as smtp:
+            smtp.ehlo()
+            return smtp.has_extn("starttls")  # AUTH comes within TLS alone, and port 25 has neither
+
+    assert not is_submission()
+    for text, wanted in ((both, True), (front, False), (both, True)):
+        path.write_text(text)
+        assert relay.command("reload").endswith("reloaded\n")
+        assert is_submission() is wanted
+    send(relay, letter())
+
+
 def test_reload_puts_a_change_in_force_and_names_it(start_relay: Relays, tmp_path: Any) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("limits: {recipients_per_message: 5}\n")

@@ -25,7 +25,11 @@ from tests.unit import test_store
 wait_for = partial(wait_until, timeout=60)
 
 # the same tests as SQLite's, with the fixtures below
-SQLITE_ONLY = ("test_a_store_that_takes_nothing_loses_nothing", "test_sqlite_is_opened_for_readers_beside_a_writer")
+SQLITE_ONLY = (
+    "test_a_store_that_takes_nothing_loses_nothing",
+    "test_sqlite_is_opened_for_readers_beside_a_writer",
+    "test_the_write_ahead_log_stays_small",
+)
 """They speak SQLite's own language."""
 globals().update(
     {name: each for name, each in vars(test_store).items() if name.startswith("test_") and name not in SQLITE_ONLY}

@@ -75,7 +75,8 @@ def test_list(relay: PostroadContainer) -> None:
     }
     code, text = run(relay, "list")
     assert code == 0
-    header, line = text.strip().splitlines()
+    header, line, slowed = text.strip().splitlines()
+    assert "rcpt.example is slowed" in slowed, "the MX says: try again later"
     assert header.split() == ["id", "age", "sender", "recipients", "tries", "next", "try", "reason"]
     for word in (queue_id, "app@sender.example", "tempfail@rcpt.example", "in 3h", "451 4.7.1"):
         assert word in line

@@ -127,7 +127,10 @@ class Settings:
 
     def route(self, *routes: dict[str, Any]) -> None:
         # the same file: it is mounted
-        self.path.write_text(json.dumps({"delivery": {"routes": routes, "queue": {"retry": "1h"}}}))
+        # with a policy, which judges receivers as well before each delivery
+        policy = {"domains": {"strict.example": "require"}}
+        delivery = {"routes": routes, "tls": policy, "queue": {"retry": "1h"}}
+        self.path.write_text(json.dumps({"delivery": delivery}))
 
 
 @pytest.fixture(scope="module")

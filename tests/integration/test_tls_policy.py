@@ -3,7 +3,7 @@
 import pytest
 
 from postroad.testing import ENDS, PostroadContainer
-from tests.integration.conftest import Relays, deferred, letter, send, story
+from tests.integration.conftest import Relays, deferred, letter, send, send_in_turn, story
 from tests.internet.host import Mx, Resolver
 from tests.internet.internet import Internet
 
@@ -92,7 +92,18 @@ def test_one_message_goes_where_it_may(relay: PostroadContainer, internet: Inter
     relay.wait_for(message_id, "deferred")
     assert internet.wait_for_message(message_id).recipient == f"two@{domains[0]}"
     events = story(relay, message_id)
-    assert [event["recipient"] for event in events if event["event"] == "deferred"] == [f"two@{domains[1]}"]
+    assert {event["recipient"] for event in events if event["event"] == "deferred"} == {f"two@{domains[1]}"}
+
+
+def test_each_message_of_a_session_is_judged(relay: PostroadContainer) -> None:
+    """A connection that is there from the message before is good for what it is, whoever opened it."""
+    free, bound = ("opportunistic", "delivered"), ("verify", "")
+    steps = [
+        (f"turn@{policy}.{server}.example", end or TABLE[server]["verify"])
+        for server in ("self-signed", "wrong-name", "plain", "expired")
+        for policy, end in (free, bound, free, free, bound, bound)
+    ]
+    send_in_turn(relay, steps)
 
 
 def test_a_policy_for_all_and_for_what_is_below(relays: Relays, internet: Internet, ca_file: str) -> None:
@@ -135,6 +146,8 @@ def resolver(internet: Internet) -> Resolver:
     internet.publish_host("mx.unsigned.example", hosts["match"].address)
     internet.publish("unsigned.example", "MX", "10 mx.unsigned.example")
     internet.publish("_25._tcp.mx.unsigned.example", "TLSA", hosts["mismatch"].tlsa())
+    for name in ("match", "mismatch"):
+        internet.publish(f"to-{name}.unsigned.example", "MX", f"10 {name}.signed.example")
     # the resolver has another key for this one, and so answers SERVFAIL
     internet.add_zone("bogus.example", signed=True)
     internet.publish("bogus.example", "MX", "10 mx.unsigned.example")
@@ -147,6 +160,9 @@ DANE = {
     "to-plain.signed.example": {"dane": "DANE", "dane-only": "DANE"},
     "to-none.signed.example": {"dane": "tls", "dane-only": "TLSA"},
     "unsigned.example": {"dane": "tls", "dane-only": "TLSA"},
+    # signed TLSA records of a server that somebody may have put into an MX record without a signature
+    "to-match.unsigned.example": {"dane": "tls", "dane-only": "TLSA"},
+    "to-mismatch.unsigned.example": {"dane": "tls", "dane-only": "TLSA"},
     "bogus.example": {"dane": "lookup", "dane-only": "lookup"},
 }
 
@@ -164,6 +180,29 @@ def by_dane(relays: Relays, resolver: Resolver) -> dict[str, PostroadContainer]:
 )
 def test_dane(domain: str, policy: str, end: str, by_dane: dict[str, PostroadContainer], internet: Internet) -> None:
     check(by_dane[policy], internet, f"{policy}@{domain}", end)
+
+
+@pytest.mark.parametrize("policy", ["dane", "dane-only"])
+def test_dane_is_asked_for_each_message(policy: str, by_dane: dict[str, PostroadContainer]) -> None:
+    """One client's, in one session: a connection to the same server may be there from the message before."""
+    domains = ("to-match.signed", "to-match.unsigned", "to-mismatch.unsigned", "to-mismatch.signed")
+    ends = {domain: DANE[f"{domain}.example"][policy] for domain in domains}
+    pairs = [domain for first in domains for second in domains for domain in (first, second)]
+    steps = [(f"turn@{domain}.example", "delivered" if ends[domain] == "tls" else ends[domain]) for domain in pairs]
+    send_in_turn(by_dane[policy], steps)
+
+
+def test_dane_is_asked_for_each_domain_of_a_message(by_dane: dict[str, PostroadContainer]) -> None:
+    domains = ["to-match.signed.example", "to-match.unsigned.example"]
+    # more recipients than the front makes messages of
+    to = [f"{number}@{domain}" for domain in domains for number in range(15)]
+    relay = by_dane["dane-only"]
+    message_id = send(relay, letter(), to_addrs=to)
+    relay.wait_for(message_id, "delivered", timeout=60)
+    relay.wait_for(message_id, "deferred", timeout=60)
+    events = story(relay, message_id)
+    for kind, domain in zip(("delivered", "deferred"), domains, strict=True):
+        assert {event["recipient"].partition("@")[2] for event in events if event["event"] == kind} == {domain}
 
 
 def test_without_a_resolver_that_checks_there_is_no_dane(

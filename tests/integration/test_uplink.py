@@ -21,6 +21,7 @@ from tests.integration.conftest import (
     letter,
     secrets_folder,
     send,
+    send_in_turn,
     signal_daemon,
     story,
     wait_until,
@@ -140,8 +141,11 @@ def test_a_killed_uplink_loses_nothing(start: Any, upstream: Mx, internet: Inter
         ids = sending.result()
     wait_until(lambda: len(came(internet, ids)) == len(ids), 120)
     assert not ends(relay)["bounced"]
-    stopped = [event for event in relay.events() if event["event"] == "stopped" and event.get("program") == "uplink"]
-    assert len(stopped) == 2
+
+    def stopped() -> int:
+        return sum(event["event"] == "stopped" and event.get("program") == "uplink" for event in relay.events())
+
+    wait_until(lambda: stopped() == 2)
     wait_until(lambda: relay.shell("/usr/local/lib/postroad/healthcheck 1")[0] == 0, 30)
 
 
@@ -220,6 +224,40 @@ def test_any_number_of_smarthosts(start: Any, watch: Watch) -> None:
     assert {(event["relay_host"], event["relay_address"], event["tls_verify"]) for event in tls} == {
         (WATCH, watch.address, "OK")
     }
+
+
+@pytest.mark.parametrize("port", [2018, 2019], ids=["without a word", "with a 421"])
+def test_a_smarthost_that_ends_each_session_holds_up_no_message(port: int, start: Any, watch: Watch) -> None:
+    """sendmail notices at the next message of its session, which leaves by another session with the smarthost, at once."""
+    # an answer that nobody gives would be waited for until the test is over
+    defines = {"confTO_QUIT": "10m"}
+    relay = start({"sendmail": {"defines": defines}}, smarthost={"host": WATCH, "port": port, **LOGIN})
+    send_in_turn(relay, [("a@rcpt.example", "delivered")] * 5)
+    ids = send_many(relay, 200)
+    wait_until(lambda: ends(relay)["delivered"] == 5 + len(ids), 120)
+    assert not ends(relay)["deferred"]
+
+
+def test_no_message_changes_what_becomes_of_the_next(start: Any, watch: Watch, internet: Internet) -> None:
+    internet.add_watch("mx.open.example", behaviour="no-starttls")
+    internet.publish("open.example", "MX", "10 mx.open.example.")
+    internet.publish_host("late.out.example", internet.dns.address)  # where nothing listens
+    servers: dict[str, dict[str, Any]] = {
+        "good": {"host": WATCH, "port": 2001, **LOGIN},
+        "refuses": {"host": WATCH, "port": 2009, **LOGIN},
+        "closes": {"host": WATCH, "port": 2017, **LOGIN},
+        "late": {"host": "late.out.example", "port": 2001, "tls": "require"},
+    }
+    routes = [{"domains": [f"{name}.example"], "smarthost": server} for name, server in servers.items()]
+    tls = {"ca_file": "/secrets/ca.pem", "domains": {"open.example": "require"}}
+    relay = start(routes=routes, tls=tls, queue={"retry": "4h"})
+    good, unknown = ("a@good.example", "delivered"), ("unknown-{}@good.example", "bounced")
+    refused, broken = ("a@refuses.example", "refuses the credentials of app"), ("a@closes.example", "broke off")
+    clear, late = ("a@open.example", "does not offer STARTTLS"), ("a@late.example", "can't be reached")
+    steps = [good, good, unknown, clear, refused, good, clear, unknown, refused, broken, unknown, good, good, late]
+    send_in_turn(relay, [(recipient.format(number), end) for number, (recipient, end) in enumerate(steps)])
+    internet.publish_host("late.out.example", watch.address)
+    send_in_turn(relay, [(late[0], "delivered")] * 2)
 
 
 def test_a_dead_uplink_makes_mail_wait(start: Any, upstream: Mx, internet: Internet) -> None:

@@ -1,12 +1,18 @@
 """What tests of several rooms need."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
 
+from postroad import system
+from postroad.feedback import suppression
+from postroad.runtime import log
 from postroad.store import database
+from tests.unit import api, vendors
+from tests.unit.listener import Listener
 
 
 @pytest.fixture
@@ -16,3 +22,36 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     database.upgrade(made)
     yield made
     made.dispose()
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> Iterator[Listener]:
+    """A submission listener of the test's own, whose certificate is that of the generation ``gen-1``."""
+    made = Listener(tmp_path)
+    folder = tmp_path / "gen-1" / "tls"
+    folder.mkdir(parents=True)
+    (folder / "certificate.pem").write_bytes((tmp_path / "listener.pem").read_bytes())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def calls(engine: Engine, listener: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[api.Api]:
+    """The HTTP API before this listener."""
+    monkeypatch.setattr(log, "tell", lambda *_: None)
+    made = api.of(engine, replace(api.SETTINGS, submission=listener.port), tmp_path / "gen-1")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def relay(
+    engine: Engine, listener: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[vendors.Relay]:
+    """The HTTP API on loopback, with every vendor's endpoints."""
+    said: list[str] = []
+    monkeypatch.setattr(log, "tell", lambda _, text, *__: said.append(text))
+    monkeypatch.setattr(suppression, "SUPPRESSED", tmp_path / "suppressed")
+    monkeypatch.setattr(system, "write_database", lambda *_: None)
+    with vendors.serving(engine, listener, tmp_path / "gen-1") as url:
+        yield vendors.Relay(url, listener, engine, said)

@@ -74,6 +74,15 @@ def test_no_stranger_can_relay(runs: Callable[..., None]) -> None:
     assert levels(open_relay, context({})) == [("ok", "no stranger can relay")]
 
 
+@pytest.mark.parametrize("allow", [["staging.example"], ["qa@staging.example"]])
+def test_a_relay_for_few_recipients_is_asked_for_those(runs: Callable[..., None], allow: list[str]) -> None:
+    """Everybody else is refused to all, strangers or not: that says nothing."""
+    runs(rules(lambda client, sender, to: strangers_only(client, sender, to) or not to.endswith("@staging.example")))
+    assert levels(open_relay, context({}, recipients={"allow": allow})) == [("ok", "no stranger can relay")]
+    runs(rules(lambda client, sender, to: not to.endswith("@staging.example")))
+    assert levels(open_relay, context({}, recipients={"allow": allow}))[0][0] == "error"
+
+
 def test_one_hole_is_an_open_relay(runs: Callable[..., None]) -> None:
     runs(rules(lambda client, sender, to: strangers_only(client, sender, to) and (client, to) != ("10.1.0.1", to)))
     (found,) = open_relay.run(context({}))

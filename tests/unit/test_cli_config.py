@@ -165,3 +165,14 @@ def test_without_an_address_the_records_about_it_are_left_out(
     code, out, error = run("dns", "--json")
     assert (code, "set public_ip; A, PTR and SPF records are left out" in error) == (1, True)
     assert not [each for each in json.loads(out)["records"] if each["type"] in {"A", "AAAA", "PTR"}]
+
+
+def test_dns_says_to_programs_what_is_published(signed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve(monkeypatch, {"mail.example.com": {"A": ("203.0.113.10",)}, "example.com": {"TXT": ("v=spf1 -all",)}})
+    found = json.loads(run("dns", "--json").out)
+    by_name = {(each["name"], each["type"]): each for each in found["records"]}
+    assert by_name["mail.example.com", "A"]["state"] == "is there"
+    spf = by_name["example.com", "TXT"]
+    assert (spf["state"], spf["replaces"]) == ("to change", ["v=spf1 -all"])
+    assert found["address"]
+    assert by_name["postroad._domainkey.example.org", "TXT"]["zone"]

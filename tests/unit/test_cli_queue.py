@@ -15,8 +15,10 @@ import pytest
 from postroad import system
 from postroad.cli import queue as module
 from postroad.cli import running
+from postroad.commands import queue as queue_commands
+from postroad.commands import running as commands_running
 from postroad.config.load import load
-from postroad.runtime import acceptance, flushing, handover, log, plan
+from postroad.runtime import acceptance, flushing, handover, log, plan, slowed
 from postroad.sendmail import outbound
 from tests.unit import supervision
 from tests.unit.commands import run
@@ -52,11 +54,14 @@ class World:
         for where, name, value in (
             (module, "QUEUE", self.queue),
             (module, "CURRENT", tmp_path),
-            (module, "HEALTH", tmp_path / "health"),
-            (module, "SHAPER", tmp_path / "shaper"),
-            (module, "LOG_SOCKET", tmp_path / "log"),
+            (queue_commands, "QUEUE", self.queue),
+            (queue_commands, "CURRENT", tmp_path),
+            (queue_commands, "HEALTH", tmp_path / "health"),
+            (queue_commands, "SHAPER", tmp_path / "shaper"),
+            (queue_commands, "LOG_SOCKET", tmp_path / "log"),
             (module, "load", lambda: config),
             (running, "is_running", lambda: self.serves),
+            (commands_running, "is_running", lambda: self.serves),
             (module, "SETTLE", 0.05),
             (module, "FIRST_PAUSE", 0.05),
             (log, "tell", self.tell),
@@ -134,6 +139,44 @@ def test_what_waits_is_listed_with_its_reason_and_its_next_try(world: World) -> 
     assert run("queue", "list", "--domain", "b.example").out == "no such message waits\n"
 
 
+def test_a_receiver_that_gets_less_is_told_with_the_list(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = world.top / "receivers.json"
+    for each in (module, queue_commands):
+        monkeypatch.setattr(each, "RECEIVERS", path)
+    slow = ("slowed", 0.0, 0.0, "speeding", "450 slow down", 3, 0.5, 1.0, 0, 7, ("a.example",))
+    paused = ("paused", 0.0, 2000.0, "blocked", "421 blocked", 1, None, 0.0, 1, 1, ("b.example",))
+    idle = ("slowed", 0.0, 0.0, "systemerror", "451 later", None, 1.0, 0.0, 0, 0, ("c.example",))
+    slowed.write(
+        path,
+        [
+            slowed.SlowedReceiver(name, f"mx.{name}", *each)
+            for name, each in zip("abc", (slow, paused, idle), strict=True)
+        ],
+    )
+    first, second = world.put(1, "u@a.example"), world.put(2, "u@b.example")
+    soon = world.put(4, "u@c.example", attempts=1, last=int(time.time()) - 10, reason="Deferred: 451 later")
+    tried = world.put(3, "u@a.example", attempts=2, last=int(time.time()) - 10, reason="Deferred: 450 slow down")
+    out = " ".join(run("queue", "list").out.split())
+    assert (
+        "a is slowed since 1970-01-01T00:00:00Z: 3 connections at once, 30 messages a minute, 7 messages waiting" in out
+    )
+    assert "speeding: 450 slow down" in out
+    assert "b is paused since 1970-01-01T00:00:00Z: one message tries at 1970-01-01T00:33:20Z" in out
+    data = json.loads(run("queue", "list", "--json").out)
+    assert [(each["receiver"], each["until"]) for each in data["receivers"]] == [
+        ("a", None),
+        ("b", "1970-01-01T00:33:20Z"),
+        ("c", None),
+    ]
+    reasons = {each["queue_id"]: (each["reason"], each["next_try"]) for each in data["messages"]}
+    assert reasons.pop(soon)[1] is not None, "nothing else waits for that receiver"
+    assert reasons == {
+        first: ("waits for its turn: a is slowed (3 connections at once, 30 messages a minute)", None),
+        second: ("waits for its turn: b is paused, one message tries at 1970-01-01T00:33:20Z", None),
+        tried: ("Deferred: 450 slow down", None),
+    }
+
+
 def test_senders_are_told_apart_without_regard_to_case(world: World) -> None:
     world.put(1)
     bounce = write(world.queue, 2)
@@ -149,7 +192,7 @@ def test_a_drain_is_told_with_the_list(world: World) -> None:
 
 
 def test_a_queue_that_can_t_be_read_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "QUEUE", world.top / "none")
+    monkeypatch.setattr(queue_commands, "QUEUE", world.top / "none")
     assert "can't be read by uid" in run("queue", "list").error
 
 
@@ -166,16 +209,16 @@ def test_flush_is_of_one_kind(words: tuple[str, ...], world: World) -> None:
 def test_flush_says_what_still_waits_and_why(world: World) -> None:
     world.put(1, "u@a.example")
     code, out, _ = run("queue", "flush", "--all")
-    assert (code, world.runs) == (0, [["-q"]])
+    assert (code, world.runs) == (0, [["-qf"]])
     assert "1 message left the queue" in out
     world.put(2, "u@a.example", reason="Deferred: Connection refused")
     world.delivers = False
     code, out, _ = run("queue", "flush", "--domain", "@A.example")
-    assert (code, world.runs[1:]) == (3, [["-qR@a.example"]])
+    assert (code, world.runs[1:]) == (3, [["-qf", "-qR@a.example"]])
     assert "Deferred: Connection refused" in out
     queue_id = world.put(3)
     assert run("queue", "flush", "--id", queue_id).code == 3
-    assert world.runs[-1] == [f"-qI{queue_id}"]
+    assert world.runs[-1] == ["-qf", f"-qI{queue_id}"]
 
 
 def test_flush_of_what_is_not_there(world: World) -> None:
@@ -191,7 +234,7 @@ def test_flush_asks_the_shaper_for_its_own(world: World, shaper: list[frozenset[
     assert (world.runs, shaper) == ([], [frozenset({slow})])
     world.put(2, "u@a.example")
     assert run("queue", "flush", "--all").code == 3
-    assert world.runs == [["-q"]]
+    assert world.runs == [["-qf"]]
 
 
 def test_a_shaper_that_does_not_answer_is_told(world: World) -> None:

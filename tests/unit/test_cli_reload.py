@@ -71,7 +71,27 @@ def test_it_waits_as_long_as_preparing_may_take_and_says_for_what(said: str) -> 
 
 @pytest.mark.parametrize("said", [1e6], indirect=True)
 def test_it_does_not_wait_for_ever(said: str) -> None:
-    assert said.endswith("not reloaded within 1680 s; see the container's log")
+    assert said.endswith(f"not reloaded within {2 * (600 + 10 * 30)} s; see the container's log")
+
+
+def test_a_section_that_comes_or_goes_is_told_in_the_words_of_yaml() -> None:
+    without = {"delivery.smarthost": "null"}
+    there = {"delivery.smarthost.host": '"smtp.example.net"', "delivery.smarthost.username": "null"}
+    assert changes.between(without, there) == ['delivery.smarthost.host: null -> "smtp.example.net"']
+    assert changes.between(there, without) == ['delivery.smarthost.host: "smtp.example.net" -> null']
+
+
+def test_another_network_is_a_change(tmp_path: Path) -> None:
+    found = []
+    for networks, policy in (("1", "relaying for 10.0.0.0/8"), ("2", "relaying for 10.0.0.0/8, 172.20.0.0/16")):
+        made = plan.Plan((), 8.0, "json", "none", 1, False, policy, "", False, 0.0, (), {}, 0.0, networks)
+        (tmp_path / "config.json").write_text('{"log": {"format": "json"}}')
+        (tmp_path / "plan.json").write_text(handover.dumps(made))
+        found.append(changes.snapshot(tmp_path))
+    assert changes.between(*found) == [
+        "this container's networks: read anew, now relaying for 10.0.0.0/8, 172.20.0.0/16"
+    ]
+    assert changes.between(found[1], found[1]) == []
 
 
 def test_a_first_start_changes_nothing(tmp_path: Path) -> None:

@@ -1,11 +1,17 @@
 """What `postroad send` says of the events of its message, one by one."""
 
+import json
+import socket
+from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.text import Text
 
+from postroad.cli import send
 from postroad.cli.send import DELIVERED, Progress, letter
 from postroad.config.model import Config
+from tests.unit.commands import run
 
 CONFIG = Config.model_validate({"hostname": "mail.example.com", "domains": ["example.com"]})
 
@@ -42,3 +48,14 @@ def test_the_date_of_the_test_message_names_its_time_zone() -> None:
     message = letter(CONFIG, "you@example.net", "app@example.com")
     assert str(message["Date"]).endswith(" +0000")
     assert str(message["Date"]) in message.get_content()
+
+
+def test_programs_are_told_why_a_message_was_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(send, "load", lambda: CONFIG)
+    monkeypatch.setattr(send, "hand_over", lambda *_: "553 5.7.1 not yours")
+    monkeypatch.setattr(send, "FEED", tmp_path / "feed")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "feed"))
+        listener.listen()
+        code, out, _ = run("send", "--json", "you@example.net")
+    assert (code, json.loads(out)) == (1, {"events": [], "refused": "553 5.7.1 not yours"})

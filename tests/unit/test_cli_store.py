@@ -74,10 +74,10 @@ def test_where_relays_share_the_store_each_row_has_its_relay_and_there_are_total
     assert "app@sender.example → u@rcpt.example  at mail-1" in run("trace", "q2").out
     assert json.loads(run("trace", "q1", "--json").out)["messages"][0]["relay"] == "mail-0"
     rows = [line.split() for line in run("stats").out.splitlines()[2:]]
-    assert rows[-1] == ["total", "all", "3", "1", "0", "1", "0", "50.0%"]
-    assert ["sender.example", "all", "2", "1", "0", "1", "0", "50.0%"] in rows
-    assert ["sender.example", "mail-1", "1", "0", "0", "1", "0", "100.0%"] in rows
-    assert ["other.example", "mail-0", "1", "0", "0", "0", "0", "-"] in rows
+    assert rows[-1] == ["total", "all", "3", "1", "0", "1", "0", "50.0%", "-"]
+    assert ["sender.example", "all", "2", "1", "0", "1", "0", "50.0%", "-"] in rows
+    assert ["sender.example", "mail-1", "1", "0", "0", "1", "0", "100.0%", "-"] in rows
+    assert ["other.example", "mail-0", "1", "0", "0", "0", "0", "-", "-"] in rows
     assert len(rows) == 5
     by_relay = [line.split()[:2] for line in run("stats", "--by", "relay").out.splitlines()[2:]]
     assert by_relay == [["mail-0", "2"], ["mail-1", "1"], ["total", "3"]]
@@ -102,6 +102,20 @@ def test_a_message_is_told_from_its_acceptance_to_its_end(engine: Engine) -> Non
     ]
     assert found[1]["first"].endswith("Z")
     assert len(json.loads(run("trace", "u@rcpt.example", "--json", "--limit", "1").out)["messages"]) == 1
+
+
+def test_what_came_back_is_told_in_the_story_of_its_message(engine: Engine) -> None:
+    put(engine, "q1", "accepted", "delivered")
+    put(engine, "q1", "bounced", late=True)
+    put(engine, "q1", "complained", feedback="abuse", reporter="fbl.rcpt.example")
+    put(engine, "q1", "returned", what="automatic", status="Out of office")
+    out = run("trace", "q1").out
+    assert "bounced (userunknown, hard)  q1" in out
+    assert f"bounced   late mx.rcpt.example {GONE}" in out
+    assert "complained abuse fbl.rcpt.example" in out
+    assert "returned  automatic Out of office" in out
+    (row,) = [line.split() for line in run("stats").out.splitlines()[2:]]
+    assert row[-2:] == ["100.0%", "100.00%"]
 
 
 def test_each_recipient_of_a_redirected_message_is_told_with_the_address_it_went_to(engine: Engine) -> None:

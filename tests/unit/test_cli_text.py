@@ -3,6 +3,7 @@
 import csv
 import importlib
 import io
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from sqlalchemy import Engine
 
 from postroad.checks.model import Finding, Level
 from postroad.cli import dns, doctor, suppress
+from postroad.commands import suppressions
 from postroad.config.model import Config
 from postroad.dns.formats import bind, cloudflare
 from postroad.dns.records import Record
@@ -111,6 +113,21 @@ def test_an_export_holds_no_formula_and_is_read_back(engine: Engine) -> None:
 
 @given(st.text(max_size=9).filter(str.isprintable) | st.sampled_from(FORMULAS).filter(str.isprintable))
 def test_a_cell_is_no_formula_and_is_what_it_was(text: str) -> None:
-    cell = suppress._cell(text)
+    cell = suppressions._cell(text)
     assert cell[:1] not in {"=", "+", "-", "@"}
-    assert suppress._value(cell) == text
+    assert suppressions._value(cell) == text
+
+
+def test_the_doctor_tells_programs_of_each_check_as_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [Finding("spf", Level.ERROR, "example.com has 2 SPF records", "two", "remove one")]
+    monkeypatch.setattr(doctor, "load", lambda: None)
+    monkeypatch.setattr(doctor, "begin", lambda _: None)
+    monkeypatch.setattr(doctor, "examine", lambda checks, _: ((check, found) for check in checks))
+    result = CliRunner().invoke(doctor.command, ["--json-lines", "--only", "spf"], standalone_mode=False)
+    first, second = map(json.loads, result.stdout.splitlines())
+    assert first == {"checks": ["spf"]}
+    assert (second["check"], second["findings"][0]["level"]) == ("spf", "error")
+    assert second["findings"][0]["key"] == "example.com has # SPF records"
+    assert result.return_value == 1
+    result = CliRunner().invoke(doctor.command, ["--json-lines", "--wait"])
+    assert "--json-lines can't be combined" in result.output

@@ -1,6 +1,8 @@
 """Where values come from, and which of them wins."""
 
+import errno
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -219,6 +221,23 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
             load(path, {})
     with pytest.raises(ConfigError, match="can't be read: Is a directory"):
         load(tmp_path, {})
+
+
+def test_a_file_of_somebody_else_says_whose_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("hostname: mail.example.com\n")
+    path.chmod(0o600)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "getuid", lambda: 2525)
+    owned = f"can't be read by uid 2525: .*chown 2525 .*it belongs to uid {path.stat().st_uid}, mode 0600"
+    with pytest.raises(ConfigError, match=f"{re.escape(str(path))}(?s:.)*{owned}"):
+        load(path, {})
+    with pytest.raises(ConfigError, match=f"POSTROAD_HOSTNAME_FILE.*{re.escape(str(path))} {owned}"):
+        load(None, {"POSTROAD_HOSTNAME_FILE": str(path)})
 
 
 def test_plain_values_are_those_of_yaml_1_2() -> None:

@@ -15,7 +15,7 @@ from postroad.config.mc import (
     check_raw,
 )
 from postroad.config.sendmail_names import DEFINES, FEATURES
-from postroad.sendmail.files import TEMPLATES
+from postroad.runtime.paths import TEMPLATES
 
 
 @pytest.mark.parametrize(

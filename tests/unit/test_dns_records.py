@@ -166,3 +166,64 @@ def test_all_that_is_chosen_by_is_asked() -> None:
 )
 def test_versions(text: str, version: str, is_it: bool) -> None:
     assert is_version(text, version) == is_it
+
+
+BOUNCES = "bounces.example.com"
+
+
+def test_the_domain_of_return_addresses_has_an_mx_and_spf() -> None:
+    found, facts = config(returns={"domain": BOUNCES}), RecordFacts(("203.0.113.10",), tls_rpt=True)
+    assert values(found, facts, BOUNCES, "MX") == ["10 mail.example.com"]
+    assert values(found, facts, BOUNCES) == ["v=spf1 ip4:203.0.113.10 -all"]
+    assert values(found, facts, "_dmarc.example.com") == [f"v=DMARC1; p=none; rua=mailto:dmarc@{BOUNCES}"]
+    assert values(found, facts, "_smtp._tls.example.com") == [f"v=TLSRPTv1; rua=mailto:tlsrpt@{BOUNCES}"]
+    assert values(found, facts, f"example.com._report._dmarc.{BOUNCES}") == [], "the same organization"
+    assert {(BOUNCES, "MX"), (BOUNCES, "TXT")} <= set(questions(found, facts))
+    assert not [record for record in expected(config(), facts) if BOUNCES in f"{record.name} {record.value}"]
+
+
+def test_what_is_published_for_return_addresses_is_kept() -> None:
+    existing = there(BOUNCES, "MX", "5 mx.elsewhere.example") | there(BOUNCES, "TXT", "v=spf1 include:a.example ~all")
+    facts = RecordFacts(("203.0.113.10",), existing=existing)
+    found = config(returns={"domain": BOUNCES})
+    assert values(found, facts, BOUNCES, "MX") == ["5 mx.elsewhere.example"]
+    assert values(found, facts, BOUNCES) == ["v=spf1 ip4:203.0.113.10 include:a.example ~all"]
+
+
+def test_another_organization_s_reports_need_a_record_that_agrees() -> None:
+    found = config(domains=["example.com", "example.org"], returns={"domain": BOUNCES})
+    assert values(found, RecordFacts(()), f"example.org._report._dmarc.{BOUNCES}") == ["v=DMARC1"]
+    elsewhere = RecordFacts((), reports="me@example.net")
+    assert values(found, elsewhere, f"example.org._report._dmarc.{BOUNCES}") == []
+    assert values(found, elsewhere, "_dmarc.example.org") == ["v=DMARC1; p=none; rua=mailto:me@example.net"]
+
+
+def test_a_smarthost_s_mail_has_no_return_address_and_so_no_spf() -> None:
+    found = config(returns={"domain": BOUNCES}, delivery={"smarthost": {"host": "smtp.example.net", "tls": "require"}})
+    assert values(found, RecordFacts(("203.0.113.10",)), BOUNCES) == []
+
+
+@pytest.mark.parametrize(
+    ("published", "wanted"),
+    [
+        ("v=DMARC1; p=reject", "v=DMARC1; p=reject; rua=mailto:dmarc@b.example.com"),
+        ("v=DMARC1; p=none;", "v=DMARC1; p=none; rua=mailto:dmarc@b.example.com"),
+        (
+            "v=DMARC1; p=none; rua = mailto:a@x.example!10m ; pct=5",
+            "v=DMARC1; p=none; rua = mailto:a@x.example!10m,mailto:dmarc@b.example.com; pct=5",
+        ),
+        (
+            "v=DMARC1; p=none; rua=mailto:a@x.example",
+            "v=DMARC1; p=none; rua=mailto:a@x.example,mailto:dmarc@b.example.com",
+        ),
+        ("v=DMARC1; p=none; rua=mailto:DMARC@b.example.com!1m", "v=DMARC1; p=none; rua=mailto:DMARC@b.example.com!1m"),
+        ("v=DMARC1; p=what", "v=DMARC1; p=what"),
+    ],
+)
+def test_a_published_policy_sends_its_reports_to_the_loop_as_well(published: str, wanted: str) -> None:
+    found = config(returns={"domain": "b.example.com"})
+    name = "_dmarc.example.com"
+    found_there = there(name, "TXT", published)
+    assert values(found, RecordFacts((), existing=found_there), name) == [wanted]
+    assert values(config(), RecordFacts((), existing=found_there), name) == [published]
+    assert values(found, RecordFacts((), existing=found_there, reports="me@example.com"), name) == [published]

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from postroad.config.model import Config
+from postroad.secrets import peers
 from tests.documents import DOCUMENTS, HELD, INSIDE, ROOT, STARTS, Block, blocks, commands, elsewhere
 
 BLOCKS = [block for document in DOCUMENTS for block in blocks(document)]
@@ -74,7 +75,7 @@ def test_the_targets_exist() -> None:
 
 def test_ci_runs_the_demo_twice_before_anything_else_and_down_at_the_end() -> None:
     script = (ROOT / ".ci/run").read_text()
-    assert "for target in demo demo lint coverage test; do" in script
+    assert "for target in demo demo lint coverage test-image; do" in script
     assert re.search(r"make --no-print-directory down && nothing_left", script)
 
 
@@ -87,9 +88,25 @@ def test_the_demo_needs_no_environment() -> None:
 
 
 def test_the_password_of_scale_md(tmp_path: Path) -> None:
-    (command,) = [command for command in commands("docs/scale.md") if command.startswith("openssl ")]
+    (command,) = [
+        command
+        for command in commands("docs/scale.md")
+        if command.startswith("openssl rand -hex 24 >deploy/store_password")
+    ]
     (tmp_path / "deploy").mkdir()
     subprocess.run(["bash", "-c", f"umask 077; {command}"], cwd=tmp_path, check=True)
     password = tmp_path / "deploy" / "store_password"
     assert re.fullmatch(r"[0-9a-f]{48}\n", password.read_text())
     assert password.stat().st_mode & 0o777 == 0o644
+
+
+def test_the_secret_of_scale_md(tmp_path: Path) -> None:
+    (command,) = [
+        command for command in commands("docs/scale.md") if command.startswith("openssl rand -hex 32 >config/")
+    ]
+    (tmp_path / "config").mkdir()
+    subprocess.run(["bash", "-c", f"umask 077; {command}"], cwd=tmp_path, check=True)
+    path = tmp_path / "config" / "peers_secret"
+    config = Config.model_validate({**MINIMAL, "peers": {"port": 2527, "secret_file": path}})
+    assert len(peers.secret(config) or "") == 64
+    assert path.stat().st_mode & 0o777 == 0o644

@@ -131,7 +131,7 @@ def test_queue_s_table_names_its_options() -> None:
             target = find(span.split())
             assert target, span
             options = {name for param in target[0].params for name in (*param.opts, *param.secondary_opts)}
-            assert set(re.findall(r"--[a-z]+", span)) <= options, span
+            assert set(re.findall(r"--[a-z-]+", span)) <= options, span
             found += 1
     assert found > 4
 

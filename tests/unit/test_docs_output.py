@@ -22,7 +22,7 @@ from postroad.checks import __main__ as checks
 from postroad.checks import spf
 from postroad.checks.model import Finding, Level
 from postroad.cli import active, doctor, trace
-from postroad.cli import queue as queue_command
+from postroad.commands import queue as queue_messages
 from postroad.config.model import Config
 from postroad.dns.egress import Egress
 from postroad.events import model
@@ -127,7 +127,7 @@ def of_queue(tmp_path: Path) -> dict[str, Any]:
     assert message.arrived is not None
     return {
         "draining": False,
-        "messages": [queue_command.as_dict(message, timedelta(minutes=5), message.arrived + 20, {})],
+        "messages": [queue_messages.as_dict(message, timedelta(minutes=5), message.arrived + 20, {})],
     }
 
 

@@ -22,9 +22,14 @@ SENDMAIL = (
     "552 Message size exceeds fixed maximum message size (N)",
     "552 Message exceeds maximum fixed size (N)",
     "452 Too many recipients",
+    "553 Invalid route address",
+    "550 Bare linefeed (LF) not allowed",
+    "550 Bare carriage return (CR) not allowed",
+    "530 Authentication required",
+    "535 authentication failed",
     "451 Please try again later",
 )
-"""sendmail's own, which say nothing of Postroad. tests/integration/test_answers.py gets them; the last is in tests/logs."""
+"""sendmail's own, which say nothing of Postroad. In tests/integration, test_answers.py, test_attacks.py and test_doors.py get them; the last is in tests/logs."""
 FILLED = "\0"
 REFUSALS = {"_RefusedError": 0, "FieldError": 0, "Refusal": 2, "complaint": 0}
 

@@ -26,6 +26,8 @@ SETTINGS = Settings(
     starttls=False,
     split=True,
     retry=300.0,
+    tell=(14400.0, 432000.0),
+    adaptive=True,
     sendmail="/usr/sbin/sendmail",
     env={},
 )
@@ -64,6 +66,7 @@ class Pool:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.crowded: set[str] = set()
+        self.held: set[str] = set()
         self.sessions: list[Session] = []
 
     def name(self, *_: object) -> bytes:
@@ -71,6 +74,9 @@ class Pool:
 
     def is_crowded(self, domain: str) -> bool:
         return domain in self.crowded
+
+    def is_held(self, domain: str) -> bool:
+        return domain in self.held
 
     def want(self, client: Client) -> None:
         session: Any = Session(client.door or (QUEUE if client.crowded else NOW))
@@ -198,6 +204,13 @@ def test_a_message_to_a_crowded_domain_is_only_queued(talk: Talk) -> None:
     assert talk.put_off == [("ID1", ["one.example"])]
     talk.say(MAIL)
     assert talk.session.key[2] == QUEUE  # the next one is likely to be for the same, and is counted
+
+
+def test_a_further_recipient_whose_receiver_gets_less_is_only_queued(talk: Talk) -> None:
+    talk.pool.settings = replace(talk.pool.settings, split=False)
+    talk.pool.held.add("two.example")
+    talk.say(MAIL, to("a@one.example"), to("b@two.example"))
+    assert (talk.session.key[2], talk.session.said) == (AGAIN, [MAIL, to("a@one.example"), to("b@two.example")])
 
 
 def test_many_recipients_are_one_message(talk: Talk) -> None:

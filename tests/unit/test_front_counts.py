@@ -3,7 +3,7 @@
 import pytest
 
 from postroad.front.limits import REMEMBERED, WINDOW, ConnectionCounts
-from postroad.front.runs import BATCH, PASSES, PER_DOMAIN, SLOW, WHOLE, Run, Runs
+from postroad.front.runs import BATCH, LATE, PASSES, PER_DOMAIN, SLOW, WHOLE, Run, Runs
 from postroad.runtime.bounds import LEAST, LEAST_CLIENTS, MOST, MOST_CLIENTS, bounds
 
 
@@ -51,7 +51,8 @@ class Started:
 
     def __init__(self, most: int) -> None:
         self.runs: list[Run] = []
-        self.under_way = Runs(most, self._start)
+        self.spare = 0
+        self.under_way = Runs(most, self._start, lambda: self.spare)
 
     def _start(self, run: Run) -> bool:
         self.runs.append(run)
@@ -91,6 +92,21 @@ def test_slow_and_unknown_domains_leave_room_for_those_that_are_quick() -> None:
     assert len(started.under_way.running) == 4
     started.under_way.add("Q1", ["quick.example"], 30.0)
     assert started.under_way.running[-1].ids == ["Q1"]
+
+
+def test_runs_may_have_room_that_others_leave() -> None:
+    started = Started(6)
+    for number in range(100):
+        started.under_way.add(f"A{number}", [f"{number}.example"], 2.0)
+    assert len(started.under_way.running) == 4  # two are for domains that are quick
+    assert started.under_way.borrowed == 0
+    started.spare = 24
+    started.under_way.fill(3.0)
+    assert len(started.under_way.running) == 20
+    assert started.under_way.borrowed == 14
+    started.spare = 0
+    started.under_way.ended(started.runs[0], 4.0)
+    assert len(started.under_way.running) == 19  # none in its place
 
 
 def test_a_domain_that_is_slow_leaves_room_for_those_that_are_not_known() -> None:
@@ -180,3 +196,77 @@ def test_clients_are_as_many_as_memory_allows() -> None:
     assert bounds(1 << 20, None).clients == LEAST_CLIENTS
     assert bounds(None, 100).direct == 15
     assert bounds(1 << 20, 10).direct == LEAST
+
+
+class Limits:
+    """One receiver, all of whose domains begin with x."""
+
+    def __init__(self) -> None:
+        self.held = {"x"}
+        self.left = 3
+        self.ended_runs: list[str] = []
+
+    def room(self, domain: str, most: int, _: float) -> int:
+        return min(most, self.left) if domain.startswith("x") else most
+
+    def began(self, domain: str, number: int, _: float) -> str:
+        if not domain.startswith("x"):
+            return ""
+        self.left -= number
+        return "x"
+
+    def ended(self, receiver: str) -> None:
+        self.ended_runs.append(receiver)
+
+
+def test_a_receiver_that_gets_less_holds_up_nobody_else() -> None:
+    started: list[Run] = []
+    limits = Limits()
+    runs = Runs(8, lambda run: not started.append(run), limits=limits)  # type: ignore[func-returns-value]
+    for i in range(5):
+        runs.add(f"x{i}", ["x1.example"], 0)
+    runs.add("y", ["y.example"], 0)
+    assert [(run.domain, run.ids) for run in started] == [("x1.example", ["x0"]), ("y.example", ["y"])]
+    runs.took("x1.example", 1)
+    runs.fill(1)
+    assert [run.ids for run in started[2:]] == [["x1", "x2"]]
+    assert limits.left == 0
+    runs.ended(started[0], 1)
+    assert limits.ended_runs == ["x"]
+    assert runs.waits_for(lambda domain: domain == "x1.example") == 2
+    limits.left = 5
+    runs.fill(2)
+    assert started[-1].ids == ["x3", "x4"]
+
+
+def test_a_run_that_can_t_be_started_gives_its_place_back() -> None:
+    limits = Limits()
+    runs = Runs(8, lambda _: False, limits=limits)
+    runs.add("x0", ["x1.example"], 0)
+    assert limits.ended_runs == ["x"]
+
+
+def test_no_run_of_all_while_a_receiver_gets_less() -> None:
+    started: list[Run] = []
+    limits = Limits()
+    runs = Runs(8, lambda run: not started.append(run), limits=limits)  # type: ignore[func-returns-value]
+    runs.due([(str(i), "x.example") for i in range(WHOLE)], 0)
+    assert not any(run.whole for run in started)
+    limits.held.clear()
+    runs.due([(f"a{i}", "y.example") for i in range(WHOLE)], 0)
+    assert any(run.whole for run in started)
+
+
+def test_whose_sender_is_due_word_is_tried_in_any_case() -> None:
+    started: list[Run] = []
+    limits = Limits()
+    limits.left = 0
+    runs = Runs(8, lambda run: not started.append(run), limits=limits)  # type: ignore[func-returns-value]
+    late = [(f"x{i}", "x1.example") for i in range(BATCH + 5)]
+    runs.late(late)
+    runs.due([*late, ("other", "x1.example")], 0)
+    assert [len(run.ids) for run in started] == [BATCH]
+    runs.fill(LATE - 1)
+    assert len(started) == 1, "one connection tells that it takes none"
+    runs.fill(LATE)
+    assert [len(run.ids) for run in started] == [BATCH, 5]

@@ -38,6 +38,30 @@ def test_what_is_due(
     more: list[str], found: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A message whose first attempt a kill has ended is tried as the front begins, and not after ``retry``."""
-    monkeypatch.setattr("sys.argv", ["due", "600", *more])
+    monkeypatch.setattr("sys.argv", ["due", "600", "", *more])
     assert due.main() == 0
     assert capsys.readouterr().out.splitlines() == found
+
+
+@pytest.mark.usefixtures("queue")
+@pytest.mark.parametrize(
+    ("tell", "late"), [("50,9000", False), ("850,9000", True), ("9000,850", True), ("899", True), ("2000", False)]
+)
+def test_a_message_whose_sender_is_due_word_of_it(
+    tell: str, late: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It came 900 seconds ago and was tried after 100."""
+    monkeypatch.setattr("sys.argv", ["due", "600", tell])
+    due.main()
+    assert capsys.readouterr().out == f"{'!' if late else ''}{OLD} 72.example\n"
+
+
+def test_all_domains_of_a_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(due, "QUEUE", tmp_path)
+    monkeypatch.setattr("sys.argv", ["due", "600", ""])
+    recipients = "".join(f"RPFD:<u@{name}>\n" for name in ("b.example", "a.example", "c d.example"))
+    (tmp_path / f"qf{OLD}").write_text(f"V8\nT1\nK1\nN1\nS<a@b.example>\n{recipients}.\n")
+    due.main()
+    assert capsys.readouterr().out == f"{OLD} a.example b.example\n"

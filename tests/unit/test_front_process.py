@@ -18,17 +18,18 @@ import pytest
 
 from postroad import system
 from postroad.errors import CommandError
+from postroad.events.syslog import format_datagram, parse_datagram
 from postroad.front import __main__ as process
+from postroad.front import adapting, greeting, pool, session
 from postroad.front import client as client_side
-from postroad.front import greeting, pool, session
 from postroad.front.client import ClientStage
 from postroad.front.loop import Loop, Stream
 from postroad.front.pool import AGE, IDLE, SLUGGISH
 from postroad.front.session import SOCKADDR, header
-from postroad.runtime import bounds
+from postroad.runtime import bounds, outcomes
 from postroad.runtime import front as told
 from postroad.runtime.bounds import Bounds
-from postroad.runtime.front import BACKGROUND, INNER_DOORS, NOW, QUEUE, SPLIT, TELLING
+from postroad.runtime.front import AGAIN, BACKGROUND, INNER_DOORS, NOW, QUEUE, SPLIT, TELLING
 from tests.unit.test_front_client import SETTINGS, to
 
 HEADER = 16 + 2 * SOCKADDR
@@ -183,9 +184,12 @@ class World:
         for name, value in {
             "CURRENT": folder, "FRONT": folder / "front", "PUT_OFF": folder / "put-off", "QUEUE": self.queue,
             "accepting": lambda: self.accepts,
-            "tell": lambda level, text: self.log.append(text), "tell_as_sendmail": self.log.append,
+            "tell": lambda level, text: self.log.append(parse_datagram(format_datagram(level, text), 0).text), "tell_as_sendmail": self.log.append,
         }.items():  # fmt: skip
             monkeypatch.setattr(process, name, value)
+        for name in ("OUTCOMES", "RECEIVERS", "SLOWED"):
+            monkeypatch.setattr(adapting, name, folder / name.lower())
+        monkeypatch.setattr(adapting, "tell", lambda level, text: self.log.append(text))
         monkeypatch.setattr(pool, "SUPPRESSED", folder / "suppressed")
         monkeypatch.setattr(session, "inner_door", lambda number: folder / f"door-{number}")
         monkeypatch.setattr(told, "load", lambda path: self.settings)
@@ -318,6 +322,18 @@ def test_it_answers_before_the_delivery_ends(world: World) -> None:
     world.counts(delivering=0, idle=2)
 
 
+def test_a_session_whose_delivery_failed_is_not_used_again(world: World) -> None:
+    world.begin()
+    world.sendmail.holds = True
+    world.client().says(b"EHLO app\r\n").message()
+    failed = world.sendmail.at(NOW)[0]
+    failed.write(b"\1\n")
+    failed.answer()
+    world.until(lambda: b"QUIT\r\n" in failed.lines)
+    world.client().says(b"EHLO app\r\n").message()
+    assert len(world.sendmail.at(NOW)) == 2
+
+
 def test_where_deliveries_have_their_share_mail_goes_into_the_queue(world: World) -> None:
     world.begin()
     world.sendmail.holds = True
@@ -328,6 +344,14 @@ def test_where_deliveries_have_their_share_mail_goes_into_the_queue(world: World
     assert len(world.sendmail.at(QUEUE)) == 1
     world.until(lambda: world.spawned)
     assert world.spawned[0][-2:] == ["-qf", f"-qI{ID}"]
+
+
+def test_the_queue_has_half_of_the_room_that_deliveries_leave(world: World) -> None:
+    world.begin()
+    assert world.front.pool.spare == 1  # of three
+    world.front.pool.lent = lambda: BOUNDS.delivering
+    world.client().says(b"EHLO app\r\n").message()
+    assert len(world.sendmail.at(QUEUE)) == 1, "as much is under way as may be"
 
 
 def test_a_crowded_domain_leaves_room_for_others(world: World) -> None:
@@ -657,3 +681,126 @@ def test_stages_in_which_nobody_is_silent(world: World) -> None:
     assert one.silence() == 0
     one.cut()
     assert not one.closed
+
+
+# --- receivers that ask for less
+
+
+def outcome(world: World, *failures: tuple[str, str, str], took: tuple[str, str] | None = None) -> None:
+    """What PID 1 tells of attempts: (MX host, domain, reply) of those that failed."""
+    data = outcomes.write(
+        [outcomes.Taken(*took, 1, 0.0)] if took else [],
+        [outcomes.Failure("deferred", host, domain, None, reply, None, 0.0) for host, domain, reply in failures],
+    )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.sendto(data, str(world.folder / "outcomes"))
+
+
+BLOCKS = ("mx1.rcpt.example", "one.example", "421 4.7.0 temporarily blocked: go away")
+
+
+def test_mail_for_a_receiver_that_blocks_waits_and_other_mail_does_not(world: World) -> None:
+    world.begin()
+    outcome(world, took=("mx2.rcpt.example", "two.example"))
+    outcome(world, BLOCKS)
+    world.until(lambda: world.log)
+    kind, fields = world.log[0].split(" ", 1)
+    said = json.loads(fields)
+    assert (kind, said["receiver"], said["reason"], said["reply"]) == ("paused", "rcpt.example", "blocked", BLOCKS[2])
+    assert said["until"] > "2026"
+    assert (world.folder / "slowed").exists()
+    world.client().says(b"EHLO app\r\n").message("two.example").hears(ID.encode())
+    world.client().says(b"EHLO app\r\n").message("other.example").hears(ID.encode())
+    doors = {to(f"a@{domain}.example"): door for domain, door in (("two", AGAIN), ("other", NOW))}
+    assert {line: each.door for each in world.sendmail.sessions for line in each.lines if line in doors} == doors
+    world.later(1)
+    assert not world.spawned
+    assert world.front._figures()["put_off"] == 1
+
+
+def test_a_paused_receiver_is_tried_with_one_message_and_then_gets_a_little(world: World) -> None:
+    world.begin()
+    outcome(world, BLOCKS)
+    world.until(lambda: world.log)
+    for i in range(5):
+        world.front._put_off(f"5AAAAAAAAAAAAAA{i}", ["one.example"])
+    world.later(1)
+    assert not world.spawned
+    world.later(601)
+    assert [sum(word.startswith("-qI") for word in argv) for argv in world.spawned] == [1]
+    world.front._adapting.receivers._receivers["rcpt.example"]._paused -= 600  # as long ago as the test says
+    outcome(world, took=("mx1.rcpt.example", "one.example"))
+    world.until(lambda: len(world.log) > 1)
+    assert world.log[1].startswith('resumed {"receiver": "rcpt.example", "lasted": ')
+
+
+@pytest.mark.parametrize(
+    ("second", "again"),
+    [
+        ("450 4.7.1 too many messages, slow down", True),
+        ("452 4.2.2 mailbox full", False),
+        ("450 4.2.0 greylisted, come back later", False),
+    ],
+)
+def test_what_a_slowed_receiver_puts_off_waits_for_its_turn_and_not_for_retry(
+    world: World, second: str, again: bool
+) -> None:
+    world.begin()
+    outcome(world, ("mx1.rcpt.example", "one.example", "450 4.7.1 too many messages, slow down"))
+    world.until(lambda: world.log)
+    assert world.log[0].startswith("slowed ")
+    (world.queue / f"qf{ID}").write_text("V8\nN1\nK1\nS<a@b.example>\nRPFD:<u@one.example>\n.\n")
+    world.front._put_off(ID, ["one.example"])
+    world.until(lambda: len(world.spawned) == 1 and not world.front._runs.running)
+    outcome(world, ("mx1.rcpt.example", "one.example", second))
+    outcome(world, took=("mx.heard.example", "heard.example"))
+    world.until(lambda: world.front._adapting.receivers.name("heard.example"))
+    now = world.front.loop.now
+    (soon,) = [each for then, *_, each in world.front.loop._times if process.SOON - 2 < then - now <= process.SOON]
+    soon()
+    world.later(3)
+    assert len(world.spawned) == 1 + again
+
+
+def test_a_restart_remembers_it_and_a_reload_may_forget_it(world: World) -> None:
+    world.begin()
+    outcome(world, BLOCKS)
+    world.until(lambda: world.log)
+    world.front.loop.forget(world.front._adapting._socket.fileno())
+    world.front._adapting._socket.close()
+    again = adapting.Adapting(Loop(), world.front.pool, enabled=True)
+    assert again.receivers.is_held("one.example")
+    again.enable(False)
+    assert not again.receivers.is_held("one.example")
+    assert not (world.folder / "slowed").exists()
+    assert json.loads((world.folder / "receivers").read_text()) == []
+    again._socket.close()
+
+
+def test_turned_off_it_treats_all_alike(world: World) -> None:
+    world.begin(adaptive=False)
+    outcome(world, BLOCKS)
+    world.until(lambda: not world.front.pool.is_held("one.example"))
+    world.later(1)
+    assert not world.log
+    assert not (world.folder / "slowed").exists()
+
+
+def test_a_volume_that_takes_nothing_is_told_of_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.begin()
+    monkeypatch.setattr(adapting, "RECEIVERS", world.folder / "front" / "receivers")
+    outcome(world, BLOCKS)
+    world.until(lambda: len(world.log) > 1)
+    assert "after a restart, receivers have to ask for less again" in world.log[1]
+    world.later(20)
+    assert len(world.log) == 2
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"[[[]], []]", b"\xff", b"[[], [[1, 2]]]"])
+def test_what_is_no_outcome_is_passed_over(world: World, data: bytes) -> None:
+    world.begin()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.sendto(data, str(world.folder / "outcomes"))
+    outcome(world, BLOCKS)
+    world.until(lambda: world.log)
+    assert world.log[0].startswith("paused ")

@@ -12,7 +12,7 @@ from postroad.events.classify import RULES
 from postroad.http import metrics
 from postroad.journal.reader import Batch, Position
 from postroad.recorder import writer
-from postroad.runtime import looks
+from postroad.runtime import looks, slowed
 from postroad.runtime.reasons import NONE_SUCCEEDS, Cause, not_running
 from postroad.store import database
 from tests.unit.handed import RECORDING
@@ -28,6 +28,14 @@ EVENTS: list[dict[str, Any]] = [
     {"event": "tls", "side": "server", "tls_version": "TLSv1.1"},
     {"event": "auth", "success": False},
     {"event": "stopped", "program": "shaper", "status": "ended with exit code 1"},
+    {"event": "bounced", "late": True, "dsn": "5.1.1", "reply": "550 5.1.1 User unknown", "queue_id": "q1", "recipient": "a@y"},
+    {"event": "accepted", "queue_id": "q2", "sender": "a@x"},
+    {"event": "queued", "queue_id": "q2", "recipient": "a@y"},
+    {"event": "bounced", "late": True, "dsn": "5.1.1", "reply": "550 5.1.1 User unknown", "queue_id": "q2", "recipient": "a@y"},
+    {"event": "complained", "queue_id": "q2", "recipient": "a@y", "feedback": "abuse"},
+    {"event": "returned", "what": "automatic"},
+    {"event": "reported", "report": "dmarc", "dkim": False, "spf": True, "count": 1},
+    {"event": "reported", "report": "tls", "result": "certificate-expired", "count": 1},
     {"event": "gap", "since": 1.0, "lost": 3},
 ]  # fmt: skip
 
@@ -72,7 +80,7 @@ def test_all_series_are_there_before_the_first_event(collector: metrics.Collecto
     assert second["postroad_deliveries_total", "bounced", "userunknown", "mailru"] == 1
     assert second["postroad_child_restarts_total", "shaper"] == 1
     assert second["postroad_rejects_total", "suppressed"] == 1
-    assert sum(second.values()) == len(failures) + len(EVENTS) + 3
+    assert sum(second.values()) == len(failures) + len(EVENTS) + 2
 
 
 def test_what_the_doctor_found_last(collector: metrics.Collector, tmp_path: Path) -> None:
@@ -93,6 +101,27 @@ def test_what_the_doctor_found_last(collector: metrics.Collector, tmp_path: Path
         ("postroad_doctor_last_look_timestamp_seconds",): 5,
     }
     assert found() == expected
+
+
+def test_receivers_that_get_less(collector: metrics.Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "RECEIVERS", tmp_path / "receivers")
+    usual = (0.0, 0.0, "speeding", "450", 1, None, 0.0, 0)
+    slowed.write(
+        tmp_path / "receivers",
+        [
+            slowed.SlowedReceiver("gmail", "aspmx.l.google.com", "slowed", *usual, 5, ()),
+            slowed.SlowedReceiver("a", "mx.a.example", "paused", *usual, 2, ()),
+            slowed.SlowedReceiver("b", "mx.b.example", "paused", *usual, 1, ()),
+        ],
+    )
+    samples = [sample for family in collector.collect() for sample in family.samples]
+    found = {
+        tuple(sample.labels.values()): sample.value for sample in samples if sample.name == "postroad_receivers_slowed"
+    }
+    assert {key: value for key, value in found.items() if value} == {("google", "slowed"): 1, ("other", "paused"): 2}
+    assert ("yahoo", "paused") in found, "each is there at 0 from the start"
+    waiting = [sample for sample in samples if sample.name == "postroad_receivers_waiting_messages" and sample.value]
+    assert {sample.labels["provider"]: sample.value for sample in waiting} == {"google": 5, "other": 3}
 
 
 def test_each_metric_is_in_the_documentation_and_no_other(collector: metrics.Collector) -> None:

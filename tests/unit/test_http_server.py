@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
@@ -252,3 +253,25 @@ def test_an_address_that_can_t_be_had_is_tried_again(
     one.serve()
     assert one._server
     one._server.retire(0).close()
+
+
+def test_a_reload_while_the_port_is_taken_over_waits_until_it_is(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "opened", lambda _: engine)
+    served, real = list[object](), http.serve
+
+    def serve(*given: Any) -> http.HttpServer:
+        signal.raise_signal(signal.SIGHUP)
+        return real(*given)
+
+    monkeypatch.setattr(http, "serve", serve)
+    recorder = Recorder(recorded(http=("127.0.0.1", free())))
+    before = signal.signal(signal.SIGHUP, lambda *_: served.append(recorder._port._server))
+    try:
+        recorder._port.serve()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert served == [recorder._port._server]
+    assert recorder._port._server
+    recorder._port._server.retire(0).close()

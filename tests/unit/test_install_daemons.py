@@ -10,9 +10,10 @@ import pytest
 
 from postroad.config.load import Loaded, read_all
 from postroad.install import daemons, environment, settings, summary
-from postroad.install.material import Material
-from postroad.runtime import front, handover, plan
+from postroad.install.material import Material, files
+from postroad.runtime import front, handover, plan, returning, web
 from postroad.runtime.paths import SENDMAIL
+from postroad.secrets.api_keys import digest
 from postroad.secrets.certificate import Pair
 from postroad.sendmail.networks import Surroundings
 from tests.unit.handed import HOOK
@@ -27,7 +28,17 @@ delivery:
     - {domains: [b.example], smarthost: null}
     - {senders: [c.example], smarthost: null, warm_up: {since: 2026-11-24, daily: [50, 100]}}
 """
+PEERS = "peers: {port: 2527, secret_file: /run/secrets/peers}\n"
 EVERY = ROUTES + "  tls: {mta_sts: true}\n"
+WEB = """
+clients: {users: [{name: app, password_file: /a, domains: [example.com]}, {name: all@other.example, password_file: /b}]}
+web:
+  listen: 0.0.0.0:8080
+  keys:
+    - {name: shop, key_file: /c, user: app}
+    - {name: watcher, key_file: /d, user: all@other.example, rights: [read]}
+    - {name: some, key_file: /e, domains: [example.com], rights: [read, suppressions]}
+"""
 
 
 def loaded(tmp_path: Path, text: str = "") -> Loaded:
@@ -72,7 +83,11 @@ def by_name(found: plan.Plan) -> dict[str, plan.Process]:
         ("", ["signer", "sendmail", "front", "recorder"]),
         ("events: {enabled: false}\nsuppression: {enabled: false}\n", ["signer", "sendmail", "front"]),
         ("listeners: {smtp: null, submission: 587}\n", ["signer", "sendmail", "recorder"]),
+        (PEERS, ["signer", "sendmail", "front", "peers", "recorder"]),
+        ("peers: {secret_file: /run/secrets/peers}", ["signer", "sendmail", "front", "recorder"]),
+        ("returns: {domain: bounces.x.example}\n", ["signer", "sendmail", "front", "returns", "recorder"]),
         (EVERY, ["signer", "mta-sts", "sendmail", "front", "shaper", "recorder"]),
+        (WEB, ["signer", "sendmail", "front", "recorder", "web"]),
     ],
 )
 def test_the_daemons_in_the_order_in_which_they_start(tmp_path: Path, text: str, names: list[str]) -> None:
@@ -81,8 +96,14 @@ def test_the_daemons_in_the_order_in_which_they_start(tmp_path: Path, text: str,
     assert handover.loads(plan.Plan, handover.dumps(found)) == found
 
 
-def test_every_daemon_that_there_may_be_has_a_name_and_no_other(tmp_path: Path) -> None:
-    assert {each.name for each in made(tmp_path, EVERY).processes} <= plan.DAEMONS
+def test_a_plan_may_have_every_daemon_and_a_reload_waits_for_each(tmp_path: Path) -> None:
+    text = EVERY + "  smarthost: {host: mx.example.net}\n" + PEERS + WEB + "returns: {domain: bounces.x.example}\n"
+    every = [each.name for each in made(tmp_path, text).processes]
+    assert every == [
+        "signer", "mta-sts", "uplink", "sendmail", "front", "peers", "shaper", "returns", "recorder", "web",
+    ]  # fmt: skip
+    assert set(every) == plan.DAEMONS, "a name that no plan has, or a daemon without one"
+    assert plan.PREPARE_LIMIT + len(every) * plan.START_LIMIT == plan.RELOAD_LIMIT
 
 
 def test_how_each_is_known_to_serve(tmp_path: Path) -> None:
@@ -98,19 +119,122 @@ def test_how_each_is_known_to_serve(tmp_path: Path) -> None:
     assert {name for name, each in found.items() if not each.essential} == {"shaper", "recorder"}
     assert {name for name, each in found.items() if each.reload != "SIGHUP"} == {"mta-sts"}
     assert by_name(made(tmp_path))["front"].listens == ("inet", 25)
+    returns = by_name(made(tmp_path, "returns: {domain: bounces.x.example, listen: 2600}\n", BOTH))["returns"]
+    assert (returns.ports, returns.listens, returns.essential) == ((2600,), ("inet6", 2600), False)
+
+
+def test_what_takes_other_relays_messages_is_no_condition_of_our_own_mail(tmp_path: Path) -> None:
+    found = by_name(made(tmp_path, PEERS))["peers"]
+    assert (found.ports, found.listens, found.essential, found.reload) == ((2527,), ("inet", 2527), False, "SIGHUP")
+    assert by_name(made(tmp_path, PEERS, BOTH))["peers"].listens == ("inet6", 2527)
+    told = settings.of_peers(loaded(tmp_path, PEERS).config, material(peers_secret="hunter2 and more"))
+    assert handover.loads(type(told), handover.dumps(told)) == told
+    assert (told.secret, told.retry) == ("hunter2 and more", 300.0)
+    assert "hunter2" not in repr(told)
+    assert Path("/run/secrets/peers") in files(loaded(tmp_path, PEERS).config), "a change of it is a reload"
 
 
 def test_without_port_25_there_are_no_inner_doors(tmp_path: Path) -> None:
     found = by_name(made(tmp_path, "listeners: {smtp: null, submission: 587, submissions: 465}\n"))
     assert (found["sendmail"].unix_listeners, found["sendmail"].ports) == ((), (587, 465))
     assert found["sendmail"].argv[-2:] == ("-bD", "-q5m"), "no front sees to what waits"
-    assert by_name(made(tmp_path))["sendmail"].argv[-2:] == ("-O", "Timeout.hoststatus=1s"), "no runs of its own"
+    assert by_name(made(tmp_path))["sendmail"].argv[-1] == "-bD", "no runs of its own"
 
 
 def test_mail_of_a_route_that_is_no_more_is_taken_from_its_folder(tmp_path: Path, queue: Path) -> None:
     assert "shaper" not in by_name(made(tmp_path))
     (queue / "route-5f7aef8e").mkdir()
     assert "shaper" in by_name(made(tmp_path))
+
+
+def test_the_api_is_known_to_serve_by_its_port_and_mail_goes_on_without_it(tmp_path: Path) -> None:
+    found = by_name(made(tmp_path, WEB))["web"]
+    assert (found.ports, found.essential, found.reload) == ((8080,), False, "SIGHUP")
+
+
+PASSWORDS = {b"app\0mail.example.com\0userPassword": b"p\xe4ss", b"all\0other.example\0userPassword": b"secret"}
+
+
+def told_web(tmp_path: Path, text: str = WEB) -> web.Settings:
+    config = loaded(tmp_path, text).config
+    assert config.web
+    known = material(
+        api_keys=tuple("abc"), passwords=PASSWORDS, console_passwords=("a word of secrets", "another secret")
+    )
+    made = settings.of_web(config.web, config, known)
+    assert handover.loads(web.Settings, handover.dumps(made)) == made
+    return made
+
+
+def test_a_key_sends_as_its_user_and_reads_of_the_user_s_domains(tmp_path: Path) -> None:
+    shop, watcher, some = told_web(tmp_path).keys
+    assert (shop.login, shop.password) == ("app@mail.example.com", "cORzcw==")
+    assert shop.covers("example.com")
+    assert not shop.covers("www.example.com")
+    assert (watcher.login, watcher.password) == ("", ""), "what it has no right to is not handed over"
+    assert watcher.covers("anything.example")
+    assert (some.login, some.covers("example.com"), some.covers("example.net")) == ("", True, False)
+    assert (shop.digest, watcher.digest, some.digest) == tuple(map(digest, "abc"))
+    assert shop.secret == "", "the key itself is not handed over where no signature needs it"
+    assert (told_web(tmp_path).password, told_web(tmp_path).viewer_password) == ("a word of secrets", "another secret")
+    assert (told_web(tmp_path).redact, told_web(tmp_path).retry) == ("none", 300.0)
+    assert "secret" not in repr(told_web(tmp_path))
+
+
+def test_an_identity_provider_is_told_with_its_secret(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    section = (
+        "{issuer: 'https://id.example.com', url: 'https://mail.example.com/', client_id: x, client_secret_file: /s,"
+        " operators: [ops@example.com]}"
+    )
+    path.write_text(f"hostname: mail.example.com\ndomains: [example.com]\nweb: {{oidc: {section}}}\n")
+    config = read_all(path, {}, tmp_path / "none").config
+    assert config.web
+    made = settings.of_web(config.web, config, material(oidc=("s3cret", "PEM")))
+    assert handover.loads(web.Settings, handover.dumps(made)) == made
+    assert made.oidc
+    assert (made.oidc.url, made.oidc.client_secret, made.oidc.ca) == ("https://mail.example.com", "s3cret", "PEM")
+    assert (made.oidc.operators, made.oidc.viewers, made.oidc.claim) == (("ops@example.com",), (), "email")
+    assert "s3cret" not in repr(made)
+
+
+def test_names_below_a_domain_count_for_a_key_where_they_may_send(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(f"hostname: mail.example.com\ndomains: [{{name: example.com, subdomains: true}}]\n{WEB}")
+    config = read_all(path, {}, tmp_path / "none").config
+    assert config.web
+    shop, *_ = settings.of_web(config.web, config, material(api_keys=tuple("abc"), passwords=PASSWORDS)).keys
+    assert shop.covers("www.example.com")
+
+
+@pytest.mark.parametrize(
+    ("more", "submission", "implicit"),
+    [
+        ("", 587, False),
+        ("listeners: {submission: 2587}\n", 2587, False),
+        ("listeners: {submission: null}\n", 465, True),
+        ("listeners: {submission: null, submissions: 2465}\n", 2465, True),
+    ],
+)
+def test_messages_of_the_api_go_to_a_listener_for_users(
+    tmp_path: Path, more: str, submission: int, implicit: bool
+) -> None:
+    found = told_web(tmp_path, WEB + more)
+    assert (found.submission, found.implicit) == (submission, implicit)
+
+
+@pytest.mark.parametrize(
+    ("more", "tls"),
+    [
+        ("listen: 0.0.0.0:8080", True),
+        ("listen: '[::]:8080'", True),
+        ("listen: 127.0.0.1:8080", False),
+        ("listen: '[::1]:8080'", False),
+        ("listen: 0.0.0.0:8080\n  proxies: [172.20.0.2]", False),
+    ],
+)
+def test_the_api_speaks_tls_unless_nobody_else_can_listen(tmp_path: Path, more: str, tls: bool) -> None:
+    assert told_web(tmp_path, WEB.replace("listen: 0.0.0.0:8080", more)).tls is tls
 
 
 def test_nothing_of_the_container_s_environment_gets_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,6 +317,16 @@ def test_the_front_answers_early_only_where_a_message_stays_one(tmp_path: Path) 
     assert settings.of_front(loaded(tmp_path).config, BOTH).inet6
 
 
+def test_the_front_uses_sessions_again_but_where_a_route_leaves_from_an_address_of_its_own(tmp_path: Path) -> None:
+    for delivery, again in (
+        ("{}", True),
+        ("{smarthost: {host: smtp.example.net}}", True),
+        ("{tls: {policy: verify, mta_sts: true}}", True),
+        ("{routes: [{domains: [a.example], smarthost: null, bind: [192.0.2.11]}]}", False),
+    ):
+        assert settings.of_front(loaded(tmp_path, f"delivery: {delivery}\n").config, FOUR).reuses is again
+
+
 def test_the_recorder_is_told_what_to_keep_and_whom_to_tell(tmp_path: Path) -> None:
     text = """
 events: {keep: 30d, store: "postgresql://app@db.example/postroad", brake: {bounce_rate: 10%, window: 1h}}
@@ -216,3 +350,21 @@ def test_where_nothing_is_suppressed_the_recorder_keeps_none(tmp_path: Path) -> 
         loaded(tmp_path, "suppression: {enabled: false}\nhttp: {listen: null}\n").config, material()
     )
     assert (found.suppression.keep, found.store, found.http, found.webhooks) == (None, None, None, ())
+
+
+LINKS = """returns:
+  domain: bounces.example.com
+  senders: [example.com]
+  unsubscribe: {domains: [.example.com], url: "https://b.example.com/u/", listen: "127.0.0.1:8030"}
+"""
+
+
+def test_what_returns_is_told_and_that_another_port_for_links_starts_it_anew(tmp_path: Path) -> None:
+    assert settings.of_returns(loaded(tmp_path, "").config) is None
+    told = settings.of_returns(loaded(tmp_path, LINKS).config)
+    link = returning.Unsubscribing((".example.com",), "https://b.example.com/u", "127.0.0.1", 8030)
+    assert told == returning.Settings("mail.example.com", "bounces.example.com", ("example.com",), link)
+    assert handover.loads(returning.Settings, handover.dumps(told)) == told
+    first = by_name(made(tmp_path, LINKS))["returns"]
+    assert first.ports == (2526, 8030)
+    assert by_name(made(tmp_path, LINKS.replace("127.0.0.1", "0.0.0.0")))["returns"] != first

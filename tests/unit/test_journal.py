@@ -79,6 +79,38 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path, monkeypatch: pytest.Monk
     assert "No space left" in told[0]
 
 
+def test_a_reader_that_took_the_whole_lines_of_a_full_disk_misses_none_that_follow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, told = sink(tmp_path)
+    made.handle([Told(event(1))])
+    real, room, position = os.write, len(lines(tmp_path)[0]) * 5 // 2, Position()
+    found: list[dict[str, object]] = []
+
+    def take() -> None:
+        nonlocal position
+        for batch in read(tmp_path, position, 10):
+            found.extend(batch.events)
+            position = batch.position
+
+    def write(descriptor: int, data: bytes) -> int:  # a disk that takes two and a half lines more
+        nonlocal room
+        taken, room = data[:room], 0
+        if not taken:
+            take()
+            raise OSError(28, "No space left on device")
+        return real(descriptor, taken)
+
+    monkeypatch.setattr(os, "write", write)
+    made.handle([Told(event(number)) for number in (2, 3, 4, 5)])
+    monkeypatch.undo()
+    made._again = 0
+    made.handle([Told(event(number)) for number in (6, 7)])
+    take()
+    assert [each.get("queue_id", each.get("lost")) for each in found] == ["q1", "q2", "q3", 2, "q6", "q7"]
+    assert "2 events were lost" in told[1]
+
+
 def test_segments_follow_one_another_and_have_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "SEGMENT", 500)
     monkeypatch.setattr(journal, "MOST", 2000)

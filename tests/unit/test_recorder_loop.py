@@ -162,7 +162,7 @@ def test_a_line_that_can_t_be_read_is_told_of_and_the_rest_goes_on(world: World)
     world.write("delivered")
     world.recorder.step()
     assert world.stored() == 3  # one is the gap
-    assert [text for text in world.said if "1 lines of the journal can't be read" in text]
+    assert [text for text in world.said if "1 line of the journal can't be read" in text]
 
 
 def test_a_domain_that_bounces_too_much_is_told_of_in_a_line_that_is_an_event(world: World) -> None:

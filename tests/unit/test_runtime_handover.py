@@ -32,7 +32,8 @@ WHOLE = (
     ),
     front.Settings(
         hostname="mail.sender.example", inet6=True, early=False, transparent=False, connections_per_client=None,
-        connections_per_minute=60, concurrency=40, reuses=True, idle=300.0, starttls=True, split=True, retry=300.0, sendmail="/sendmail", env={},
+        connections_per_minute=60, concurrency=40, reuses=True, idle=300.0, starttls=True, split=True, retry=300.0, tell=(9.0,),
+        adaptive=True, sendmail="/sendmail", env={},
     ),
     signing.Settings(
         hostname="mail.sender.example", domains=(DOMAIN,), users={"app": (DOMAIN,), "any": ()},

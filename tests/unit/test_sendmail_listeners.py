@@ -43,10 +43,15 @@ def test_a_port_that_is_not_ours_to_open_is_named_with_what_to_set(monkeypatch: 
             raise OSError(errno.EADDRINUSE, "Address already in use")
 
     monkeypatch.setattr("postroad.sendmail.listeners.socket.socket", Kernel)
-    given = config(listeners={"smtp": 2525, "submission": 587, "submissions": None}, http={"listen": "[::]:25"})
+    given = config(
+        listeners={"smtp": 2525, "submission": 587, "submissions": None},
+        http={"listen": "[::]:25"},
+        peers={"port": 465, "secret_file": "/run/secrets/peers"},
+    )
     said = unopenable(given)
     assert [each.partition(" can't be opened by this user")[0] for each in said] == [
         "listeners.submission: port 587",
+        "peers.port: port 465",
         "http.listen: port 25",
     ]
     assert "net.ipv4.ip_unprivileged_port_start=25 " in said[0]

@@ -280,4 +280,5 @@ def test_relays_that_are_silent_are_told_of_once(
     stepped(shared, ours.agree)
     (line,) = told
     assert line.startswith("warning relays that share the limits of routes were not heard of for over 60 s")
-    assert line.endswith("after 60 minutes: 3: 3 of route-three connections")
+    assert "after 60 minutes, and of one that is gone for good once `postroad relays forget NAME` says so" in line
+    assert line.endswith(": 3: 3 of route-three connections")

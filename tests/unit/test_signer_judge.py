@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from postroad.runtime import returning
 from postroad.runtime.signing import DkimKey, Settings
 from postroad.signer import judge, protocol
 from postroad.signer.judge import Judge
 from postroad.signer.keys import PrivateKey
 from postroad.signer.protocol import Answer, Envelope
+from postroad.signer.returned import ReturnAddresses
 from tests.unit.test_signer_policy import NO_REWRITING, PLAIN, REWRITING
 from tests.unit.test_signer_sign import rsa  # noqa: F401 - a fixture
 
@@ -99,3 +101,27 @@ def test_a_fault_is_logged_and_puts_the_message_off(monkeypatch: pytest.MonkeyPa
         (protocol.TRY_AGAIN,),
         [("err", "ID1: can't be signed now: RuntimeError('broken')")],
     )
+
+
+def test_a_link_to_unsubscribe_is_added_and_signed(rsa: bytes) -> None:  # noqa: F811
+    """RFC 8058, section 4: the signature has to cover both fields."""
+    settings = replace(PLAIN, keys=(DkimKey("x.example", False, "s1", "x.pem"),))
+    link = returning.Unsubscribing(("x.example",), "https://b.x.example/u", "127.0.0.1", 8026)
+    returns = ReturnAddresses(returning.Settings("mail.x.example", "b.x.example", (), link), b"k" * 32)
+    judge = Judge(settings, {"x.pem": PrivateKey(rsa)}, lambda *_: None, returns)
+
+    def fields(session: protocol.MilterSession, *recipients: bytes) -> list[bytes]:
+        packets = [(b"M", b"<App@X.example>\0SIZE=1\0"), *((b"R", b"<%s>\0" % each) for each in recipients)]
+        packets += [(b"L", b"From\0 a@x.example\0"), (b"E", b"")]
+        answer = session.feed(b"".join(protocol.packet(command, content) for command, content in packets))
+        assert answer
+        return [
+            name
+            for name in (b"List-Unsubscribe\0", b"List-Unsubscribe-Post\0", b":list-unsubscribe-post")
+            if name in answer
+        ]
+
+    session = protocol.MilterSession(judge)
+    assert len(fields(session, b"U@y.example")) == 3
+    assert fields(session, b"u@y.example", b"v@y.example") == [], "several"
+    assert len(fields(session, b"u@y.example")) == 3, "the next message of a session"

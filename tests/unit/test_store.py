@@ -57,6 +57,14 @@ def number(engine: Engine) -> int:
         return int(connection.execute(select(func.count()).select_from(EVENTS)).scalar_one())
 
 
+def test_the_write_ahead_log_stays_small(tmp_path: Path) -> None:
+    made = database.connect(tmp_path / "new.db")
+    database.upgrade(made)
+    for offset in range(60):  # some hundred pages in all
+        put(made, story(f"q{offset}", "accepted", "signed", "delivered"), offset)
+    assert (tmp_path / "new.db-wal").stat().st_size < 1.5 * database.CHECKPOINT * 4096
+
+
 def test_the_migrations_make_the_tables_of_the_schema(engine: Engine) -> None:
     with engine.connect() as connection:
         assert not compare_metadata(MigrationContext.configure(connection), METADATA)
@@ -246,7 +254,7 @@ def test_counts_and_the_rate_of_bounces(engine: Engine) -> None:
     (row,) = queries.counts(engine, 0, "sender-domain")
     assert row == {
         "sender_domain": "sender.example", "accepted": 20, "delivered": 19, "deferred": 1, "bounced": 1, "rejected": 0,
-        "bounce_rate": 0.05,
+        "bounce_rate": 0.05, "late": 0, "complained": 0, "complaint_rate": 0.0,
     }  # fmt: skip
     (hour,) = queries.counts(engine, 0, "hour")
     assert hour["hour"] == 1795514400

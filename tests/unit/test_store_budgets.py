@@ -254,6 +254,39 @@ def test_of_several_a_dead_one_s_surplus_is_another_s_after_a_minute(world: Worl
     assert (first.part(), second.part()) == (2, 3)
 
 
+def test_a_dead_relay_that_is_forgotten_leaves_all_it_has(world: World) -> None:
+    first, second = relays(world, 2, concurrency=6)
+    first.waiting = second.waiting = 50
+    rounds(world, first)
+    rounds(world, second)
+    assert second.part() == 0
+    assert budgets.forget(world.engine, [first.holder, 99]) == set(), "it was heard of a moment ago"
+    rounds(world, second, times=40)
+    assert second.part() == 0, "it keeps all for an hour, in case it is only cut off"
+    assert budgets.forget(world.engine, [first.holder, second.holder]) == {first.holder}
+    rounds(world, second, times=2)
+    assert world.claimed(f"{GROUP} connections") == {second.holder: 6}
+    assert second.part() == 6
+    # it was only cut off: it has no more than the others leave
+    first.parts.heed(Parts(world.now, ()))
+    rounds(world, first, second)
+    assert first.part() + second.part() == 6
+
+
+def test_what_a_relay_sent_before_it_died_counts_though_it_is_forgotten(world: World) -> None:
+    first, second = relays(world, 2, rate=(10, 600))
+    first.waiting = second.waiting = 50
+    rounds(world, first)
+    assert [first.begin() for _ in range(11)].count(True) == 10
+    rounds(world, first, second)
+    died = world.now
+    rounds(world, second, times=40)
+    assert budgets.forget(world.engine, [first.holder]) == {first.holder}
+    while not second.part("rate 600") and world.now < died + 2000:
+        rounds(world, second, times=1, apart=5.0)
+    assert died + 600 <= world.now <= died + 600 + LASTS + 20
+
+
 def test_a_single_connection_s_holder_dies(world: World) -> None:
     first, second = relays(world, 2, concurrency=1)
     first.waiting = second.waiting = 50

@@ -1,11 +1,14 @@
 """Only one server in a container, and on a state volume."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from postroad.supervisor import alone
 
 SCRIPT = """
 import sys
@@ -72,3 +75,12 @@ def test_a_folder_that_can_not_be_locked_is_for_others_to_tell(tmp_path: Path) -
     server = Server(tmp_path / "none", tmp_path / "none")
     assert server.said == "alone\n"
     server.end()
+
+
+def test_who_has_the_state_volume(first: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alone, "STATE", tmp_path / "other")
+    assert alone.holder() is None, "no server has run on it"
+    monkeypatch.setattr(alone, "STATE", tmp_path / "state")
+    assert alone.holder() == os.uname().nodename
+    first.end()
+    assert alone.holder() is None

@@ -1,6 +1,7 @@
 """The supervisor step by step: whatever a helper does, or goes wrong in here, the mail goes on or ends in order."""
 
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from postroad.errors import InstallError
 from postroad.events import model as events
 from postroad.runtime import handover
-from postroad.supervisor import main
+from postroad.supervisor import main, processes
 from postroad.supervisor.main import StopRequested, SupervisionError
 from tests.unit.supervision import World, plan, process
 
@@ -125,6 +126,32 @@ def test_degraded_where_processes_run_short(world: World) -> None:
     assert world.state == "degraded"
     world.turn(14)
     assert world.state == "ready"
+
+
+def test_a_port_that_goes_to_another_daemon_is_free_before_that_one_reloads(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "listen", lambda *_: socket.socket())
+    world.begin(SENDMAIL, process("front", ports=(587,), listens=("inet", 587)))
+    (front,) = [child for child in world.supervisor.children if child.process.name == "front"]
+    held = front.listener
+    world.kills.clear()
+    world.supervisor._switch(
+        plan(process("sendmail", ports=(587,)), process("front", ports=(25,), listens=("inet", 25)))
+    )
+    assert world.kills[0] == ("front", signal.SIGTERM)
+    assert held is not None
+    assert held.fileno() == -1
+    assert front.listener is not None
+    assert sorted(world.running.values()) == ["front", "sendmail"]
+
+    # one whose port nobody else wants goes on meanwhile
+    world.kills.clear()
+    world.supervisor._switch(
+        plan(process("sendmail", ports=(465, 587)), process("front", ports=(26,), listens=("inet", 26)))
+    )
+    assert world.kills[0] == ("sendmail", signal.SIGTERM)
+    front.close()
 
 
 def configuration(world: World, number: int, text: str) -> Path:

@@ -43,6 +43,17 @@ def test_several_receivers_that_took_mail_before_fail_and_none_succeeds() -> Non
     assert world.reason == ""
 
 
+def test_a_bounce_that_came_back_says_nothing_of_receivers() -> None:
+    """It names a server behind the receiver that we reach, or fail to."""
+    world = World()
+    world.event(Delivered, "a.example")
+    world.event(Delivered, "b.example")
+    world.fail("a.example", "b.example", times=2)
+    late = Bounced(time=0.0, recipient="user@a.example", relay_host="mx.a.example", reply="550 5.1.1 no", late=True)
+    world.deliveries.handle([Told(late)])
+    assert world.reason == NONE_SUCCEEDS
+
+
 def test_a_moment_is_not_a_while() -> None:
     world = World()
     for domain in ("a.example", "b.example"):
@@ -116,6 +127,16 @@ def test_mail_that_nobody_tries(tmp_path: Path) -> None:
     control_file(tmp_path / "r1", "qfturn", 100)
     assert untried(tmp_path, 400, proc) == ["old"]
     assert untried(tmp_path, 50, proc) == []
+
+
+def test_mail_that_waits_for_a_receiver_that_gets_less(tmp_path: Path) -> None:
+    for name, domain in (("qfone", "one.example"), ("qftwo", "two.example")):
+        (tmp_path / name).write_text(f"V8\nT1\nS<a@b.example>\nRPFD:<u@{domain}>\n.\n")
+        os.utime(tmp_path / name, (100, 100))
+    proc = tmp_path / "proc"
+    proc.mkdir()
+    assert sorted(untried(tmp_path, 400, proc)) == ["one", "two"]
+    assert untried(tmp_path, 400, proc, held={"one.example"}) == ["two"]
 
 
 def test_two_retry_intervals_count_from_the_start_and_from_when_the_clock_was_set(tmp_path: Path) -> None:

@@ -529,8 +529,10 @@ def test_a_server_that_goes_is_told_of_at_the_next_command(certificate: Path) ->
         await client.ask()
         await client.ask("EHLO inner")
         assert await client.ask() == last
-        client.writer.write(b"MAIL FROM:<>\r\n")  # nothing breaks
+        client.writer.write(b"MAIL FROM:<>\r\nQUIT\r\n")  # nothing breaks
         await client.writer.drain()
+        async with asyncio.timeout(10):
+            assert await client.reader.read() == b""  # nor is an answer waited for that never comes
 
     run(resets, certificate, lambda client, _: talk(client, "421 4.4.2 localhost broke off the session"))
     run(ends, certificate, lambda client, _: talk(client, "421 4.4.2 idle for too long"))

@@ -69,10 +69,16 @@ RECORDED = [
 
 def test_every_recorded_event_fits_the_schema() -> None:
     check = jsonschema.Draft202012Validator(envelope_schema.schema(), format_checker=jsonschema.FormatChecker())
-    assert {event["event"] for event in RECORDED} == set(get_args(EventType)) - {"gap", "doctor"}
+    assert {event["event"] for event in RECORDED} == set(get_args(EventType)) - {
+        "gap",
+        "doctor",
+        "complained",
+        "unsubscribed",
+    }
     gap = {"event": "gap", "since": 1795514400.5, "lost": 3}
     doctor = {"event": "doctor", "check": "spf", "level": "ok", "message": "SPF passes", "failed_for": 3600}
-    for event in [*RECORDED, doctor, {"event": "gap", "since": 1795514400.5}, gap, {"event": "ping"}]:
+    complained = {"event": "complained", "queue_id": "6AQI1x0d000048", "recipient": "a@y.example", "feedback": "abuse"}
+    for event in [*RECORDED, doctor, complained, {"event": "gap", "since": 1795514400.5}, gap, {"event": "ping"}]:
         whole = json.loads(
             envelope.body("mail.example.com", "e3b0c442-98fc-4c14-9afb-f4c8996fb924", 1795514400.25, event)
         )

@@ -44,6 +44,11 @@ def counted(relay: PostroadContainer) -> int:
     return sum(int(group["rejected"]) for group in groups)
 
 
+def test_closed_for_the_few_recipients_that_are_allowed(start_relay: Relays) -> None:
+    code, (finding,) = look(start_relay(publish=False, clients=CLOSED, recipients={"allow": ["rcpt.example"]}))
+    assert (code, finding["level"], finding["message"]) == (0, "ok", "no stranger can relay")
+
+
 def test_a_server_that_hangs_up_on_refused_recipients(start_relay: Relays) -> None:
     relay = start_relay(publish=False, clients=CLOSED, limits={"bad_recipients": 1})
     code, (finding,) = look(relay)

@@ -35,6 +35,12 @@
 {{- end -}}
 {{- end -}}
 
+{{/* `peers.port`; empty where nothing is taken from other relays. */}}
+{{- define "postroad.peers" -}}
+{{- $peers := default dict .Values.config.peers -}}
+{{- with $peers.port }}{{ int . }}{{ end -}}
+{{- end -}}
+
 {{/* Seconds of a duration such as 1m30s or 90. */}}
 {{- define "postroad.seconds" -}}
 {{- $text := toString . -}}
@@ -52,12 +58,13 @@
 {{- define "postroad.grace" -}}
 {{- $delivery := default dict .Values.config.delivery -}}
 {{- $stop := include "postroad.seconds" (default "8s" $delivery.shutdown_grace) | int -}}
-{{ add .Values.drain.acceptSeconds .Values.drain.deliverSeconds $stop 15 }}
+{{ add .Values.drain.acceptSeconds .Values.drain.deliverSeconds .Values.drain.evacuateSeconds $stop 15 }}
 {{- end -}}
 
 {{/* The lowest port that the container opens. */}}
 {{- define "postroad.lowest" -}}
 {{- $lowest := include "postroad.http" . | default "65535" | int -}}
+{{- with include "postroad.peers" . }}{{ $lowest = min $lowest (int .) }}{{ end -}}
 {{- range $_, $port := (include "postroad.config" . | fromYaml).listeners -}}
 {{- if $port }}{{ $lowest = min $lowest (int $port) }}{{ end -}}
 {{- end -}}

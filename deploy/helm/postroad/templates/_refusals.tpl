@@ -58,6 +58,9 @@
 {{- if and .Values.external.enabled (not $config.listeners.submission) (not $config.listeners.submissions) -}}
 {{- fail "\n\nexternal.enabled: config.listeners.submission and submissions are closed; leave one open" -}}
 {{- end -}}
+{{- if and .Values.drain.evacuateSeconds (or (not (include "postroad.peers" .)) (lt (int .Values.replicas) 2)) -}}
+{{- fail "\n\ndrain.evacuateSeconds: there is no relay to hand over to: set replicas to 2 or more, and config.peers\n  peers: {port: 2526, secret_file: /secrets/postroad-peers/secret}   docs/scale.md says how to make the secret" -}}
+{{- end -}}
 {{- if and .Values.serviceMonitor.enabled (not (include "postroad.http" .)) -}}
 {{- fail "\n\nserviceMonitor.enabled: the metrics need config.events.enabled and config.http.listen" -}}
 {{- end -}}

@@ -1,0 +1,1 @@
+"""What comes back to a sender's return address: late bounces, complaints, reports."""
