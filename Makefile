@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup engine compiler networks browser sdks image lint format test test-image test-unit sanitize coverage nightly returns-inputs mutants faults soak scale oracle fidelity console-figures demo bench down generate site site-version pictures audit sbom reproducible clean
+.PHONY: help setup engine compiler networks browser sdks image lint format test test-image test-long test-unit sanitize coverage nightly returns-inputs mutants faults soak scale oracle fidelity console-figures demo bench down generate site site-version pictures audit sbom reproducible clean
 
 # An image's build trusts what this host trusts: a proxy that inspects TLS signs PyPI with a certificate of its own.
 CA_BUNDLE ?= $(firstword $(wildcard $(SSL_CERT_FILE) $(REQUESTS_CA_BUNDLE) /etc/ssl/certs/ca-certificates.crt) /dev/null)
@@ -70,11 +70,15 @@ format: $(VENV) ## Lay the code out and mend what can be mended
 	$(BIN)/ruff format
 
 test: $(VENV) image compiler browser sdks networks ## Run the whole suite against the image; ARGS='-k dkim' chooses
-	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile --max-worker-restart 0 $(ARGS)
 
-# `coverage` runs all others
-test-image: $(VENV) image compiler browser sdks networks ## Run the tests that `make coverage` leaves out: those of the image, and what it takes a compiler or Node.js for
-	$(BIN)/pytest -n 3 --dist loadfile -m 'docker or compiler or node' $(ARGS)
+# `coverage` and `test-long` run all others. A worker that hangs is not replaced: the new one would run the same test.
+IMAGE_TESTS = -v -n 3 --dist loadfile --max-worker-restart 0
+test-image: $(VENV) image compiler browser sdks ## Run the tests of the image, and what it takes a compiler or Node.js for, but the long ones
+	$(BIN)/pytest $(IMAGE_TESTS) -m '(docker or compiler or node) and not long' $(ARGS)
+
+test-long: $(VENV) image networks ## Run the long tests of the image: races, clocks, a Swarm of two engines; half an hour
+	$(BIN)/pytest $(IMAGE_TESTS) -m long $(ARGS)
 
 test-unit: $(VENV) ## Run the tests that need neither Docker nor a compiler nor Node.js
 	$(BIN)/pytest -m 'not docker and not compiler and not node' $(ARGS)

@@ -1,11 +1,15 @@
 """What all tests share."""
 
+import faulthandler
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 HERE = Path(__file__).parent
+GRACE = 60.0
+"""Seconds that a test has to fail by itself after its timeout."""
 WITHOUT_DOCKER = ("unit", "golden", "bad_configs", "chart")
 
 
@@ -14,6 +18,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(HERE).parts[0] not in WITHOUT_DOCKER:
             item.add_marker(pytest.mark.docker)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """End the process of a test that goes on after its time, as one does that waits for its own threads: it is told as a crash."""
+    mark = item.get_closest_marker("timeout")
+    seconds = mark.args[0] if mark else float(item.config.getini("timeout"))
+    faulthandler.dump_traceback_later(seconds + GRACE, exit=True)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 # a test's time says something about the machine, and nothing about the code

@@ -17,17 +17,25 @@ def bench() -> Iterator[Bench]:
         yield made
 
 
-@pytest.mark.timeout(400)
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("delivery", "container", "mx-after-dot", "fsync", "doors"),
-        *("front", "front-stopped", "front-descriptors", "front-idle"),
-        *("idle-clients", "neighbours", "guessing", "helper-dies", "dripping-mx", "silent-mx"),
-        *("uplink", "smarthost-password", "token-expires"),
-        "evacuate",
-    ],
+SHORT = (
+    "container",
+    "mx-after-dot",
+    "fsync",
+    "doors",
+    "front",
+    "front-stopped",
+    "helper-dies",
+    "dripping-mx",
+    "uplink",
 )
+LONG = (
+    *("delivery", "front-descriptors", "front-idle", "idle-clients", "neighbours", "guessing", "silent-mx"),
+    *("smarthost-password", "token-expires", "evacuate"),
+)
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("name", [*SHORT, *(pytest.param(name, marks=pytest.mark.long) for name in LONG)])
 def test_nothing_is_lost(name: str, bench: Bench) -> None:
     (step,) = [step for step in STEPS if step.name == name]
     row = run(step, bench, print, short=True)

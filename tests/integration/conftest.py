@@ -262,10 +262,11 @@ _Value = TypeVar("_Value")
 
 def wait_until(happened: Callable[[], _Value], timeout: float = 15) -> _Value:
     """Ask again and again until the answer is true, or the time in seconds is over; return it."""
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
     while not (value := happened()):
-        assert time.monotonic() < deadline, f"did not happen within {timeout:g} s"
-        time.sleep(0.05)
+        waited = time.monotonic() - began
+        assert waited < timeout, f"did not happen within {timeout:g} s"
+        time.sleep(min(max(0.05, waited / 10), 0.5))  # to ask is often a process in a container
     return value
 
 

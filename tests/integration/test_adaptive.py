@@ -196,6 +196,7 @@ def test_never_more_connections_than_it_takes(start_relay: Relays, receiver: Rec
     assert not told(relay, "paused")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)  # 72 messages are two minutes' worth, and one more of a pause
 def test_a_rate_that_it_takes(start_relay: Relays, receiver: Receiver) -> None:
     relay = start_relay(delivery={"queue": {"retry": "20s"}})

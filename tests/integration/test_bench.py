@@ -19,6 +19,7 @@ def lab() -> Iterator[Lab]:
         yield made
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)  # the first time, images are built
 def test_a_short_run(lab: Lab) -> None:
     contenders = [contender for contender in CONTENDERS if lab.knows(contender)]

@@ -29,6 +29,7 @@ def degraded_by(relay: PostroadContainer, reason: str) -> bool:
     return ready(relay) == ("degraded", [reason])
 
 
+@pytest.mark.long
 def test_several_receivers_fail_and_none_takes_mail(start_relay: Relays, internet: Internet) -> None:
     internet.add_mx("two.example")
     internet.publish("two.example", "MX", "10 mx.two.example.")
@@ -66,6 +67,7 @@ def inside(relay: PostroadContainer, script: str) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.long
 def test_mail_is_due_and_nobody_tries_it(start_relay: Relays, internet: Internet) -> None:
     internet.add_zone("away.example")
     internet.publish_host("mx.away.example", str(internet.subnet[-9]))  # nobody's: no receiver has asked for less

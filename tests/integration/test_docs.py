@@ -199,7 +199,7 @@ def test_the_own_compose_file_with_settings_of_its_own(reader: Reader, receivers
 
 
 @pytest.mark.usefixtures("image")
-@pytest.mark.parametrize("document", ["docs/aws.md", "docs/aws.ko.md"])
+@pytest.mark.parametrize("document", ["docs/aws.md", pytest.param("docs/aws.ko.md", marks=pytest.mark.long)])
 def test_the_way_to_the_inbox_on_aws(document: str, reader: Reader, receivers: Internet) -> None:
     said = reader.follow(document)
     assert "delivered to mx.example.net" in next(text for command, text in said.items() if " send " in command)

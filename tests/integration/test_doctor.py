@@ -90,6 +90,7 @@ def test_nothing_is_published_yet(ready: PostroadContainer) -> None:
     assert missing == {(name.rstrip("."), rtype) for name, rtype, _ in printed(ready)}
 
 
+@pytest.mark.long
 def test_green_with_what_postroad_dns_prints_and_each_record_counts(ready: PostroadContainer, zones: Internet) -> None:
     records = printed(ready)
     publish(zones, records)

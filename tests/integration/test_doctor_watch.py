@@ -68,6 +68,7 @@ def metrics(relay: PostroadContainer) -> dict[str, float]:
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[:1] != "#")}
 
 
+@pytest.mark.long
 def test_red_and_green_again_while_it_runs_and_over_a_restart(relay: PostroadContainer, zones: Internet) -> None:
     await_looks(relay, 2)
     assert not told(relay, "dmarc")

@@ -232,6 +232,7 @@ Leaving(queue).set_aside(control, queue / f"df{control.name[2:]}", "RECEIVER", "
 """What an evacuation leaves behind that is killed right before it offers a message."""
 
 
+@pytest.mark.long
 def test_an_evacuation_that_was_killed_is_settled_by_the_server_itself(pair: Pair, internet: Internet) -> None:
     leaving, staying = pair
     with away(internet):
@@ -249,6 +250,7 @@ def test_an_evacuation_that_was_killed_is_settled_by_the_server_itself(pair: Pai
     assert arrived(internet, {message_id}) == {message_id: 1}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("default:measured: ")
 def test_killed_at_random_no_message_is_lost_and_none_arrives_twice(

@@ -517,11 +517,12 @@ MANY = 1000
 @pytest.mark.parametrize(
     ("config", "domain"),
     [
-        ({}, "hangs.example"),
-        ({}, "{}.hangs.example"),
-        ({"sendmail": {"local_config": "# rules of my own"}}, "hangs.example"),
+        pytest.param({}, "hangs.example", id="kept"),
+        pytest.param({}, "{}.hangs.example", id="domains", marks=pytest.mark.long),
+        pytest.param(
+            {"sendmail": {"local_config": "# rules of my own"}}, "hangs.example", id="own", marks=pytest.mark.long
+        ),
     ],
-    ids=["kept", "domains", "own"],
 )
 def test_mail_for_which_there_is_no_room_leaves_when_there_is(
     config: dict[str, Any], domain: str, start_relay: Relays, internet: Internet

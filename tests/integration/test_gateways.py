@@ -89,7 +89,7 @@ def noticed(relay: PostroadContainer) -> int:
     return sum(event.get("message", "").startswith("reloaded (") for event in relay.events())
 
 
-@pytest.mark.parametrize("gateway", [1, 254])
+@pytest.mark.parametrize("gateway", [1, pytest.param(254, marks=pytest.mark.long)])
 def test_a_network_that_is_connected_while_it_runs_is_granted_without_its_gateway(
     gateway: int, start_relay: Relays, network: Network, neighbour: Callable[[str], Host]
 ) -> None:

@@ -229,6 +229,7 @@ def test_helm_test_tells_whether_the_networks_fit(fits: bool, install: Install, 
     assert internet.messages("postmaster@sender.example") == before
 
 
+@pytest.mark.long
 def test_two_relays_are_replaced_and_no_client_is_refused(install: Install, internet: Internet, app: Host) -> None:
     """A rolling update as the StatefulSet's controller does it: from the highest down, each ready before the next goes."""
     names = ["postroad-0", "postroad-1"]

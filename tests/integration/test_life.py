@@ -409,6 +409,7 @@ def test_a_full_tmpfs_ends_nothing(start_relay: Relays, internet: Internet) -> N
     assert "Traceback" not in relay.log()
 
 
+@pytest.mark.long
 def test_the_limit_of_processes_is_said_in_the_log_and_in_its_health(start_relay: Relays, internet: Internet) -> None:
     relay = start_relay(kwargs={"pids_limit": 40}, doctor={"at_start": False})
     asked = f"http://{relay.address}:8025/readyz"

@@ -45,7 +45,7 @@ def test_a_request_is_made_once_whichever_relay_it_comes_to(two: list[api.Api], 
 
 def test_of_many_at_once_one_is_made(two: list[api.Api], listener: Listener) -> None:
     given = BASE | {"idempotency_key": "order-2"}
-    with ThreadPoolExecutor(16) as pool:
+    with two[0].client, two[1].client, ThreadPoolExecutor(16) as pool:  # one event loop each, as a server has
         answers = list(pool.map(lambda number: two[number % 2].post("/v1/messages", given), range(32)))
     assert {each.status_code for each in answers} <= {202, 409}
     assert len({each.json()["id"] for each in answers if each.status_code == 202}) == 1

@@ -165,6 +165,7 @@ def parts_agreed(engine: Engine, relays: int) -> None:
     wait_for(all_have)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)  # two minutes of it are the limits' own
 def test_limits_of_routes_hold_for_all_together(
     start_relay: PostgresRelays, postgres: Postgres, opened: Engine, sink: Sink

@@ -92,6 +92,7 @@ def test_the_next_key_signs_when_its_record_is_seen(
     assert [each["level"] for each in doctor["checks"] if "turn._domainkey" in each["message"]] == ["warning"]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_relays_share_their_keys(image: str, internet: Internet, tmp_path: Path) -> None:
     """Two start at the same moment on an empty folder; one is told to rotate; both go on with the next key."""
@@ -131,6 +132,7 @@ def test_relays_share_their_keys(image: str, internet: Internet, tmp_path: Path)
         assert len(notices(one, "from now on") + notices(two, "from now on")) == 1, "one of them has switched"
 
 
+@pytest.mark.long
 @pytest.mark.timeout(500)
 def test_keys_follow_each_other_by_themselves(start_relay: Relays, internet: Internet) -> None:
     """Two selectors, aliases of names in another zone, take turns; each time with a new key."""

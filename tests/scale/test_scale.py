@@ -18,6 +18,7 @@ def site() -> Iterator[Site]:
         yield made
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", ["update", "scale", "db-restart"])
 def test_nothing_is_lost(name: str, site: Site) -> None:

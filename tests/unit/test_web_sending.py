@@ -262,7 +262,7 @@ def test_the_keys_of_two_callers_are_two(engine: Engine, listener: Listener, tmp
 
 def test_of_many_at_once_one_is_made(calls: api.Api, listener: Listener) -> None:
     given = BASE | {"idempotency_key": "order-1"}
-    with ThreadPoolExecutor(8) as pool:
+    with calls.client, ThreadPoolExecutor(8) as pool:  # one event loop, as a server has
         found = list(pool.map(lambda _: calls.post("/v1/messages", given).status_code, range(16)))
     assert set(found) <= {202, 409}
     assert len(listener.taken) == 1
