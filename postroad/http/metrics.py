@@ -7,38 +7,18 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
-from pathlib import Path
-from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Engine, func, select
 
 import postroad
-from postroad import domains
 from postroad.events.classify import RULES
-from postroad.runtime import attempts, looks, plan, reasons, refusals, slowed
-from postroad.runtime.paths import DOCTOR, HEALTH, QUEUE, RECEIVERS
+from postroad.runtime import attempts, health, looks, reasons, slowed
+from postroad.runtime.paths import DOCTOR, QUEUE, RECEIVERS
 from postroad.sendmail import queue
+from postroad.store import counters
 from postroad.store.schema import BRAKES, COUNTERS, OUTBOX, SUPPRESSIONS
 
-PROVIDERS = {
-    "google": ("google.com", "googlemail.com"),
-    "microsoft": ("outlook.com", "hotmail.com"),
-    "yahoo": ("yahoodns.net",),
-    "icloud": ("icloud.com", "apple.com"),
-    "naver": ("naver.com",),
-    "kakao": ("daum.net", "hanmail.net", "kakao.com"),
-    "qq": ("qq.com",),
-    "yandex": ("yandex.ru", "yandex.net"),
-    "mailru": ("mail.ru",),
-}
-"""Who receives, by the suffix of the MX host; everybody else is ``other``."""
-VERSIONS = ("TLSv1.2", "TLSv1.3")
-RULESETS = frozenset(("check_relay", "check_mail", "check_rcpt", "check_data", "check_eoh", "tls_client", "milter"))
-FEEDBACK = ("abuse", "fraud", "not-spam", "opt-out", "virus", "other")
-RETURNED = ("delayed", "delivered", "automatic", "challenge", "unreadable", "unknown", "repeated")
-BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
-"""Upper bounds of the delay from acceptance to delivery, in seconds; sendmail logs whole ones."""
 HELP = {
     "accepted": "Messages that clients were answered 250 for.",
     "deliveries": "Attempts by recipient: delivered, deferred or bounced, the class of a failure, and who receives.",
@@ -55,104 +35,6 @@ HELP = {
     "webhook_events": "Events for webhooks: delivered, dead (given up), lost (there was no room, or kept no longer).",
     "webhook_attempts_failed": "Posts to webhooks that were not taken.",
 }
-LABELS = {
-    "accepted": (),
-    "deliveries": ("result", "class", "provider"),
-    "late_bounces": ("class",),
-    "complaints": ("feedback",),
-    "returned": ("what",),
-    "reported": ("report", "result"),
-    "rejects": ("reason",),
-    "tls_sessions": ("side", "version"),
-    "auth": ("success",),
-    "child_restarts": ("program",),
-    "events_lost": (),
-    "event_gaps": (),
-    "webhook_events": ("webhook", "result"),
-    "webhook_attempts_failed": ("webhook",),
-}
-VALUES: dict[str, tuple[Iterable[str], ...]] = {
-    "accepted": (),
-    "late_bounces": (sorted(RULES.reasons),),
-    "complaints": (FEEDBACK,),
-    "returned": (RETURNED,),
-    "reported": (("dmarc", "tls"), ("pass", "fail")),
-    "rejects": ((*RULESETS, *refusals.CLASSES.values(), "other"),),
-    "tls_sessions": (("client", "server"), (*VERSIONS, "other")),
-    "auth": (("yes", "no"),),
-    "child_restarts": (plan.DAEMONS,),
-    "events_lost": (),
-    "event_gaps": (),
-}
-"""All that labels can be: each series is there at 0 from the start, or Prometheus would not see its first growth."""
-Key = tuple[str, str]
-"""A counter's name, and its labels' values joined by commas."""
-
-
-def provider(host: str | None) -> str:
-    """Who receives, by the name of its MX host."""
-    name = (host or "").lower().rstrip(".")
-    for found, suffixes in PROVIDERS.items():
-        if any(domains.is_within(name, suffix) for suffix in suffixes):
-            return found
-    return "other"
-
-
-def count(events: Iterable[Mapping[str, Any]]) -> Counter[Key]:
-    """How much each counter grows by these events, which have their ``class``."""
-    grown: Counter[Key] = Counter()
-    for event in events:
-        kind = event["event"]
-        if key := _of_one(event):
-            grown[key] += int(event.get("count", 1))
-        elif kind in {"delivered", "deferred", "bounced"}:
-            grown["deliveries", f"{kind},{event.get('class', '')},{provider(event.get('relay_host'))}"] += 1
-            if kind == "delivered" and isinstance(delay := event.get("delay"), int):
-                grown["delay_sum", ""] += delay
-                grown["delay", str(next((bound for bound in BUCKETS if delay <= bound), "+Inf"))] += 1
-        elif kind == "rejected":
-            ruleset = str(event.get("ruleset"))
-            grown["rejects", event.get("class") or (ruleset if ruleset in RULESETS else "other")] += 1
-        elif kind == "tls":
-            version = event.get("tls_version")
-            grown["tls_sessions", f"{event.get('side')},{version if version in VERSIONS else 'other'}"] += 1
-        elif kind == "auth":
-            grown["auth", "yes" if event.get("success") else "no"] += 1
-        elif kind == "stopped" and event.get("program") in plan.DAEMONS:
-            grown["child_restarts", event["program"]] += "killed by" in event.get(
-                "status", ""
-            ) or "exit code" in event.get("status", "")
-        elif kind == "gap":
-            grown["event_gaps", ""] += 1
-            grown["events_lost", ""] += int(event.get("lost") or 0)
-    return +grown
-
-
-def _of_one(event: Mapping[str, Any]) -> Key | None:
-    """The one counter that an event of these kinds lets grow; None: it is of another kind."""
-    match event["event"]:
-        case "bounced" if event.get("late"):  # no attempt of ours
-            return "late_bounces", event.get("class", "")
-        case "accepted":
-            return "accepted", ""
-        case "complained":
-            feedback = str(event.get("feedback"))
-            return "complaints", feedback if feedback in FEEDBACK else "other"
-        case "returned":
-            what = str(event.get("what"))
-            return "returned", what if what in RETURNED else "unreadable"
-        case "reported":
-            good = event.get("dkim") or event.get("spf") or event.get("result") == "success"
-            return "reported", f"{'dmarc' if event.get('report') == 'dmarc' else 'tls'},{'pass' if good else 'fail'}"
-    return None
-
-
-def add(connection: Connection, grown: Mapping[Key, int]) -> None:
-    """Let the counters grow."""
-    for (name, labels), number in grown.items():
-        which = (COUNTERS.c.name == name) & (COUNTERS.c.labels == labels)
-        if not connection.execute(update(COUNTERS).where(which).values(value=COUNTERS.c.value + number)).rowcount:
-            connection.execute(insert(COUNTERS).values(name=name, labels=labels, value=number))
 
 
 class Collector:
@@ -161,7 +43,7 @@ class Collector:
     def __init__(self, engine: Engine, webhooks: Iterable[str] = ()) -> None:
         """Read from this store; the webhooks are those that are configured."""
         self._engine = engine
-        self._always = {name: [",".join(each) for each in product(*sets)] for name, sets in VALUES.items()}
+        self._always = {name: [",".join(each) for each in product(*sets)] for name, sets in counters.VALUES.items()}
         self._always["deliveries"] = _deliveries()
         self._always["webhook_events"] = [f"{name},{end}" for name in webhooks for end in ("delivered", "dead", "lost")]
         self._always["webhook_attempts_failed"] = list(webhooks)
@@ -182,7 +64,7 @@ class Collector:
                 select(OUTBOX.c.webhook, waits.label("waits"), func.count()).group_by(OUTBOX.c.webhook, "waits")
             ).all()
         values = {(row.name, row.labels): row.value for row in rows}
-        for name, labels in LABELS.items():
+        for name, labels in counters.LABELS.items():
             family = CounterMetricFamily(f"postroad_{name}", HELP[name], labels=labels)
             found = dict.fromkeys(self._always[name], 0)
             found |= {key[1]: value for key, value in values.items() if key[0] == name}
@@ -209,9 +91,9 @@ class Collector:
         yield domains
         yield from _checks()
         yield GaugeMetricFamily(
-            "postroad_ready", "Whether the server is ready (1) or not (0).", value=health()[0] == "ready"
+            "postroad_ready", "Whether the server is ready (1) or not (0).", value=health.read()[0] == "ready"
         )
-        yield from _troubles(health()[1])
+        yield from _troubles(health.read()[1])
         build = GaugeMetricFamily("postroad_build_info", "Always 1.", labels=["version"])
         build.add_metric([postroad.__version__], 1)
         yield build
@@ -227,9 +109,9 @@ def _troubles(texts: list[str]) -> Iterator[Metric]:
 
 
 def _attempts(under_way: list[attempts.Attempt]) -> Iterator[Metric]:
-    numbers = Counter(provider(each.host) for each in under_way)
+    numbers = Counter(counters.provider(each.host) for each in under_way)
     family = GaugeMetricFamily("postroad_attempts_active", "Attempts under way, by who receives.", labels=["provider"])
-    for who in (*PROVIDERS, "other"):
+    for who in (*counters.PROVIDERS, "other"):
         family.add_metric([who], numbers[who])
     yield family
     oldest = min((each.since for each in under_way), default=None)
@@ -244,13 +126,13 @@ def _slowed(receivers: list[slowed.SlowedReceiver]) -> Iterator[Metric]:
     found: Counter[tuple[str, str]] = Counter()
     waiting: Counter[str] = Counter()
     for each in receivers:
-        found[provider(each.host), each.standing] += 1
-        waiting[provider(each.host)] += each.waiting
+        found[counters.provider(each.host), each.standing] += 1
+        waiting[counters.provider(each.host)] += each.waiting
     family = GaugeMetricFamily(
         "postroad_receivers_slowed", "Receivers that get less, as they have asked.", labels=["provider", "standing"]
     )
     held = GaugeMetricFamily("postroad_receivers_waiting_messages", "Messages that wait for them.", labels=["provider"])
-    for who in (*PROVIDERS, "other"):
+    for who in (*counters.PROVIDERS, "other"):
         for standing in ("slowed", slowed.PAUSED):
             family.add_metric([who, standing], found[who, standing])
         held.add_metric([who], waiting[who])
@@ -260,7 +142,7 @@ def _slowed(receivers: list[slowed.SlowedReceiver]) -> Iterator[Metric]:
 
 def _deliveries() -> list[str]:
     ends = ["delivered,", *(f"{kind},{name}" for kind in ("deferred", "bounced") for name in sorted(RULES.reasons))]
-    return [f"{end},{who}" for end in ends for who in (*PROVIDERS, "other")]
+    return [f"{end},{who}" for end in ends for who in (*counters.PROVIDERS, "other")]
 
 
 def _checks() -> Iterator[Metric]:
@@ -283,36 +165,11 @@ def _checks() -> Iterator[Metric]:
     yield at
 
 
-def _delays(values: Mapping[Key, int]) -> Metric:
+def _delays(values: Mapping[counters.Key, int]) -> Metric:
     total, buckets = 0, []
-    for bound in (*BUCKETS, "+Inf"):
+    for bound in (*counters.BUCKETS, "+Inf"):
         total += values.get(("delay", str(bound)), 0)
         buckets.append((str(bound), total))
     family = HistogramMetricFamily("postroad_delivery_seconds", "From acceptance to delivery, by recipient.")
     family.add_metric([], buckets, values.get(("delay_sum", ""), 0))
     return family
-
-
-def health() -> tuple[str, list[str]]:
-    """The supervisor's state, and why it is not ready: the image's health check says the same."""
-    try:
-        first, _, *found = HEALTH.read_text().splitlines()
-        state, _, *pids = first.split()
-    except (OSError, ValueError):
-        return "stopped", ["the supervisor is not running"]
-    found = [text for text in map(str.strip, found) if text]
-    found = found or ([] if state == "ready" else [state])
-    for pid in pids:
-        try:
-            life = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            life = "X"
-        found += [reasons.gone(pid)] if life in "XZ" else []
-    return state, found
-
-
-def life() -> tuple[str, list[str]]:
-    """Likewise, without what no restart mends: deliveries that fail."""
-    state, found = health()
-    others = [text for text in found if reasons.cause_of(text) not in reasons.DELIVERY]
-    return (state, others) if others or not found else ("ready", [])

@@ -24,8 +24,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from postroad.http.metrics import Collector, health, life
-from postroad.runtime import acceptance
+from postroad.http.metrics import Collector
+from postroad.runtime import acceptance, health
 from postroad.store.database import reason
 
 MOST = 64
@@ -70,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
             self.scrape = True
         elif path in {"/healthz", "/readyz"}:
             # whoever restarts what is not alive must not do so over receivers that fail
-            state, reasons = life() if path == "/healthz" else health()
+            state, reasons = health.life() if path == "/healthz" else health.read()
             # who serves, and lets no more mail in, is well and not ready
             if path == "/readyz" and not reasons and not acceptance.accepting():
                 state, reasons = "draining", [DRAINING]

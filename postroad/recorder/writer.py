@@ -10,11 +10,10 @@ from sqlalchemy import Connection, Engine, delete, func, insert, or_, select, up
 
 from postroad.events.classify import classify
 from postroad.feedback import suppression
-from postroad.http import metrics
 from postroad.journal.reader import Batch, Position
 from postroad.recorder import returned
 from postroad.runtime import recording, refusals
-from postroad.store import database, tags
+from postroad.store import counters, database, tags
 from postroad.store.schema import EVENTS, POSITION
 from postroad.webhooks import outbox
 
@@ -59,7 +58,7 @@ def write(engine: Engine, batch: Batch, settings: recording.Settings, journal: i
         found += suppression.of_complaints(complaints, settings.suppression)
         found += suppression.of_wishes(row.stored for row in rows if row.event["event"] == "unsubscribed")
         suppression.add(connection, found)
-        metrics.add(connection, metrics.count(row.event for row in rows))
+        counters.add(connection, counters.count(row.event for row in rows))
         place = {"segment": batch.position.segment, "offset": batch.position.offset}
         if not connection.execute(update(POSITION).where(POSITION.c.id == journal).values(place)).rowcount:
             connection.execute(insert(POSITION).values(id=journal, **place))
@@ -108,7 +107,7 @@ def _row(event: dict[str, Any], relay: int | None) -> _Row:
         "recipient_domain": _domain(recipient),
         "reason": None,
         "hard": None,
-        "provider": metrics.provider(event.get("relay_host")) if kind in ATTEMPTS else None,
+        "provider": counters.provider(event.get("relay_host")) if kind in ATTEMPTS else None,
         "relay": relay,
     }
     mailbox = False

@@ -10,11 +10,10 @@ from sqlalchemy import Engine, select
 
 from postroad.config.values import format_duration
 from postroad.errors import PostroadError
-from postroad.http import metrics
-from postroad.runtime import looks
+from postroad.runtime import health, looks
 from postroad.runtime.paths import DOCTOR, QUEUE
 from postroad.sendmail import queue
-from postroad.store import database, queries
+from postroad.store import counters, database, queries
 from postroad.store.hours import HOUR, HourCounts
 from postroad.store.schema import COUNTERS
 from postroad.times import stamp
@@ -96,7 +95,7 @@ def counts() -> HourCounts:
 def read(store: Callable[[], Engine], hours: HourCounts, now: float | None = None) -> Overview:
     """Read the facts; ``store`` returns the event store, or raises PostroadError."""
     now = time.time() if now is None else now
-    state, reasons = metrics.health()
+    state, reasons = health.read()
     queued, oldest = _queue(now)
     facts: dict[str, Any] = {
         "at": stamp(now),
@@ -164,7 +163,7 @@ def _delays(counted: Mapping[str, int]) -> list[tuple[str, float]]:
     total = sum(counted.values())
     if not total:
         return []
-    below = [(bound, counted.get(str(bound), 0)) for bound in metrics.BUCKETS]
+    below = [(bound, counted.get(str(bound), 0)) for bound in counters.BUCKETS]
     return [
         (format_duration(timedelta(seconds=within)), sum(number for bound, number in below if bound <= within) / total)
         for within in WITHIN

@@ -10,9 +10,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, func, insert, or_, select, true, update
 
-from postroad.http import metrics
 from postroad.runtime.recording import Hook
-from postroad.store import changes, database, tags
+from postroad.store import changes, counters, database, tags
 from postroad.store.schema import EVENTS, OUTBOX
 from postroad.webhooks.envelope import wants
 
@@ -86,7 +85,7 @@ def _count(connection: Connection, webhook: str) -> int:
 def _drop(connection: Connection, webhook: str, number: int) -> int:
     first = select(OUTBOX.c.id).where(OUTBOX.c.webhook == webhook).order_by(OUTBOX.c.due.is_not(None), OUTBOX.c.id)
     gone = connection.execute(delete(OUTBOX).where(OUTBOX.c.id.in_(first.limit(number)))).rowcount
-    metrics.add(connection, {("webhook_events", f"{webhook},lost"): gone})
+    counters.add(connection, {("webhook_events", f"{webhook},lost"): gone})
     return gone
 
 
@@ -142,7 +141,7 @@ def delivered(engine: Engine, entry: OutboxEvent) -> None:
     """Remove an entry that the webhook accepted."""
     with database.writing(engine) as connection:
         if connection.execute(delete(OUTBOX).where(OUTBOX.c.id == entry.id)).rowcount:
-            metrics.add(connection, {("webhook_events", f"{entry.webhook},delivered"): 1})
+            counters.add(connection, {("webhook_events", f"{entry.webhook},delivered"): 1})
 
 
 def failed(engine: Engine, entry: OutboxEvent, error: str, give_up_after: float, retry_after: float | None) -> bool:
@@ -166,7 +165,7 @@ def failed(engine: Engine, entry: OutboxEvent, error: str, give_up_after: float,
             .values(attempts=entry.attempts + 1, failed=now, error=error[:LONGEST_ERROR], due=None if over else later)
         )
         grown = {("webhook_attempts_failed", entry.webhook): 1}
-        metrics.add(connection, grown | ({("webhook_events", f"{entry.webhook},dead"): 1} if over else {}))
+        counters.add(connection, grown | ({("webhook_events", f"{entry.webhook},dead"): 1} if over else {}))
     return over
 
 
@@ -186,7 +185,7 @@ def give_up(engine: Engine, webhook: str, give_up_after: float, error: str) -> i
     with database.writing(engine) as connection:
         values = {"due": None, "failed": time.time(), "error": func.coalesce(OUTBOX.c.error, error[:LONGEST_ERROR])}
         gone = connection.execute(update(OUTBOX).where(old).values(values)).rowcount
-        metrics.add(connection, {("webhook_events", f"{webhook},dead"): gone} if gone else {})
+        counters.add(connection, {("webhook_events", f"{webhook},dead"): gone} if gone else {})
     return gone
 
 
@@ -212,7 +211,7 @@ def tidy(engine: Engine) -> dict[str, int]:
         )
         lost = {row[0]: int(row[1]) for row in connection.execute(waited)}
         connection.execute(delete(OUTBOX).where(gone))
-        metrics.add(connection, {("webhook_events", f"{name},lost"): number for name, number in lost.items()})
+        counters.add(connection, {("webhook_events", f"{name},lost"): number for name, number in lost.items()})
     return lost
 
 

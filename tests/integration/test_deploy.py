@@ -11,7 +11,7 @@ import dns.resolver
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from postroad.http.metrics import LABELS
+from postroad.store.counters import LABELS
 from postroad.testing import PostroadContainer
 from tests.integration.conftest import letter, send, wait_until
 from tests.integration.test_http import get

@@ -12,9 +12,9 @@ from postroad.events.classify import RULES
 from postroad.http import metrics
 from postroad.journal.reader import Batch, Position
 from postroad.recorder import writer
-from postroad.runtime import looks, slowed
+from postroad.runtime import health, looks, slowed
 from postroad.runtime.reasons import NONE_SUCCEEDS, Cause, not_running
-from postroad.store import database
+from postroad.store import counters, database
 from tests.unit.handed import RECORDING
 
 DOCS = (Path(__file__).parents[2] / "docs" / "feedback.md").read_text()
@@ -43,7 +43,7 @@ EVENTS: list[dict[str, Any]] = [
 @pytest.fixture
 def collector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[metrics.Collector]:
     (tmp_path / "queue").mkdir()
-    monkeypatch.setattr(metrics, "HEALTH", tmp_path / "health")
+    monkeypatch.setattr(health, "HEALTH", tmp_path / "health")
     monkeypatch.setattr(metrics, "QUEUE", tmp_path / "queue")
     monkeypatch.setattr(metrics, "DOCTOR", tmp_path / "doctor.json")
     engine = database.connect(tmp_path / "events.db")
@@ -73,7 +73,7 @@ def test_all_series_are_there_before_the_first_event(collector: metrics.Collecto
         for host in ("mx1.mail.ru", "mx.rcpt.example")
     ]
     with database.writing(collector._engine) as connection:
-        metrics.add(connection, metrics.count(failures))
+        counters.add(connection, counters.count(failures))
     writer.write(collector._engine, Batch(tuple(EVENTS), Position("j", 1)), RECORDING)
     second = series(list(collector.collect()))
     assert second.keys() == first.keys()
@@ -130,7 +130,7 @@ def test_each_metric_is_in_the_documentation_and_no_other(collector: metrics.Col
     made = {metric.name + ("_total" if metric.type == "counter" else "") for metric in collector.collect()}
     assert told == made
     (deliveries,) = (row for row in table if "postroad_deliveries_total" in row)
-    assert f"({', '.join([*metrics.PROVIDERS, 'other'])})" in deliveries
+    assert f"({', '.join([*counters.PROVIDERS, 'other'])})" in deliveries
 
 
 def test_each_cause_is_in_the_documentation() -> None:
@@ -145,10 +145,10 @@ def test_what_degrades_the_server_is_told_by_its_cause(collector: metrics.Collec
         return {sample.labels["cause"] for sample in family.samples if sample.value}
 
     (tmp_path / "health").write_text("ready 1\n1 1 done\n")
-    assert (degraded(), metrics.life()) == (set(), ("ready", []))
+    assert (degraded(), health.life()) == (set(), ("ready", []))
     (tmp_path / "health").write_text(f"degraded 1\n1 1 done\n{NONE_SUCCEEDS}\n")
-    assert (degraded(), metrics.life()) == ({"deliveries"}, ("ready", []))
+    assert (degraded(), health.life()) == ({"deliveries"}, ("ready", []))
     both = [not_running("signer"), NONE_SUCCEEDS]
     (tmp_path / "health").write_text("\n".join(["degraded 1", "1 1 done", *both]))
-    assert (degraded(), metrics.life()) == ({"daemon", "deliveries"}, ("degraded", both[:1]))
-    assert metrics.health() == ("degraded", both)
+    assert (degraded(), health.life()) == ({"daemon", "deliveries"}, ("degraded", both[:1]))
+    assert health.read() == ("degraded", both)

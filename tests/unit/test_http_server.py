@@ -18,7 +18,7 @@ from postroad.http import metrics
 from postroad.http import server as http
 from postroad.recorder import port, rest
 from postroad.recorder.loop import Recorder
-from postroad.runtime import acceptance
+from postroad.runtime import acceptance, health
 from postroad.store import database
 from tests.unit.handed import recorded
 
@@ -31,7 +31,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     (tmp_path / "health").write_text("ready 1\n0 0 done\n")
     (tmp_path / "queue").mkdir()
     (tmp_path / "acceptance").write_text("mail\tyes\n")
-    monkeypatch.setattr(metrics, "HEALTH", tmp_path / "health")
+    monkeypatch.setattr(health, "HEALTH", tmp_path / "health")
     monkeypatch.setattr(acceptance, "ACCEPTANCE", tmp_path / "acceptance")
     monkeypatch.setattr(metrics, "QUEUE", tmp_path / "queue")
     made = database.connect(tmp_path / "events.db")

@@ -12,8 +12,8 @@ from starlette.testclient import TestClient
 
 from postroad.checks import port25
 from postroad.errors import PostroadError
-from postroad.http import metrics
-from postroad.runtime import log, looks
+from postroad.runtime import health, log, looks
+from postroad.store import counters
 from postroad.web import console, console_domains, console_forms, console_messages, overview
 from postroad.web.children import Task
 from postroad.web.overview import Hour, bars
@@ -32,7 +32,7 @@ HOSTILE = "<script>alert(1)</script>\"'&{{7*7}}\u202e"
 def around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     said: list[str] = []
     monkeypatch.setattr(log, "tell", lambda _, text, *__: said.append(text))
-    monkeypatch.setattr(metrics, "HEALTH", tmp_path / "health")
+    monkeypatch.setattr(health, "HEALTH", tmp_path / "health")
     monkeypatch.setattr(overview, "DOCTOR", tmp_path / "doctor.json")
     monkeypatch.setattr(overview, "QUEUE", tmp_path)
     monkeypatch.setattr(console_domains, "CONSOLE", tmp_path / "console.json")
@@ -324,7 +324,7 @@ def test_it_tells_how_soon_mail_was_delivered(engine: Engine, browser: TestClien
     for number, delay in enumerate((0, 7, 45, 5000)):
         put(engine, f"q{number}", "accepted", "delivered", delay=delay)
     assert "10s 50.0% 1m 75.0% 5m 75.0% 1h 75.0%" in shown(browser).words
-    assert set(overview.WITHIN) < set(metrics.BUCKETS)
+    assert set(overview.WITHIN) < set(counters.BUCKETS)
 
 
 def test_relays_that_share_a_database_are_counted_apart(engine: Engine, browser: TestClient) -> None:
