@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from postroad.testing.received import ReceivedMessage
 from tests.documents import DOCUMENTS, INSIDE, ROOT, STARTS, blocks, commands, elsewhere
 from tests.internet.internet import IMAGE as INTERNET_IMAGE
 from tests.internet.internet import TREE, Internet
-from tests.internet.received import ReceivedMessage
 
 RECIPIENTS = ("example.net", "gmail.com")
 """The domains of the addresses in the documents."""
