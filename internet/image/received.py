@@ -1,7 +1,6 @@
 """A message as a receiver of the pretend internet filed it: its envelope, and what the receiver found. Pure."""
 
 import re
-from email.message import Message
 from email.parser import BytesHeaderParser
 from typing import TypedDict
 
@@ -30,31 +29,28 @@ class Found(TypedDict):
 
 def found(raw: bytes) -> Found:
     """Read a stored message: the receiver's own header fields are on top, lines end in LF."""
-    header = BytesHeaderParser().parsebytes(raw)
-    received = _field(header, "Received")
+    headers = [(name, _unfolded(value)) for name, value in BytesHeaderParser().parsebytes(raw).raw_items()]
+    first = {name.lower(): value for name, value in reversed(headers)}
+    received = first.get("received", "")
     mx = _search(r"\bby (\S+) ", received)
-    results = [_unfolded(field) for field in header.get_all("Authentication-Results", [])]
     # of this receiver alone: what came along in others' names says nothing
-    own = " ".join(field for field in results if field.startswith(f"{mx};"))
+    results = [value for name, value in headers if name.lower() == "authentication-results"]
+    own = " ".join(value for value in results if value.startswith(f"{mx};"))
     methods = {method: _search(rf"; {method}=(\w+)", own) for method in ("dkim", "spf", "dmarc")}
     return {
-        "sender": _field(header, "Return-Path").strip("<>"),
-        "recipient": _field(header, "X-Original-To"),
+        "sender": first.get("return-path", "").strip("<>"),
+        "recipient": first.get("x-original-to", ""),
         "mx": mx,
         "tls": _search(r"\(using (\S+) ", received),
         "verdicts": {method: verdict for method, verdict in methods.items() if verdict},
-        "message_id": _field(header, "Message-ID"),
-        "headers": [(name, _unfolded(value)) for name, value in header.items()],
+        "message_id": first.get("message-id", ""),
+        "headers": headers,
     }
 
 
-def _field(header: Message, name: str) -> str:
-    return _unfolded(header.get(name, ""))
-
-
-def _unfolded(value: object) -> str:
-    # what is not ASCII comes as surrogates, which JSON and a terminal would not take
-    return " ".join(str(value).encode("utf-8", "surrogateescape").decode("utf-8", "replace").split())
+def _unfolded(value: str) -> str:
+    # octets that are not ASCII come as surrogates, which JSON and a terminal would not take
+    return " ".join(value.encode("utf-8", "surrogateescape").decode("utf-8", "replace").split())
 
 
 def _search(pattern: str, text: str) -> str:

@@ -1,5 +1,7 @@
 """What the pretend internet's receivers send back is what the relay reads: internet/image/reports.py."""
 
+import email
+import email.policy
 import importlib
 from types import ModuleType
 
@@ -70,7 +72,8 @@ def test_a_complaint(reports: ModuleType, taken: object) -> None:
 def test_an_aggregate_report(reports: ModuleType, altered: bytes, dkim: bool, spf: bool, disposition: str) -> None:
     taken = reports.Taken(altered, "b1@bounces.x.example", "dmarc-report@y.example", "192.0.2.25")
     content = reports.dmarc(taken, MX, "dmarc@bounces.x.example", "reject")
-    (report,) = [dmarc.read(each) for each in unpacking.attached(content)]
+    (attached,) = email.message_from_bytes(content, policy=email.policy.default).iter_attachments()
+    report = dmarc.read(unpacking.unpack(attached.get_content()))
     (row,) = report.rows
     assert (report.organization, report.policy) == (MX, "reject")
     assert (row.source, row.count, row.disposition, row.dkim, row.spf) == ("192.0.2.25", 1, disposition, dkim, spf)
