@@ -20,7 +20,7 @@ from postroad.testing.internet import LABEL
 from postroad.testing.records import record_set
 from tests.internet.host import Dns, Hooks, Mx, Policies, Postgres, Proxy, Resolver, Watch
 
-__all__ = ["IMAGE", "LABEL", "PUBLIC_IMAGE", "TREE", "Internet", "Policy", "build_image"]
+__all__ = ["IMAGE", "LABEL", "PUBLIC_IMAGE", "TREE", "Internet", "Policy", "build_image", "build_public_image"]
 
 PUBLIC_IMAGE = os.environ.get("POSTROAD_INTERNET_IMAGE", "postroad-internet")  # two source trees may share one engine
 IMAGE = f"{PUBLIC_IMAGE}-suite"
@@ -29,12 +29,16 @@ TREE = {"postroad.test.tree": str(ROOT)}
 """On all that tests make, so that ``make down`` removes its own tree's: another's suite may be running."""
 
 
+def build_public_image() -> None:
+    """Build the image that others use as well; quick when nothing changed."""
+    subprocess.run(["docker", "build", "--quiet", "--tag", PUBLIC_IMAGE, ROOT / "internet"], check=True)
+
+
 def build_image() -> None:
     """Build the image of all roles, and the public one that it is made from; quick when nothing changed."""
-    build = ["docker", "build", "--quiet"]
-    subprocess.run([*build, "--tag", PUBLIC_IMAGE, ROOT / "internet"], check=True)
-    public = f"--build-arg=INTERNET={PUBLIC_IMAGE}"
-    subprocess.run([*build, public, "--tag", IMAGE, ROOT / "tests" / "internet"], check=True)
+    build_public_image()
+    own = [f"--build-arg=INTERNET={PUBLIC_IMAGE}", "--tag", IMAGE, ROOT / "tests" / "internet"]
+    subprocess.run(["docker", "build", "--quiet", *own], check=True)
 
 
 @dataclass(frozen=True)
