@@ -37,7 +37,7 @@ def build_public_image() -> None:
 def build_image() -> None:
     """Build the image of all roles, and the public one that it is made from; quick when nothing changed."""
     build_public_image()
-    own = [f"--build-arg=INTERNET={PUBLIC_IMAGE}", "--tag", IMAGE, ROOT / "tests" / "internet"]
+    own = [f"--build-arg=INTERNET={PUBLIC_IMAGE}", "--tag", IMAGE, f"{ROOT}/tests/internet"]
     subprocess.run(["docker", "build", "--quiet", *own], check=True)
 
 
