@@ -9,9 +9,9 @@ import dkim
 import pytest
 
 from postroad.testing import PostroadContainer
+from postroad.testing.received import ReceivedMessage
 from tests.integration.conftest import Relays, letter, send, wait_until
 from tests.internet.internet import Internet
-from tests.internet.received import ReceivedMessage
 
 
 @pytest.fixture(scope="module")

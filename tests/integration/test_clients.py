@@ -19,12 +19,12 @@ import pytest
 from docker.models.containers import Container
 
 from postroad.testing import PostroadContainer
+from postroad.testing.received import ReceivedMessage
 from tests.clients.messages import MESSAGES, Given
 from tests.integration.authority import Authority
 from tests.integration.conftest import HOSTNAME, Relays, wait_until
 from tests.internet.host import Host
 from tests.internet.internet import LABEL, TREE, Internet
-from tests.internet.received import ReceivedMessage
 from tests.messages.compare import arrived, differences, perl_verdicts
 
 FOLDER = Path(__file__).parents[1] / "clients"

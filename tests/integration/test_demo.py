@@ -12,7 +12,7 @@ import pytest
 
 from tests.documents import ROOT
 from tests.integration.conftest import wait_until
-from tests.internet.internet import IMAGE
+from tests.internet.internet import PUBLIC_IMAGE
 
 KINDS = {"container": ["--all"], "network": [], "volume": []}
 
@@ -22,7 +22,7 @@ class Demo:
 
     def __init__(self, image: str) -> None:
         self.project = f"postroad-test-demo-{secrets.token_hex(3)}"
-        own = {"DEMO_PROJECT": self.project, "POSTROAD_IMAGE": image, "POSTROAD_INTERNET_IMAGE": IMAGE}
+        own = {"DEMO_PROJECT": self.project, "POSTROAD_IMAGE": image, "POSTROAD_INTERNET_IMAGE": PUBLIC_IMAGE}
         self.environment = {**os.environ, **own}
 
     def begin(self, *words: str) -> "subprocess.Popen[str]":

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from postroad.testing import PostroadContainer
+from postroad.testing.received import ReceivedMessage
 from tests.integration.conftest import HOSTNAME, Relays, wait_until
 from tests.internet.host import Host
 from tests.internet.internet import Internet
-from tests.internet.received import ReceivedMessage
 from tests.messages.compare import arrived, differences, perl_verdicts
 from tests.messages.generate import message
 

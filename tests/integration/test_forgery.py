@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from postroad.testing import PostroadContainer
+from postroad.testing.host import Mx
+from postroad.testing.received import ReceivedMessage
 from tests.integration.conftest import HOSTNAME, Relays, wait_until
-from tests.internet.host import Host, Mx
+from tests.internet.host import Host
 from tests.internet.internet import Internet
-from tests.internet.received import ReceivedMessage
 
 OURS = "app@sender.example"
 FOREIGN = "ceo@evil.example"

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from postroad.testing import PostroadContainer
+from postroad.testing.received import ReceivedMessage
 from tests.integration.conftest import HOSTNAME, Relays, letter, send, signal_daemon, wait_until
 from tests.internet.host import Hooks
 from tests.internet.internet import Internet
-from tests.internet.received import ReceivedMessage
 from tests.unit.test_returns_reading import ARF, report
 from tests.unit.test_returns_reports import XML
 

@@ -6,9 +6,9 @@ import smtplib
 import pytest
 
 from postroad.testing import PostroadContainer
+from postroad.testing.received import ReceivedMessage
 from tests.integration.conftest import Relays, wait_until
 from tests.internet.internet import Internet
-from tests.internet.received import ReceivedMessage
 from tests.rewriting import CASES, REWRITE
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from postroad.testing import PostroadContainer
+from postroad.testing.received import ReceivedMessage
 from tests.integration.conftest import Relays, letter, send, wait_until
 from tests.internet.host import Host
 from tests.internet.internet import Internet
-from tests.internet.received import ReceivedMessage
 
 until = partial(wait_until, timeout=40)
 

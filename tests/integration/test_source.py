@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from postroad.testing import PostroadContainer
+from postroad.testing.received import ReceivedMessage
 from tests.integration.conftest import Relays, deferred, letter, secrets_folder, send
 from tests.internet.host import Mx, Proxy
 from tests.internet.internet import IMAGE, TREE, Internet
-from tests.internet.received import ReceivedMessage
 
 SMTP = "smtp.source.example"
 PROXY = "proxy.source.example"

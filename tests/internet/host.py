@@ -1,87 +1,19 @@
-"""The containers of the pretend internet."""
+"""The containers of the suite's pretend internet."""
 
 import base64
-import hashlib
 import json
-import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
 import psycopg
-from docker.errors import APIError
-from docker.models.containers import Container
 from psycopg import sql
 
+from postroad.testing import host
+from postroad.testing.host import Dns, Host
 
-class Host:
-    """One container of the pretend internet; it keeps its addresses (IPv4 first) while it is stopped."""
-
-    role = "app"
-    port: int | None = None  # what tells that it serves
-
-    def __init__(self, container: Container, addresses: Sequence[str]) -> None:
-        self.container = container
-        self.name = str(container.name)
-        self.addresses = addresses
-
-    @property
-    def address(self) -> str:
-        """The IPv4 address."""
-        return self.addresses[0]
-
-    def run(self, *argv: str, timeout: float = 60, stdin: bytes | None = None) -> bytes:
-        """Run a command inside, with this standard input or none, and return its standard output.
-
-        Raises:
-            RuntimeError: it failed; says what it wrote.
-            subprocess.TimeoutExpired: it was not done after ``timeout`` seconds.
-        """
-        # the docker module's exec takes minutes to collect 50 MB, or leaks its socket
-        command = ["docker", "exec", *(["-i"] if stdin is not None else []), self.name, *argv]
-        done = subprocess.run(command, input=stdin, capture_output=True, timeout=timeout, check=False)
-        if done.returncode:
-            said = (done.stderr or done.stdout).decode(errors="replace")
-            raise RuntimeError(f"{argv[0]} in {self.name} failed (exit {done.returncode}): {said}")
-        return done.stdout
-
-    def start(self) -> None:
-        """Start it and wait until it serves."""
-        try:
-            self.container.start()
-            if self.port:
-                self.run("role", "ready", str(self.port))
-        except (APIError, RuntimeError) as error:
-            raise RuntimeError(f"{self.name} did not start: {error}\n{self.logs()}") from error
-
-    def stop(self) -> None:
-        """Stop it: its address answers nothing, so that clients wait for their connection to time out."""
-        self.container.stop(timeout=3)
-
-    def pause(self) -> None:
-        """Freeze it: connections open, and then nothing comes."""
-        for last in (False, False, True):
-            try:
-                self.container.pause()
-            except APIError as error:  # a busy kernel may fail to freeze all processes within Docker's time
-                if last or "unable to freeze" not in str(error):
-                    raise
-            else:
-                return
-
-    def unpause(self) -> None:
-        self.container.unpause()
-
-    def logs(self) -> str:
-        return self.container.logs().decode(errors="replace")
-
-
-class Dns(Host):
-    """The DNS server; the mail of all MX hosts is read out through it, since it is always there."""
-
-    role = "dns"
-    port = 53
+__all__ = ["Dns", "Hooks", "Host", "Mx", "Policies", "Postgres", "Proxy", "Resolver", "Watch"]
 
 
 class Resolver(Host):
@@ -183,23 +115,13 @@ class Postgres(Host):
 
     def start_pooler(self) -> int:
         """Start a pooler in transaction mode in front of the server, until that stops; return its port."""
-        self.container.exec_run(["role", "pooler"], detach=True)
+        self.container.exec_run(["suite", "pooler"], detach=True)
         self.run("role", "ready", "6432")
         return 6432
 
 
-class Mx(Host):
-    """A receiving MX; besides stopped and frozen it can be up with its port closed."""
-
-    role = "mx"
-    port = 25
-
-    def tlsa(self) -> str:
-        """A TLSA record for its key: DANE-EE, SPKI, SHA-256 (RFC 7672, section 3.1.1)."""
-        key = self.run(
-            "sh", "-c", "openssl x509 -in /run/mx/cert.pem -noout -pubkey | openssl pkey -pubin -outform DER"
-        )
-        return f"3 1 1 {hashlib.sha256(key).hexdigest()}"
+class Mx(host.Mx):
+    """A receiver, which may also be a smarthost with submission ports."""
 
     def set_password(self, user: str, password: str) -> None:
         """Give a user of the submission ports another password."""
@@ -224,14 +146,3 @@ class Mx(Host):
     def granted(self) -> list[str]:
         """What its token server was asked for: the grant, and the refresh token or ``-``."""
         return self.run("sh", "-c", "cat /run/tokens/log || true").decode().splitlines()
-
-    def refuse(self) -> None:
-        """Close port 25: clients see the connection refused, at once."""
-        self.run("postconf", "-MX", "smtp/inet")
-        self.run("postfix", "reload")
-
-    def accept(self) -> None:
-        """Open port 25 again."""
-        self.run("postconf", "-M", "smtp/inet=smtp inet n - n - - smtpd")
-        self.run("postfix", "reload")
-        self.run("role", "ready", str(self.port))

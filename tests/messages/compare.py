@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import dkim
 
+from postroad.testing.received import ReceivedMessage
 from tests.internet.host import Host
-from tests.internet.received import ReceivedMessage
 
 
 def fields(header: bytes) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""The real relay in an app's own integration tests, through testcontainers: docs/testing.md.
+"""The relay as a container of testcontainers.
 
 with PostroadContainer({"hostname": "mail.example.com", "domains": ["example.com"]}) as relay:
     send(relay.host, relay.port, message)
@@ -140,6 +140,38 @@ class PostroadContainer(DockerContainer):
             return sum(event["event"] in ENDS for event in story) >= recipients
 
         return self._await(message_id, ended, "end", timeout)
+
+    def wait_for_event(self, kind: str, timeout: float = 30, **fields: object) -> dict[str, Any]:
+        """Wait for the first event of this kind with these fields, such as ``reported`` of no message, and return it.
+
+        Raises:
+            TimeoutError: there was none within ``timeout`` seconds; holds the log.
+        """
+        wanted = {"event": kind, **fields}.items()
+        deadline = time.monotonic() + timeout
+        while True:
+            for event in self.events():
+                if all(event.get(name) == value for name, value in wanted):
+                    return event
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no event {dict(wanted)} within {timeout:g} s:\n{self.log()}")
+            time.sleep(0.05)
+
+    def wait_until_suppressed(self, recipient: str, timeout: float = 30) -> None:
+        """Wait until an address gets no more mail, which is a moment after the bounce or the complaint.
+
+        Raises:
+            TimeoutError: it still does after ``timeout`` seconds; says which addresses do not.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            entries = json.loads(self.command("suppress", "list", "--json"))["suppressions"]
+            suppressed = [entry["recipient"] for entry in entries]
+            if recipient in suppressed:
+                return
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{recipient} is not suppressed after {timeout:g} s; {suppressed} are")
+            time.sleep(0.1)
 
     def wait_for(self, message_id: str, kind: str, timeout: float = 30) -> dict[str, Any]:
         """Wait for the first event of this kind, such as ``accepted``, of a message, and return it.
