@@ -112,9 +112,14 @@ class Connection(SMTP):
         self._end: asyncio.TimerHandle | None = None
 
     async def push(self, status: str | bytes) -> None:
-        """Answer in printable ASCII, also where an answer repeats what the client has said."""
-        if self.transport is None or self.transport.is_closing():  # asyncio's TLS fails where one still writes
-            return
+        """Answer in printable ASCII, also where an answer repeats what the client has said.
+
+        Raises:
+            CancelledError: the connection is closing. The rest that came is not read: aiosmtpd would go on, and close it
+                again, after which asyncio's TLS fails where one reads or writes.
+        """
+        if self.transport is None or self.transport.is_closing():
+            raise asyncio.CancelledError
         text = status if isinstance(status, str) else status.decode("ascii", "replace")
         await super().push("".join(c if " " <= c <= "~" else "?" for c in text))
 
@@ -196,8 +201,8 @@ class Connection(SMTP):
         super().connection_lost(error)
 
     def data_received(self, data: bytes) -> None:
-        """Nothing is read from a client that was turned away."""
-        if not self._turned_away:
+        """Nothing is read from a client that was turned away, then or later."""
+        if not (self._turned_away or self.transport is None or self.transport.is_closing()):
             super().data_received(data)
 
     def eof_received(self) -> bool | None:
@@ -209,7 +214,7 @@ class Connection(SMTP):
         self.loop.call_later(0.1, self._close)
 
     def _close(self) -> None:
-        if self.transport:
+        if self.transport and not self.transport.is_closing():
             self.transport.close()
 
     def _abort(self) -> None:

@@ -164,6 +164,39 @@ def test_tls_is_offered_and_what_was_said_before_counts_no_more(running: Running
     assert len(running.waiting()) == 1
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param(b"X\r\n" * 100_000, id="unknown commands"),
+        pytest.param(b"NOOP\r\n" * 100_000, id="too many commands"),
+        pytest.param(
+            b"EHLO x\r\nMAIL FROM:<>\r\n" + b"RCPT TO:<x@y.example>\r\n" * 9
+            + b"RCPT TO:<abuse@bounces.x.example>\r\nDATA\r\n" + b"\r\n" * 600_000,
+            id="a message after the connection's end",
+        ),
+    ],
+)  # fmt: skip
+def test_a_client_that_is_turned_away_within_tls_and_goes_on_is_no_fault(running: Running, said: bytes) -> None:
+    """asyncio's TLS fails where a closed transport is closed again and then read from."""
+    faults: list[Any] = []
+
+    async def watch() -> None:
+        running.loop.set_exception_handler(lambda _, context: faults.append(context))
+
+    asyncio.run_coroutine_threadsafe(watch(), running.loop).result(10)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with running.client() as client, contextlib.suppress(OSError):
+        client.starttls(context=context)
+        assert isinstance(client.sock, ssl.SSLSocket)
+        client.sock.sendall(said)
+        while client.sock.recv(65536):
+            pass
+    with running.client() as client:
+        assert client.noop()[0] == 250
+    assert (running.said, faults) == ([], [])
+
+
 def test_a_message_that_is_too_large_is_refused(running: Running) -> None:
     with running.client() as client:
         client.ehlo()
