@@ -125,9 +125,15 @@ class Connection(SMTP):
 
     @syntax("STARTTLS", when="tls_context")
     async def smtp_STARTTLS(self, arg: str | None) -> None:  # noqa: N802 - aiosmtpd's name
-        """Begin TLS once, and with a client that is still there."""
+        """Begin TLS once, and with a client that is still there and waits for the answer (RFC 3207, 4).
+
+        What followed in plain text would keep reading paused, if it is long, and so the session until the handshake's end.
+        """
         if self._original_transport is not None:
             await self.push("503 5.5.1 TLS has begun already")
+        elif self._reader._buffer:  # type: ignore[attr-defined]  # no public name; aiosmtpd reads it, too
+            await self.push("554 5.5.1 nothing may follow STARTTLS but TLS")
+            self._close()
         elif self.transport is not None and not self.transport.is_closing():
             await super().smtp_STARTTLS(arg)
 

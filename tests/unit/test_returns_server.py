@@ -197,6 +197,17 @@ def test_a_client_that_is_turned_away_within_tls_and_goes_on_is_no_fault(running
     assert (running.said, faults) == ([], [])
 
 
+@pytest.mark.parametrize("more", [b"NOOP\r\n", b"x" * 100_000])
+def test_what_follows_starttls_in_plain_text_ends_the_session(running: Running, more: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", running.port), timeout=20) as client, client.makefile("rb") as answers:
+        assert answers.readline().startswith(b"220")
+        client.sendall(b"STARTTLS\r\n" + more)
+        client.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionResetError):
+            assert answers.read() == b"554 5.5.1 nothing may follow STARTTLS but TLS\r\n"
+    assert running.said == []
+
+
 def test_a_message_that_is_too_large_is_refused(running: Running) -> None:
     with running.client() as client:
         client.ehlo()
