@@ -115,8 +115,8 @@ class Connection(SMTP):
         """Answer in printable ASCII, also where an answer repeats what the client has said.
 
         Raises:
-            CancelledError: the connection is closing. The rest that came is not read: aiosmtpd would go on, and close it
-                again, after which asyncio's TLS fails where one reads or writes.
+            CancelledError: the connection is closing. The rest that came is not read: aiosmtpd would go on, and close
+                it again, after which asyncio's TLS fails where one reads or writes.
         """
         if self.transport is None or self.transport.is_closing():
             raise asyncio.CancelledError
@@ -127,11 +127,11 @@ class Connection(SMTP):
     async def smtp_STARTTLS(self, arg: str | None) -> None:  # noqa: N802 - aiosmtpd's name
         """Begin TLS once, and with a client that is still there and waits for the answer (RFC 3207, 4).
 
-        What followed in plain text would keep reading paused, if it is long, and so the session until the handshake's end.
+        What followed in plain text would, if it is long, keep reading paused until the handshake's time is up.
         """
         if self._original_transport is not None:
             await self.push("503 5.5.1 TLS has begun already")
-        elif self._reader._buffer:  # type: ignore[attr-defined]  # no public name; aiosmtpd reads it, too
+        elif self._reader._buffer:  # type: ignore[attr-defined]  # noqa: SLF001 - it has no public name
             await self.push("554 5.5.1 nothing may follow STARTTLS but TLS")
             self._close()
         elif self.transport is not None and not self.transport.is_closing():
