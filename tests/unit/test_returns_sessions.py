@@ -162,7 +162,9 @@ class Session:
     def end(self) -> None:
         """Send no more, and hear all that still comes."""
         with contextlib.suppress(OSError):
-            self.client.shutdown(socket.SHUT_WR)
+            socket.socket.shutdown(
+                self.client, socket.SHUT_WR
+            )  # that of ssl.SSLSocket would read what comes undecrypted
             while more := self.client.recv(65536):
                 self.heard += more
 
