@@ -126,7 +126,8 @@ nightly: $(VENV) ## Run the tests that make their own cases with another seed, a
 
 returns-inputs: $(VENV) ## Bring `returns` 100,000 sessions and as many messages, made at random; CASES=1000 SEED=x choose
 	@seed=$(or $(SEED),$$RANDOM$$RANDOM); echo "returns-inputs: SEED=$$seed repeats this run"; \
-	    POSTROAD_SEED=$$seed POSTROAD_CASES=$(or $(CASES),100000) $(BIN)/pytest -q -s --timeout 36000 \
+	    folder=$$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	    POSTROAD_SEED=$$seed POSTROAD_CASES=$(or $(CASES),100000) $(BIN)/pytest -v -s -n 4 --basetemp "$$folder/tests" \
 	    tests/unit/test_returns_flood.py tests/unit/test_returns_sessions.py $(ARGS)
 
 mutants: $(VENV) ## Change the rooms without I/O in small ways, and count the changes that the fast tests notice; takes hours

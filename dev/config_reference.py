@@ -161,6 +161,7 @@ COMPANIONS = {
     "returns.listen": ("domain",),
     "returns.senders": ("domain",),
     "returns.key_file": ("domain",),
+    "returns.forward_to": ("domain",),
     "returns.unsubscribe.domains": ("url",),
 }
 """Keys that are no good alone, and the keys beside them that an example shows as well."""

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import click
 
-from postroad.cli import session, terminal
+from postroad.cli import terminal
 from postroad.cli.example import example
 from postroad.cli.plain import plain
 from postroad.cli.running import no_server
@@ -22,6 +22,7 @@ from postroad.config.model import Config
 from postroad.config.values import format_duration
 from postroad.errors import PostroadError
 from postroad.runtime.paths import FEED
+from postroad.sendmail import session
 
 DELIVERED, REFUSED, WAITS = 0, 1, 3
 TEXT = """\
@@ -45,7 +46,7 @@ def command(address: str, sender: str | None, timeout: float, as_json: bool) -> 
     Exit code 0: the receiving server took it. 1: it was refused. 3: it waits in the queue, or was not heard of in time.
     """
     config = load()
-    message = letter(config, address, sender or default_sender(config))
+    message = letter(config, address, sender or config.postmaster)
     deadline = time.monotonic() + timeout
     story = Progress(str(message["Message-ID"]), config)
     console = terminal.console(soft_wrap=True, quiet=as_json)
@@ -77,12 +78,6 @@ def advice(config: Config) -> str:
     return "  `postroad doctor` says what keeps mail from arriving, and what to do"
 
 
-def default_sender(config: Config) -> str:
-    """The postmaster of the first domain; of the host where every domain may send."""
-    domains = config.named_domains
-    return f"postmaster@{domains[0].name if domains else config.hostname}"
-
-
 def letter(config: Config, recipient: str, sender: str) -> EmailMessage:
     """The test message."""
     message = EmailMessage()
@@ -108,6 +103,8 @@ def hand_over(config: Config, message: EmailMessage) -> str:
     try:
         with session.LocalSession(config.hostname) as smtp:
             smtp.send_message(message)
+    except session.NoSendmailError as error:
+        raise no_server() from error
     except smtplib.SMTPRecipientsRefused as error:
         return "; ".join(f"{code} {_text(text)}" for code, text in error.recipients.values())
     except smtplib.SMTPResponseException as error:

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, select
 from postroad.cli import terminal
 from postroad.cli.example import example
 from postroad.cli.plain import plain
-from postroad.cli.send import default_sender, hand_over
+from postroad.cli.send import hand_over
 from postroad.config.load import load
 from postroad.dns.resolver import Resolver, servers
 from postroad.feedback import tls_report
@@ -36,7 +36,7 @@ def command(day: datetime | None, send: bool, as_json: bool) -> int:
     with database.told("read"):
         seen = tls_report.sessions(_events(database.existing(), begin))
     wanted = _wanted(Resolver(servers([str(address) for address in config.dns.servers])), seen)
-    contact = default_sender(config)
+    contact = config.postmaster
     console = terminal.console(soft_wrap=True, quiet=as_json)
     made = {domain: tls_report.report(domain, seen[domain], begin, config.hostname, contact) for domain in wanted}
     if as_json:

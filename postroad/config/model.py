@@ -865,7 +865,28 @@ class Returns(Section):
         "32` makes. For relays that share the domain. Not set: a key is made and kept in the state volume.",
         examples=["/run/secrets/returns_key"],
     )
+    forward_to: Address | None = Field(
+        None,
+        description="An address of another domain that gets what people write: replies to return addresses, and mail "
+        "to `abuse@` and `postmaster@` of the domain, attached to a message of ours. Bounces, automatic replies and "
+        "reports are not forwarded. `null`: such mail is set aside in the state volume.",
+        examples=["replies@example.com"],
+    )
     unsubscribe: Unsubscribe = Field(default_factory=Unsubscribe)
+
+    @model_validator(mode="after")
+    def _forwarded_elsewhere(self) -> Self:
+        if self.forward_to is None:
+            return self
+        if self.domain is None:
+            refuse("a domain for return addresses, where there is forward_to", at=("domain",), found="null")
+        if self.forward_to.rpartition("@")[2] == self.domain:
+            refuse(
+                "an address of another domain than returns.domain, where there are no mailboxes",
+                at=("forward_to",),
+                found=self.forward_to,
+            )
+        return self
 
     @model_validator(mode="after")
     def _linked_where_it_is_answered(self) -> Self:
@@ -1116,6 +1137,12 @@ class Config(Section):
     def named_domains(self) -> tuple[Domain, ...]:
         """The domains without ``*``: those that have a key."""
         return tuple(domain for domain in self.domains if domain.name != "*")
+
+    @property
+    def postmaster(self) -> str:
+        """Who sends what is written here: the postmaster of the first domain, or of the host where any may send."""
+        domains = self.named_domains
+        return f"postmaster@{domains[0].name if domains else self.hostname}"
 
     @property
     def any_domain(self) -> bool:

@@ -155,9 +155,10 @@ class Unsubscribed(Event):
 class Returned(MessageEvent):
     """Something came back that is neither a bounce nor a complaint, or says nothing new.
 
-    ``what`` is ``delayed``, ``delivered``, ``automatic`` (such as a vacation reply), ``challenge``, ``unreadable``
-    (kept in the state volume), ``unknown`` (of a recipient that the message does not have) or ``repeated``;
-    ``status`` says more. ``recipient`` is one that the message has.
+    ``what`` is ``delayed``, ``delivered``, ``automatic`` (such as a vacation reply), ``challenge``, ``forwarded``
+    (written by a person, and handed on to ``returns.forward_to``), ``unreadable`` (kept in the state volume),
+    ``unknown`` (of a recipient that the message does not have) or ``repeated``; ``status`` says more. ``recipient`` is
+    one that the message has.
     """
 
     kind: ClassVar[str] = "returned"

@@ -72,7 +72,8 @@ def of_returns(config: Config) -> returning.Settings | None:
     link = None
     if unsubscribe.domains and unsubscribe.url:
         link = returning.Unsubscribing(unsubscribe.domains, unsubscribe.url, *host_and_port(unsubscribe.listen))
-    return returning.Settings(config.hostname, returns.domain, returns.senders, link)
+    forwarding = returning.Forwarding(returns.forward_to, config.postmaster) if returns.forward_to else None
+    return returning.Settings(config.hostname, returns.domain, returns.senders, link, forwarding)
 
 
 def _route(shape: outbound.RouteGroup, config: Config) -> shaping.ShapedRoute:

@@ -1,8 +1,9 @@
 """``python -m postroad.returns``: takes what comes back to return addresses, and tells the log what it says.
 
 A process of its own: its death or a flood changes nothing for mail that goes out. It relays nothing, answers nothing by
-mail, and has no mailbox: a message becomes events, or is set aside where it can't be read. The listening socket is its
-standard input, kept open by the supervisor.
+mail, and has no mailbox: a message becomes events, or is set aside where it can't be read. What people write goes to
+the one address of ``returns.forward_to``, where it is set. The listening socket is its standard input, kept open by the
+supervisor.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from typing import NoReturn
 from urllib.parse import urlsplit
 
 from postroad.events.syslog import Severity
+from postroad.returns.forwarder import Forwarder
 from postroad.returns.gate import Gate
 from postroad.returns.reader import Reader
 from postroad.returns.server import Connection, Handler
@@ -63,7 +65,9 @@ class Returns:
         self._tls = _certificate()
         self._gate = Gate(self._settings.domain, (CURRENT / returning.KEY).read_bytes(), time.time)
         spool = Spool(RETURNS)
-        self._reader = Reader(spool, self._gate, _tell)
+        # also where nothing is forwarded: what waited for it before is set aside
+        self._forwarder = Forwarder(Spool(RETURNS, "forward"), self._gate, lambda: self._settings, _log)
+        self._reader = Reader(spool, self._gate, _tell, forward=self._forwarder.takes)
         self._handler = Handler(self._gate, spool, self._reader.wake, _log)
 
     def reload(self) -> None:
@@ -79,6 +83,7 @@ class Returns:
     async def serve(self, listener: socket.socket) -> NoReturn:
         """Serve until the process ends."""
         self._reader.start()
+        self._forwarder.start()
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, self.reload)
         link = self._settings.unsubscribing

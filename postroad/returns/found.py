@@ -56,7 +56,8 @@ class Other:
 
     Attributes:
         what: ``delayed`` (still tried), ``delivered`` (or relayed), ``automatic`` (such as a vacation reply),
-            ``challenge`` (asks the sender to prove something) or ``unreadable``.
+            ``challenge`` (asks the sender to prove something), ``written`` (by a person, as far as can be told) or
+            ``unreadable``.
         why: in words, for the log; may be empty.
     """
 

@@ -16,6 +16,8 @@ MOST_MESSAGES, MOST_MESSAGES_EACH = 300, 60
 """Messages a minute: of all clients, and of one. A large provider's bounces come from many addresses."""
 MOST_ABOUT = 100
 """Messages an hour to one return address: a message has at most some hundred recipients who bounce."""
+MOST_FORWARDED, MOST_FORWARDED_EACH = 60, 20
+"""Messages an hour that are handed on to a person: of all clients, and of one."""
 REMEMBERED = 10_000
 
 ROLES = frozenset({"abuse", "postmaster", "dmarc", "tlsrpt"})
@@ -38,6 +40,8 @@ class Gate:
         self._minute = self._hour = -1
         self._messages: Counter[str] = Counter()
         self._about: Counter[str] = Counter()
+        self._forwarding_hour = -1
+        self._forwarded: Counter[str] = Counter()
 
     def change(self, domain: str, key: bytes) -> None:
         """From now on take mail for another domain, or by another key."""
@@ -68,6 +72,18 @@ class Gate:
         if self._messages.total() >= MOST_MESSAGES or self._messages[client] >= MOST_MESSAGES_EACH:
             return False
         self._messages[client] += 1
+        return True
+
+    def forwards(self, peer: str) -> bool:
+        """Whether what a client brought may be handed on to a person now; if so it counts."""
+        hour = int(self._clock() // 3600)
+        if hour != self._forwarding_hour:
+            self._forwarding_hour = hour
+            self._forwarded.clear()
+        client = _client(peer)
+        if self._forwarded.total() >= MOST_FORWARDED or self._forwarded[client] >= MOST_FORWARDED_EACH:
+            return False
+        self._forwarded[client] += 1
         return True
 
     def refusal(self, recipient: str) -> str:

@@ -69,7 +69,11 @@ def field(message: Parsed, name: str, longest: int = 500) -> str:
 
 def subject(message: Parsed) -> str:
     """The subject in one line, with its encoded words (RFC 2047) decoded."""
-    raw = field(message, "Subject", 1000)
+    return decoded(field(message, "Subject", 1000))
+
+
+def decoded(raw: str) -> str:
+    """A field's value with its encoded words (RFC 2047) decoded, up to 500 characters."""
     try:
         return clean(str(make_header(decode_header(raw))))
     except Exception:  # noqa: BLE001 - the standard library's: an unknown charset, broken base64

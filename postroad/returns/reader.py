@@ -8,7 +8,7 @@ from postroad.errors import PostroadError
 from postroad.events.syslog import Severity
 from postroad.returns import telling
 from postroad.returns.gate import Gate
-from postroad.returns.spool import Spool
+from postroad.returns.spool import Spool, Waiting
 
 PAUSE = 1.0
 """Seconds after which a log that did not take a line is asked again."""
@@ -19,13 +19,23 @@ Tell = Callable[[Severity, str], bool]
 """Takes a level and a line; False: the log did not take it."""
 
 
+Forward = Callable[[Waiting], bool]
+"""Takes what a person wrote, to hand it on; False: it does not."""
+
+
+def nobody(_: Waiting) -> bool:
+    """Nothing is handed on."""
+    return False
+
+
 class Reader(threading.Thread):
     """Reads message after message; ``wake`` when one has arrived."""
 
-    def __init__(self, spool: Spool, gate: Gate, tell: Tell, pause: float = PAUSE) -> None:
+    def __init__(self, spool: Spool, gate: Gate, tell: Tell, pause: float = PAUSE, forward: Forward = nobody) -> None:
         """Prepare; ``start`` begins."""
         super().__init__(name="reader", daemon=True)
         self._spool, self._gate, self._tell, self._pause = spool, gate, tell, pause
+        self._forward = forward
         self._arrived = threading.Event()
         self._arrived.set()  # an earlier process may have left some
 
@@ -55,7 +65,10 @@ class Reader(threading.Thread):
         waiting = self._spool.oldest()
         if waiting is None:
             return False
-        lines, keep = telling.told(waiting.recipients, waiting.content, self._gate.queue_id)
+        told = telling.told(waiting.recipients, waiting.content, self._gate.queue_id)
+        lines, keep = told.lines, told.keep
+        if told.forwarded and self._forward(waiting):
+            lines, keep = [told.forwarded], False
         path = self._spool.readable(waiting.path)  # the log may not take it for long
         for line in lines:
             while not self._tell("info", line):

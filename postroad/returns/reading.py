@@ -5,7 +5,7 @@ from postroad.returns.found import Other, Returned, UnreadableError
 
 
 def read(content: bytes) -> Returned:
-    """Read a message. Never raises: what can't be read is ``Other("unreadable")``.
+    """Read a message. Never raises: what can't be read is ``Other("unreadable")``, and all else ``Other("written")``.
 
     The order decides: a bounce may call itself an automatic reply, as Exim's does, and a complaint may hold a bounce.
     """
@@ -16,4 +16,4 @@ def read(content: bytes) -> Returned:
         return Other("unreadable", str(error))
     except Exception as error:  # noqa: BLE001 - from the net: nothing in it may end the process
         return Other("unreadable", f"it can't be read: {type(error).__name__}")
-    return found or Other("unreadable", message.subject(parsed))
+    return found or Other("written", message.subject(parsed))

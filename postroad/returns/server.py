@@ -112,17 +112,28 @@ class Connection(SMTP):
         self._end: asyncio.TimerHandle | None = None
 
     async def push(self, status: str | bytes) -> None:
-        """Answer in printable ASCII, also where an answer repeats what the client has said."""
-        if self.transport is None or self.transport.is_closing():  # asyncio's TLS fails where one still writes
-            return
+        """Answer in printable ASCII, also where an answer repeats what the client has said.
+
+        Raises:
+            CancelledError: the connection is closing. The rest that came is not read: aiosmtpd would go on, and close
+                it again, after which asyncio's TLS fails where one reads or writes.
+        """
+        if self.transport is None or self.transport.is_closing():
+            raise asyncio.CancelledError
         text = status if isinstance(status, str) else status.decode("ascii", "replace")
         await super().push("".join(c if " " <= c <= "~" else "?" for c in text))
 
     @syntax("STARTTLS", when="tls_context")
     async def smtp_STARTTLS(self, arg: str | None) -> None:  # noqa: N802 - aiosmtpd's name
-        """Begin TLS once, and with a client that is still there."""
+        """Begin TLS once, and with a client that is still there and waits for the answer (RFC 3207, 4).
+
+        What followed in plain text would, if it is long, keep reading paused until the handshake's time is up.
+        """
         if self._original_transport is not None:
             await self.push("503 5.5.1 TLS has begun already")
+        elif self._reader._buffer:  # type: ignore[attr-defined]  # noqa: SLF001 - it has no public name
+            await self.push("554 5.5.1 nothing may follow STARTTLS but TLS")
+            self._close()
         elif self.transport is not None and not self.transport.is_closing():
             await super().smtp_STARTTLS(arg)
 
@@ -196,8 +207,8 @@ class Connection(SMTP):
         super().connection_lost(error)
 
     def data_received(self, data: bytes) -> None:
-        """Nothing is read from a client that was turned away."""
-        if not self._turned_away:
+        """Nothing is read from a client that was turned away, then or later."""
+        if not (self._turned_away or self.transport is None or self.transport.is_closing()):
             super().data_received(data)
 
     def eof_received(self) -> bool | None:
@@ -209,7 +220,7 @@ class Connection(SMTP):
         self.loop.call_later(0.1, self._close)
 
     def _close(self) -> None:
-        if self.transport:
+        if self.transport and not self.transport.is_closing():
             self.transport.close()
 
     def _abort(self) -> None:

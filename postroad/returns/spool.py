@@ -42,13 +42,17 @@ class Waiting:
 class Spool:
     """The folder. One thread puts in, another takes out."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = "spool") -> None:
         """Make it where it is missing, and set aside what was being read when the process ended.
+
+        Args:
+            folder: where it is, beside the folder of what is set aside.
+            name: its name.
 
         Raises:
             OSError, InstallError: it can't be made or read.
         """
-        self._new, self._unread = folder / "spool", folder / "unread"
+        self._new, self._unread = folder / name, folder / "unread"
         for each in (self._new, self._unread):
             each.mkdir(mode=0o700, parents=True, exist_ok=True)
         for left in self._new.glob(".*"):  # not whole: its client was not told 250

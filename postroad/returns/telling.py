@@ -1,6 +1,7 @@
 """A message that came back, as lines for the log: events of the story of the message that it is about. Pure."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from postroad.events import own
@@ -18,8 +19,20 @@ MOST_FILES = 5
 
 _TEXTS = frozenset({"text/plain", "text/html"})
 
-Told = tuple[list[str], bool]
-"""Lines for the log, and whether the message is to be kept since it could not be read."""
+
+@dataclass(frozen=True)
+class Told:
+    """What becomes of a message.
+
+    Attributes:
+        lines: for the log.
+        keep: whether it is to be kept, since nothing here could read it.
+        forwarded: the line instead of those where it is handed on to a person, and not kept; empty where it may not be.
+    """
+
+    lines: list[str]
+    keep: bool = False
+    forwarded: str = ""
 
 
 def told(recipients: Sequence[str], content: bytes, queue_id: Callable[[str], str | None]) -> Told:
@@ -45,13 +58,16 @@ def told(recipients: Sequence[str], content: bytes, queue_id: Callable[[str], st
             "feedback": found.feedback,
             "reporter": found.reporter,
         }
-        return [own.line(Complained, fields)], False
+        return Told([own.line(Complained, fields)])
+    if isinstance(found, Other) and found.what == "written":
+        kept, forwarded = (_other(what, about, found.why) for what in ("unreadable", "forwarded"))
+        return Told([kept], keep=True, forwarded=forwarded)
     if about is None:  # a bounce of something that did not leave with a return address: whose it is can't be told
         said = found.why if isinstance(found, Other) else "a bounce without a return address"
-        return [_other("unreadable", None, said)], True
+        return Told([_other("unreadable", None, said)], keep=True)
     if isinstance(found, Bounce):
-        return list(_bounced(found, about)), False
-    return [_other(found.what, about, found.why)], found.what == "unreadable"
+        return Told(list(_bounced(found, about)))
+    return Told([_other(found.what, about, found.why)], keep=found.what == "unreadable")
 
 
 def _other(what: str, about: str | None, why: str) -> str:
@@ -82,7 +98,7 @@ def _reported(content: bytes) -> Told:
                 why = str(error)
     except UnreadableError as error:
         why = str(error)
-    return (lines, False) if lines else ([_other("unreadable", None, why)], True)
+    return Told(lines) if lines else Told([_other("unreadable", None, why)], keep=True)
 
 
 def _files(parsed: message.Parsed) -> list[bytes]:

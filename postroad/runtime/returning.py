@@ -35,6 +35,19 @@ class Unsubscribing:
 
 
 @dataclass(frozen=True)
+class Forwarding:
+    """Handing on what people write.
+
+    Attributes:
+        to: the one address that gets it.
+        sender: the address in From:, of a domain that may send.
+    """
+
+    to: str
+    sender: str
+
+
+@dataclass(frozen=True)
 class Settings:
     """All that they need to know.
 
@@ -43,12 +56,14 @@ class Settings:
         domain: the domain of return addresses, in lower case.
         senders: domains of senders whose mail has such an address, ``.example.com`` for all below it; empty: all.
         unsubscribing: one-click unsubscribing; None: off.
+        forwarding: handing on what people write; None: off.
     """
 
     hostname: str
     domain: str
     senders: tuple[str, ...]
     unsubscribing: Unsubscribing | None = None
+    forwarding: Forwarding | None = None
 
     def covers(self, sender_domain: str) -> bool:
         """Whether mail from a domain, in lower case, has a return address."""

@@ -29,7 +29,7 @@ PROVIDERS = {
 VERSIONS = ("TLSv1.2", "TLSv1.3")
 RULESETS = frozenset(("check_relay", "check_mail", "check_rcpt", "check_data", "check_eoh", "tls_client", "milter"))
 FEEDBACK = ("abuse", "fraud", "not-spam", "opt-out", "virus", "other")
-RETURNED = ("delayed", "delivered", "automatic", "challenge", "unreadable", "unknown", "repeated")
+RETURNED = ("delayed", "delivered", "automatic", "challenge", "forwarded", "unreadable", "unknown", "repeated")
 BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
 """Upper bounds of the delay from acceptance to delivery, in seconds; sendmail logs whole ones."""
 LABELS = {

@@ -51,7 +51,7 @@ def returning(
     relay = relays(
         mounts={str(folder): "/secrets"},
         listeners={"smtp": 2525},
-        returns={"domain": DOMAIN, "listen": PORT, "unsubscribe": link},
+        returns={"domain": DOMAIN, "listen": PORT, "unsubscribe": link, "forward_to": "replies@rcpt.example"},
         delivery={"queue": {"retry": "1s"}},
         events={"webhooks": [hook]},
         public_ip=[PUBLIC],
@@ -201,6 +201,50 @@ def test_a_stranger_s_bounce_of_a_message_for_several_is_nobody_s(
     assert {story["events"][-1]["what"] for story in found} == {"unknown"}
     assert stories(returning, "victim@rcpt.example") == []
     assert [refusal(returning, each) for each in (*recipients, "victim@rcpt.example")] == ["", "", ""]
+
+
+def test_what_a_person_writes_is_forwarded_signed_and_as_it_came(
+    returning: PostroadContainer, internet: Internet
+) -> None:
+    received = delivered(returning, internet)
+    subject = f"Re: {secrets.token_hex(8)}"
+    head = f"From: Person <person@elsewhere.example>\r\nTo: app@sender.example\r\nSubject: {subject}\r\n"
+    reply = f"{head}\r\nIs it blue?  \r\n.\r\n\uc548\ub155\r\n\r\n".encode()
+    bring(returning, received.sender, reply, "person@elsewhere.example")
+    forwarded = internet.wait_for_message(lambda message: message.message["Subject"] == subject)
+    assert (forwarded.sender, forwarded.recipient) == ("", "replies@rcpt.example")
+    assert forwarded.verdict("dkim") == "pass"
+    assert "<postmaster@sender.example>" in str(forwarded.message["From"]), "aligned, for DMARC"
+    assert forwarded.message["Reply-To"] == "person@elsewhere.example"
+    assert forwarded.message["Auto-Submitted"] == "auto-generated"
+    assert reply.replace(b"\r\n", b"\n") in forwarded.raw
+    raw = forwarded.raw.replace(b"\n", b"\r\n")
+    wait_until(lambda: "returned" in kinds(returning, received.message_id))
+    assert stories(returning, received.message_id)[0]["events"][-1]["what"] == "forwarded"
+    # what another such relay forwards comes back without a sender, and goes no further
+    bring(returning, received.sender, raw)
+    bring(returning, f"abuse@{DOMAIN}", raw, "person@elsewhere.example")
+    wait_until(lambda: kinds(returning, received.message_id).count("returned") == 2)
+    abuse = reply.replace(b"Re: ", b"Abuse: ")
+    bring(returning, f"abuse@{DOMAIN}", abuse, "person@elsewhere.example")
+    internet.wait_for_message(lambda message: abuse.replace(b"\r\n", b"\n") in message.raw)
+    again = [message for message in internet.messages() if subject in str(message.message["Subject"])]
+    assert [message.recipient for message in again if message.sender == ""] == ["replies@rcpt.example"]
+
+
+def test_nothing_is_forwarded_to_an_address_that_is_suppressed(
+    returning: PostroadContainer, internet: Internet
+) -> None:
+    received = delivered(returning, internet)
+    returning.command("suppress", "add", "replies@rcpt.example")
+    try:
+        wait_until(lambda: "suppress" in refusal(returning, "replies@rcpt.example"))
+        reply = "From: person@elsewhere.example\r\nSubject: Re: once more\r\n\r\nIs it red?\r\n"
+        bring(returning, received.sender, reply, "person@elsewhere.example")
+        wait_until(lambda: "is set aside, and not forwarded: 550 5.1.1" in returning.log())
+    finally:
+        returning.command("suppress", "remove", "replies@rcpt.example")
+    assert "Is it red?" in returning.shell("cat /var/lib/postroad/returns/unread/*")[1]
 
 
 def test_a_bounce_that_is_made_here_goes_to_the_app_s_own_sender(

@@ -146,9 +146,9 @@ def test_the_letter() -> None:
     (attachment,) = message.iter_attachments()
     assert attachment.get_content_type() == "application/tlsrpt+gzip"
     assert attachment.get_filename() == "mail.x.example!y.example!1795564800!1795651199.json.gz"
-    lines, keep = telling.told(["tlsrpt@bounces.y.example"], content, lambda _: None)
-    assert not keep
-    assert ['"starttls-not-supported"' in line for line in lines] == [True, False]
+    told = telling.told(["tlsrpt@bounces.y.example"], content, lambda _: None)
+    assert not told.keep
+    assert ['"starttls-not-supported"' in line for line in told.lines] == [True, False]
 
 
 class TestTheCommand:

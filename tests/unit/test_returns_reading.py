@@ -198,8 +198,8 @@ X-HmXmrOriginalRecipient: <u@hotmail.example>
         ("", "=?utf-8?B?67aA7J6s7KSR?= 1", "automatic"),
         ("Auto-Submitted: auto-replied\n", "Please verify you are human", "challenge"),
         ("X-TMDA-Confirm: 1\n", "Confirm", "challenge"),
-        ("", "A question about my order", "unreadable"),
-        ("Auto-Submitted: no\n", "A question", "unreadable"),
+        ("", "A question about my order", "written"),
+        ("Auto-Submitted: no\n", "A question", "written"),
     ],
 )
 def test_what_machines_reply_is_no_bounce(head: Any, subject: Any, what: Any) -> None:

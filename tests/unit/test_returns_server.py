@@ -164,6 +164,50 @@ def test_tls_is_offered_and_what_was_said_before_counts_no_more(running: Running
     assert len(running.waiting()) == 1
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param(b"X\r\n" * 100_000, id="unknown commands"),
+        pytest.param(b"NOOP\r\n" * 100_000, id="too many commands"),
+        pytest.param(
+            b"EHLO x\r\nMAIL FROM:<>\r\n" + b"RCPT TO:<x@y.example>\r\n" * 9
+            + b"RCPT TO:<abuse@bounces.x.example>\r\nDATA\r\n" + b"\r\n" * 600_000,
+            id="a message after the connection's end",
+        ),
+    ],
+)  # fmt: skip
+def test_a_client_that_is_turned_away_within_tls_and_goes_on_is_no_fault(running: Running, said: bytes) -> None:
+    """asyncio's TLS fails where a closed transport is closed again and then read from."""
+    faults: list[Any] = []
+
+    async def watch() -> None:
+        running.loop.set_exception_handler(lambda _, context: faults.append(context))
+
+    asyncio.run_coroutine_threadsafe(watch(), running.loop).result(10)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with running.client() as client, contextlib.suppress(OSError):
+        client.starttls(context=context)
+        assert isinstance(client.sock, ssl.SSLSocket)
+        client.sock.sendall(said)
+        while client.sock.recv(65536):
+            pass
+    with running.client() as client:
+        assert client.noop()[0] == 250
+    assert (running.said, faults) == ([], [])
+
+
+@pytest.mark.parametrize("more", [b"NOOP\r\n", b"x" * 100_000])
+def test_what_follows_starttls_in_plain_text_ends_the_session(running: Running, more: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", running.port), timeout=20) as client, client.makefile("rb") as answers:
+        assert answers.readline().startswith(b"220")
+        client.sendall(b"STARTTLS\r\n" + more)
+        client.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionResetError):
+            assert answers.read() == b"554 5.5.1 nothing may follow STARTTLS but TLS\r\n"
+    assert running.said == []
+
+
 def test_a_message_that_is_too_large_is_refused(running: Running) -> None:
     with running.client() as client:
         client.ehlo()

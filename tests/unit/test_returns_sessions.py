@@ -1,7 +1,8 @@
 """Sessions made at random, with messages made at random in them: what gets in, what is told of it, and what never goes out.
 
 The oracle is the test's own: it knows which addresses it has issued, counts what was answered 250, and watches what the
-process connects to or starts. ``POSTROAD_CASES=100000`` (``make returns-inputs``) makes so many sessions.
+process connects to or starts. ``POSTROAD_CASES=100000`` (``make returns-inputs``) makes so many sessions, in parts like the
+messages of ``test_returns_flood``.
 """
 
 import asyncio
@@ -24,11 +25,10 @@ from postroad.returns.reader import Reader
 from postroad.returns.spool import Waiting
 from postroad.returns.telling import LARGEST_MESSAGE
 from postroad.runtime import return_address
-from tests.seeds import SEED
-from tests.unit.test_returns_flood import CASES, KINDS, SAMPLES, mutated
+from tests.unit.test_returns_flood import CASES, KINDS, LARGEST_PART, PARTS, SAMPLES, mutated, source_of
 from tests.unit.test_returns_server import DOMAIN, KEY, Running, running, tls  # noqa: F401 - fixtures
 
-pytestmark = [pytest.mark.seeded, pytest.mark.timeout(180 + CASES // 5)]
+pytestmark = [pytest.mark.seeded, pytest.mark.timeout(180 + LARGEST_PART // 2)]
 BEGIN = 1_795_000_000.0
 """The gate's clock at the first session; it moves on by two seconds a session, so that limits are met now and then."""
 DAY = int(BEGIN // 86_400)
@@ -162,7 +162,9 @@ class Session:
     def end(self) -> None:
         """Send no more, and hear all that still comes."""
         with contextlib.suppress(OSError):
-            self.client.shutdown(socket.SHUT_WR)
+            socket.socket.shutdown(
+                self.client, socket.SHUT_WR
+            )  # that of ssl.SSLSocket would read what comes undecrypted
             while more := self.client.recv(65536):
                 self.heard += more
 
@@ -198,6 +200,22 @@ def step_by_step(source: random.Random, session: Session) -> None:
                 session.sent.append(content + end)
 
 
+def plainly(source: random.Random, session: Session, number: int) -> None:
+    """A client that brings one message as it should, so that each part has all kinds."""
+    content = re.sub(rb"\r?\n", b"\r\n", SAMPLES[number % len(SAMPLES)])
+    path = f"{'dmarc' if number % len(SAMPLES) >= 5 else source.choice(sorted(ISSUED))}@{DOMAIN}"
+    session.hear()
+    session.say(b"EHLO x")
+    session.say(b"MAIL FROM:<>")
+    if session.say(f"RCPT TO:<{path}>".encode()) == 250:
+        session.taken.append(path)
+        session.say(b"DATA")
+        content += b"" if content.endswith(b"\r\n") else b"\r\n"
+        session.client.sendall(re.sub(rb"(\A|(?<=\r\n))\.", b"..", content))
+        if session.say(b".") == 250:
+            session.sent.append(content)
+
+
 def at_once(source: random.Random, session: Session) -> None:
     """A client that waits for nothing, with messages, commands and octets in any order."""
     said = bytearray()
@@ -224,8 +242,8 @@ COMMANDS = (
 )  # fmt: skip
 
 
-def talked(source: random.Random, port: int, tls_client: ssl.SSLContext | None) -> Session:
-    """A session, to its end; within TLS, if there is a context for that."""
+def talked(source: random.Random, port: int, tls_client: ssl.SSLContext | None, number: int) -> Session:
+    """The session of this number, to its end; within TLS, if there is a context for that."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as plain:
         session = Session(plain)
         with contextlib.suppress(ConnectionError, ssl.SSLError):
@@ -235,7 +253,10 @@ def talked(source: random.Random, port: int, tls_client: ssl.SSLContext | None) 
                 session.say(b"STARTTLS")
                 session.client = tls_client.wrap_socket(plain)
                 session.heard += b"220 within TLS\r\n"
-            source.choice((step_by_step, step_by_step, at_once))(source, session)
+            if number % 25 == 1:
+                plainly(source, session, number // 25)
+            else:
+                source.choice((step_by_step, step_by_step, at_once))(source, session)
         session.end()
         if session.client is not plain:
             session.client.close()
@@ -262,18 +283,19 @@ def read(running: Running, waiting: Waiting, counts: Counter[str]) -> None:  # n
         assert queue_id is None or queue_id in (IDS if event.kind == "complained" else meant), line
 
 
-def test_sessions_made_at_random(running: Running, ways_out: WaysOut) -> None:  # noqa: F811
+@pytest.mark.parametrize(("part", "cases"), PARTS)
+def test_sessions_made_at_random(running: Running, ways_out: WaysOut, part: int, cases: int) -> None:  # noqa: F811
     """Nothing but mail for addresses that there are gets in, each end is told, nothing goes out, and nothing breaks."""
-    source, now = random.Random(SEED), BEGIN
+    source, now = source_of(part), BEGIN
     running.gate._clock = lambda: now
     faults: list[Any] = []
     asyncio.run_coroutine_threadsafe(_watch(faults), running.loop).result(30)
     tls_client = ssl.create_default_context()
     tls_client.check_hostname, tls_client.verify_mode = False, ssl.CERT_NONE
     counts: Counter[str] = Counter()
-    for number in range(CASES):
+    for number in range(cases):
         now = BEGIN + 2.0 * number
-        session = talked(source, running.port, None if number % 50 else tls_client)
+        session = talked(source, running.port, None if number % 50 else tls_client, number)
         said = bytes(session.heard)
         assert all(REPLY.fullmatch(line) for line in said.split(b"\r\n")[:-1]), (number, said)
         assert all(map(is_ours, session.taken)), (number, session.taken)
@@ -288,11 +310,11 @@ def test_sessions_made_at_random(running: Running, ways_out: WaysOut) -> None:  
             read(running, waiting, counts)
         assert (ways_out.seen, running.said, faults) == ([], [], []), (number, said)
     assert not running.waiting()
-    assert min(counts[each] for each in ("taken", "refused", "compared", *KINDS)) > CASES // 500, counts
+    assert min(counts[each] for each in ("taken", "refused", "compared", *KINDS)) > cases // 500, counts
     with running.client() as client:
         assert client.noop()[0] == 250
-    if CASES > 1000:
-        sys.stderr.write(f"{CASES} sessions: {dict(counts)}\n")
+    if CASES > LARGEST_PART:
+        sys.stderr.write(f"part {part}: {cases} sessions, {dict(counts)}\n")
 
 
 async def _watch(faults: list[Any]) -> None:

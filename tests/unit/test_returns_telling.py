@@ -25,14 +25,14 @@ def queue_id(address: str) -> str | None:
 
 def events(recipient: str, content: bytes) -> tuple[list[dict[str, Any]], bool]:
     """The events as PID 1 makes them of the lines."""
-    lines, keep = told([recipient], content, queue_id)
+    result = told([recipient], content, queue_id)
     found = []
-    for line in lines:
+    for line in result.lines:
         datagram = format_datagram("info", line)
         assert len(datagram) < 2000
         event = own.read(parse_datagram(datagram, 1_795_000_000.0)).to_dict()
         found.append({name: value for name, value in event.items() if name not in {"time", "program", "pid"}})
-    return found, keep
+    return found, result.keep
 
 
 def attached(content: bytes, kind: str = "application/gzip") -> bytes:

@@ -8,46 +8,57 @@ and no socket guarded.
 import contextlib
 import smtplib
 import subprocess
+import threading
 from typing import Any
 
 from postroad import system
-from postroad.cli.running import no_server
+from postroad.errors import PostroadError
 from postroad.runtime import plan
 from postroad.runtime.paths import CURRENT
+
+
+class NoSendmailError(PostroadError):
+    """No server is installed here."""
 
 
 class LocalSession(smtplib.SMTP):
     """With sendmail on two pipes: to its rules, a client on a socket would be one with an address."""
 
-    def __init__(self, name: str, timeout: float = 30) -> None:
+    def __init__(self, name: str, timeout: float = 30, longest: float | None = None) -> None:
         """Start sendmail and read its greeting.
 
         Args:
             name: what to say in EHLO.
             timeout: seconds for sendmail to end after QUIT.
+            longest: seconds that the session may take in all, after which sendmail is killed; None: no limit.
 
         Raises:
-            PostroadError: no server runs here, or sendmail can't be started.
+            NoSendmailError: no server runs here.
+            CommandError: sendmail can't be started.
             smtplib.SMTPException: it greets with an error.
         """
-        self._patience = timeout
+        self._patience, self._longest = timeout, longest
         super().__init__("sendmail", 25, name)
 
     def _get_socket(self, host: str, port: int, timeout: float) -> Any:  # smtplib's own hook for other transports
-        return _Pipes(self._patience)
+        return _Pipes(self._patience, self._longest)
 
 
 class _Pipes:
     """What smtplib uses of a socket."""
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, patience: float, longest: float | None) -> None:
         try:
             daemon = next(each for each in plan.load(CURRENT / plan.FILE).processes if each.name == "sendmail")
         except (OSError, ValueError, StopIteration) as error:
-            raise no_server() from error
+            raise NoSendmailError("no server runs here") from error
         self._patience = patience
         argv = [daemon.argv[0], "-C", str(CURRENT / "sendmail.cf"), "-bs"]
         self._process, self._input, self._output = system.converse(argv, daemon.env)
+        self._end = threading.Timer(longest, self._process.kill) if longest else None
+        if self._end:
+            self._end.daemon = True
+            self._end.start()
 
     def makefile(self, _mode: str) -> Any:
         return self._output
@@ -64,3 +75,6 @@ class _Pipes:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        finally:
+            if self._end:
+                self._end.cancel()
