@@ -22,6 +22,7 @@ HOOKS, HOLDS = "hooks.console.example", "mx.console-holds.example"
 PHONE = {"width": 390, "height": 844}
 WIDE = {"width": 1100, "height": 800}
 PATHS = ("/", "/messages", "/queue", "/suppressions", "/domains", "/webhooks", "/send", "/settings")
+CHROMIUM = Path(__file__).with_name("chromium")
 FIRST_PAGE = 150_000
 """Octets of the first page with all that it loads."""
 
@@ -72,11 +73,10 @@ def relay(image: str, internet: Internet, folder: Path, request: pytest.FixtureR
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    path = shutil.which("chromium")
-    assert path, "Debian's chromium is not installed: make browser"
+    assert shutil.which("chromium"), "Debian's chromium is not installed: make browser"
     expect.set_options(timeout=15_000)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
 

@@ -90,14 +90,18 @@ def test_nothing_is_published_yet(ready: PostroadContainer) -> None:
     assert missing == {(name.rstrip("."), rtype) for name, rtype, _ in printed(ready)}
 
 
-@pytest.mark.long
-def test_green_with_what_postroad_dns_prints_and_each_record_counts(ready: PostroadContainer, zones: Internet) -> None:
-    records = printed(ready)
-    publish(zones, records)
+def test_green_with_what_postroad_dns_prints(ready: PostroadContainer, zones: Internet) -> None:
+    publish(zones, printed(ready))
     code, findings = doctor(ready)
     assert not bad(findings), bad(findings)
     assert code == 0
     assert {finding["level"] for finding in findings} == {"ok", "info"}
+
+
+@pytest.mark.long
+def test_each_of_those_records_counts(ready: PostroadContainer, zones: Internet) -> None:
+    records = printed(ready)
+    publish(zones, records)
     for record in records:
         name, rtype, data = record
         for change in ("", altered(record)):
