@@ -2,6 +2,7 @@
 
 import hashlib
 import subprocess
+import time
 from collections.abc import Sequence
 
 from docker.errors import APIError
@@ -54,12 +55,14 @@ class Host:
 
     def pause(self) -> None:
         """Freeze it: connections open, and then nothing comes."""
-        for last in (False, False, True):
+        deadline = time.monotonic() + 20
+        while True:
             try:
                 self.container.pause()
             except APIError as error:  # a busy kernel may fail to freeze all processes within Docker's time
-                if last or "unable to freeze" not in str(error):
+                if time.monotonic() > deadline or "unable to freeze" not in str(error):
                     raise
+                time.sleep(0.5)
             else:
                 return
 
