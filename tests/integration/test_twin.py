@@ -35,10 +35,15 @@ def shop(twin: Internet, image: str) -> Iterator[PostroadContainer]:
 
 
 def send(relay: PostroadContainer, recipient: str) -> str:
-    message = letter(From="shop@shop.example", To=recipient)
+    return send_at_once(relay, [recipient])[0]
+
+
+def send_at_once(relay: PostroadContainer, recipients: list[str]) -> list[str]:
+    messages = [letter(From="shop@shop.example", To=recipient) for recipient in recipients]
     with smtplib.SMTP(relay.host, relay.port, timeout=20) as smtp:
-        smtp.send_message(message)
-    return str(message["Message-ID"])
+        for message in messages:
+            smtp.send_message(message)
+    return [str(message["Message-ID"]) for message in messages]
 
 
 def test_mail_arrives_signed(twin: Internet, shop: PostroadContainer) -> None:
@@ -109,14 +114,13 @@ def test_a_receiver_that_blocks(shop: PostroadContainer) -> None:
 
 
 def test_a_receiver_that_throttles(shop: PostroadContainer) -> None:
-    sent = [send(shop, f"u{number}@throttle.example") for number in range(5)]
-    late = [each for each in sent if len(shop.follow(each)) and "deferred" in kinds(shop, each)]
-    assert 0 < len(late) < len(sent)
-    assert {kinds(shop, each)[-1] for each in sent} == {"delivered"}
-
-
-def kinds(relay: PostroadContainer, message_id: str) -> list[str]:
-    return [event["event"] for event in relay.follow(message_id)]
+    sent: list[str] = []
+    deferred: list[str] = []
+    while not deferred and len(sent) < 60:  # a busy machine may keep to three in three seconds by itself
+        sent += send_at_once(shop, [f"u{number}@throttle.example" for number in range(6)])
+        deferred = [each for each in sent if "deferred" in [event["event"] for event in shop.follow(each)]]
+    assert 0 < len(deferred) < len(sent)
+    assert {shop.follow(each)[-1]["event"] for each in sent} == {"delivered"}
 
 
 def test_a_receiver_whose_tls_is_broken(twin: Internet, shop: PostroadContainer) -> None:
