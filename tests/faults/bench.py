@@ -151,12 +151,16 @@ class Relay:
         code, said = self.shell(HEALTHCHECK)
         return code == 0 or said.startswith("degraded: delivery: ")
 
+    def revive(self) -> None:
+        """Start it where it has ended, as a restart policy would."""
+        if not self.running():
+            docker("start", self.name)
+
     def back(self, timeout: float = 90) -> None:
-        """Wait until it takes mail; start it where it has ended, as a restart policy would."""
+        """Wait until it takes mail, and start it where it has ended."""
 
         def serves() -> bool:
-            if not self.running():
-                docker("start", self.name)
+            self.revive()
             return self.healthy()
 
         try:

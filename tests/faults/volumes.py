@@ -7,7 +7,7 @@ from functools import partial
 
 from docker.types import Ulimit
 
-from tests.faults.bench import MOUNTS, QUEUE, STATE, TOOLS, Relay, docker
+from tests.faults.bench import MOUNTS, QUEUE, STATE, TOOLS, Relay, docker, wait_until
 from tests.faults.model import Fault, Trial
 
 OWNER = "uid=2525,gid=2525,mode=0700"
@@ -84,11 +84,26 @@ def squeezed(trial: Trial) -> None:
         deadline = time.monotonic() + 30
         while trial.load.failed == before and time.monotonic() < deadline:
             trial.pause(0.5, 1)
-        trial.relay.back()
-    killed = trial.relay.log().count("killed by SIGKILL; it is started again")
-    trial.row.notes.append(f"{killed} helpers were killed")
-    if not trial.load.failed and not killed:
+        _goes_on(trial)
+    log = trial.relay.log()
+    signs = {
+        "helpers were killed": log.count("killed by SIGKILL; it is started again"),
+        "times that it told of the limit": log.count(": mail waits or is refused for now; raise it"),
+    }
+    trial.row.notes += [f"{count} {what}" for what, count in signs.items() if count]
+    if not trial.load.failed and not any(signs.values()):
         trial.row.faults.append("the limit was not felt")
+
+
+def _goes_on(trial: Trial) -> None:
+    """Wait until it takes mail. It may be at its limit still, and say so: the load does not pause."""
+    taken = trial.load.accepted
+
+    def takes() -> bool:
+        trial.relay.revive()
+        return trial.load.accepted > taken
+
+    wait_until(takes, 90, "mail that is taken again")
 
 
 def _volume(
@@ -116,7 +131,7 @@ FAULTS = [
     _volume("queue-read-only", "The queue's volume read-only", QUEUE, partial(read_only, QUEUE), felt=True),
     _volume("state-full", "The state volume full", STATE, partial(full, STATE), felt=False),
     _limit("memory", "The container at its memory limit (96 MiB)", mem_limit="96m", memswap_limit="96m"),
-    _limit("pids", "The container at its limit of processes (30)", pids_limit=30),
+    _limit("pids", "The container at its limit of processes (22)", pids_limit=22),
     _limit(
         "descriptors", "Processes at their limit of descriptors (20)", ulimits=[Ulimit(name="nofile", soft=20, hard=20)]
     ),
