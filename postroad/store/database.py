@@ -30,6 +30,10 @@ CHECKPOINT = 200
 """Pages of 4 KiB in SQLite's write-ahead log after which they go into the database (PRAGMA wal_autocheckpoint). Only a
 commit shortens the log, and on a full disk there is none.
 """
+WRITERS_CACHE, READERS_CACHE = 2000, 256
+"""KiB of pages that a connection to SQLite keeps. The kernel keeps them as well, so a reader, such as the console, which
+stays, has them there; a writer needs those of its transaction.
+"""
 SERVER_PATIENCE: Mapping[str, Any] = {
     "connect_timeout": 5,
     "keepalives_idle": 30,
@@ -62,8 +66,8 @@ class NewerDatabaseError(PostroadError):
     """The tables were made by a newer Postroad."""
 
 
-def connect(path: Path = DATABASE) -> Engine:
-    """An engine for the SQLite database at ``path``; nothing is opened yet."""
+def connect(path: Path = DATABASE, cache: int = WRITERS_CACHE) -> Engine:
+    """An engine for the SQLite database at ``path``, with a cache of so many KiB; nothing is opened yet."""
     engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 5})
 
     @event.listens_for(engine, "connect")
@@ -72,7 +76,7 @@ def connect(path: Path = DATABASE) -> Engine:
         for pragma in (
             "journal_mode = WAL",
             "synchronous = NORMAL",
-            "cache_size = -2000",
+            f"cache_size = -{cache}",
             "temp_store = MEMORY",
             f"wal_autocheckpoint = {CHECKPOINT}",
         ):
@@ -132,7 +136,7 @@ def existing() -> Engine:
             f"no events are kept in {EVENTS}: run this in the server's container (`docker compose exec postroad"
             " postroad ...`) after its first start; with events.enabled: false there are none"
         )
-    engine = opened(settings) if settings else connect()
+    engine = opened(settings) if settings and settings.store else connect(cache=READERS_CACHE)
     with told("read"):
         while not is_current(engine):
             if time.monotonic() > until:
