@@ -31,6 +31,10 @@ COMMANDS = (
     "webhook",
 )
 """The commands, each in the module of its name, as its ``command``."""
+AS_THE_SERVER = (
+    "user {uid} may not; run this in the server's container (`docker compose exec postroad postroad ...`), or with its"
+    " volumes and as its user (`docker run --user`)"
+)
 
 
 class Commands(click.Group):
@@ -54,10 +58,15 @@ def cli() -> None:
     """A send-only mail server: sendmail, DKIM and delivery events from one YAML file."""
 
 
-def _fail(error: Exception) -> None:
+def _fail(said: str) -> None:
     from postroad.cli.plain import echo  # noqa: PLC0415 - only where there is an error
 
-    echo(f"postroad: {error}", err=True)
+    echo(f"postroad: {said}", err=True)
+
+
+def _said(error: OSError) -> str:
+    said = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+    return f"{said}: {AS_THE_SERVER.format(uid=os.getuid())}" if isinstance(error, PermissionError) else said
 
 
 def main() -> int:
@@ -70,13 +79,13 @@ def main() -> int:
     except click.Abort:
         return 130
     except PostroadError as error:
-        _fail(error)
+        _fail(str(error))
         return error.exit_code
     except BrokenPipeError:
         # `| head` has seen enough; what is left must not be written at the exit either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        _fail(error)
+        _fail(_said(error))
         return 1
     return result if isinstance(result, int) else 0
