@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup engine compiler networks browser sdks image lint format test test-image test-long test-unit sanitize coverage nightly returns-inputs mutants faults soak scale oracle fidelity console-figures demo bench down generate site site-version pictures audit sbom reproducible clean
+.PHONY: help setup engine compiler networks browser sdks image lint format test test-image test-long test-unit sanitize coverage nightly returns-inputs mutants faults soak scale oracle fidelity console-figures demo console bench down generate site site-version pictures audit sbom reproducible clean
 
 # An image's build trusts what this host trusts: a proxy that inspects TLS signs PyPI with a certificate of its own.
 CA_BUNDLE ?= $(firstword $(wildcard $(SSL_CERT_FILE) $(REQUESTS_CA_BUNDLE) /etc/ssl/certs/ca-certificates.crt) /dev/null)
@@ -155,6 +155,9 @@ console-figures: $(VENV) $(if $(POSTROAD_IMAGE),engine,image) browser ## What th
 
 demo: image ## Send a mail through a pretend internet and show what arrived
 	demo/run
+
+console: image ## Start the demo with the console, and an app that goes on sending; prints where it is
+	demo/run console
 
 bench: $(VENV) $(if $(POSTROAD_IMAGE),engine,image) ## Measure the image beside its peers, for docs/performance.md; BENCH=short only sees that it works
 	$(BIN)/python -m bench $(if $(filter short,$(BENCH)),--short) $(ARGS)

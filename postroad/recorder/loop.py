@@ -3,13 +3,14 @@
 It runs beside the mail, which does not depend on it: while the store can't be written, events wait in the journal.
 """
 
+import contextlib
 import math
 import os
 import signal
 import socket
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -51,6 +52,10 @@ SHARED_LOOK = 30.0
 """Seconds between two looks at whether a rate has to be counted, where other relays may have changed its state."""
 
 
+class EndedError(BaseException):
+    """The process is to end, and nothing was under way."""
+
+
 class Recorder:
     """Reads the journal when the feed signals an event, and at intervals."""
 
@@ -71,13 +76,20 @@ class Recorder:
         self._parts: PartsAgreement | None = None
         self._rates = brake.BounceWatch(self._engine, settings.rates)
         self._read = ""
+        self._ending = self._idle = False
         self._rest_at = time.monotonic() + SETTLED
 
     def run(self) -> NoReturn:
-        """Record until the process is ended."""
+        """Record until the process is to end; then carry what the journal still has: the relay may go for good."""
         self._patience.begin()
-        while True:
-            self.step()
+        with contextlib.suppress(EndedError):
+            while not self._ending:
+                self.step()
+        if not self._delay:  # else the store can't be written
+            with contextlib.suppress(SQLAlchemyError, OSError, PostroadError):
+                self._carry()
+        self._let_go()
+        os._exit(0)
 
     def step(self) -> None:
         """Write new events to the store, then wait; after a fault, wait longer each time."""
@@ -91,7 +103,8 @@ class Recorder:
             if not self._delay:
                 tell("err", self._complaint(database.reason(error)))
             self._delay = min(max(FIRST_DELAY, self._delay * 2), LONGEST_DELAY)
-            time.sleep(self._delay)
+            with self._interruptible():
+                time.sleep(self._delay)
             return
         self._recovered()
         self._wait()
@@ -206,15 +219,35 @@ class Recorder:
             self._parts = parts.PartsAgreement(self._engine, self._journal, tell)
             self._parts.start()
 
-    def end(self) -> NoReturn:
-        """End the process. Posts under way get a moment, so as not to be made twice; a transaction is made again."""
+    def end(self) -> None:
+        """Have the process end, once what is under way is done. For a signal's handler, in the main thread.
+
+        Raises:
+            EndedError: nothing was under way.
+        """
+        self._ending = True
+        if self._idle:
+            raise EndedError
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """What is done here ends at once where the process is to end."""
+        self._idle = True
+        try:
+            if self._ending:
+                raise EndedError
+            yield
+        finally:
+            self._idle = False
+
+    def _let_go(self) -> None:
+        """Give back what other relays may have. Posts under way get a moment, so as not to be made twice."""
         if self._parts:
             self._parts.stop(LAST_POSTS)
         if self._senders:
             from postroad.webhooks import senders  # noqa: PLC0415
 
             senders.end(self._senders, LAST_POSTS)
-        os._exit(0)
 
     def begin_anew(self) -> NoReturn:
         """Replace this process by a new recorder, with the settings in force and the same listening socket."""
@@ -224,7 +257,9 @@ class Recorder:
     def _wait(self) -> None:
         """Wait for an event or the next check of bounce rates; rest if nothing has happened for long."""
         wait = min(self._rates.wait(SHARED_LOOK if self._shared else TIDY), self._until_rest())
-        if not self._feed.wait(wait) and self._until_rest() <= 0:
+        with self._interruptible():
+            happened = self._feed.wait(wait)
+        if not happened and self._until_rest() <= 0:
             rest.become("postroad.recorder.rest", self._read, listener=self._port.retire())
 
     def _until_rest(self) -> float:

@@ -31,8 +31,8 @@ CHECKPOINT = 200
 commit shortens the log, and on a full disk there is none.
 """
 WRITERS_CACHE, READERS_CACHE = 2000, 256
-"""KiB of pages that a connection to SQLite keeps. The kernel keeps them as well, so a reader, such as the console, which
-stays, has them there; a writer needs those of its transaction.
+"""KiB of pages that a connection to SQLite keeps: those of its transaction. A reader, such as the console, has them from
+the kernel.
 """
 SERVER_PATIENCE: Mapping[str, Any] = {
     "connect_timeout": 5,

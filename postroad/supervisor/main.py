@@ -37,6 +37,8 @@ FAULT_PAUSE = 1.0
 """Seconds after a fault of its own in which it does nothing but take signals: it may come again at once."""
 FRONT_FIRST = 2.0
 """Seconds for which a stop waits for the front's clients before sendmail is told: a message that begins needs it."""
+LAST_EVENTS = 4.0
+"""Seconds that the recorder has at the very end."""
 SOURCE = Path(__file__).parents[2]
 
 
@@ -135,6 +137,7 @@ class Supervisor:
             with contextlib.suppress(OSError):
                 system.remove(HEALTH)
             self.log.stop()
+            self._end_recorder()
 
     def _turn(self) -> None:
         """Do the next step. A fault here does not stop the mail.
@@ -463,21 +466,30 @@ class Supervisor:
         self._stop_front()
         # what signs mail goes last: sessions under way need it
         last = [child for child in self.children if child.process.socket]
+        recorders = [child for child in self.children if child.process.name == "recorder"]
         for child in self.children:
-            if child not in last:
+            if child not in (*last, *recorders):
                 child.signal(signal.SIGTERM)
                 child.close()
-        shutdown = Shutdown(grace, frozenset(child.pid for child in last))
+        shutdown = Shutdown(grace, frozenset(child.pid for child in (*last, *recorders)))
         while not shutdown.done():
             self._drain(0.05)
         for child in last:
             child.signal(signal.SIGTERM)
-        rest = Shutdown(0.5, frozenset())
+        rest = Shutdown(0.5, frozenset(child.pid for child in recorders))
         while not rest.done():
             self._drain(0.02)
         cut = len(shutdown.left)
         self._say("info", f"stopped; {cut} processes were cut short, their mail is in the queue" if cut else "stopped")
         return 0
+
+    def _end_recorder(self) -> None:
+        """Have it carry the last events into the database: where the relay goes for good, nobody does so later."""
+        for child in self.children:
+            child.signal(signal.SIGTERM)
+        ended = Shutdown(LAST_EVENTS, frozenset())
+        while not ended.done():
+            self._drain(0.02)
 
     def _stop_front(self) -> None:
         """Have new connections refused, while whoever is connected may still hand over a message for a moment."""

@@ -1,6 +1,7 @@
 """``demo/run``: again at once, after it was cut short, after what an engine leaves that was restarted."""
 
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -9,10 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
 from tests.documents import ROOT
 from tests.integration.conftest import wait_until
+from tests.integration.test_console_browser import chromium
 from tests.internet.internet import PUBLIC_IMAGE
+
+__all__ = ["chromium"]
 
 KINDS = {"container": ["--all"], "network": [], "volume": []}
 
@@ -23,7 +28,7 @@ class Demo:
     def __init__(self, image: str) -> None:
         self.project = f"postroad-test-demo-{secrets.token_hex(3)}"
         own = {"DEMO_PROJECT": self.project, "POSTROAD_IMAGE": image, "POSTROAD_INTERNET_IMAGE": PUBLIC_IMAGE}
-        self.environment = {**os.environ, **own}
+        self.environment = {**os.environ, **own, "DEMO_CONSOLE_PORT": "0"}
 
     def begin(self, *words: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
@@ -85,3 +90,14 @@ def test_after_an_interruption(demo: Demo, cut: signal.Signals, containers: int)
     assert process.returncode in {130, -cut}, said
     assert cut == signal.SIGKILL or "`make demo` begins anew" in said
     assert "dkim=pass  spf=pass" in demo.run()
+
+
+def test_the_console_shows_what_the_app_sends(demo: Demo, chromium: Browser) -> None:
+    found = re.search(r"The console: (https://127\.0\.0\.1:\d+/)   password: (\S+)", demo.run("console"))
+    assert found
+    page = chromium.new_context(ignore_https_errors=True).new_page()  # of the relay's own certificate, as is said
+    page.goto(found[1])
+    page.fill("#password", found[2])
+    page.keyboard.press("Enter")
+    page.goto(f"{found[1]}messages")
+    wait_until(lambda: page.reload() and page.get_by_text("customer").count() > 1, 60)

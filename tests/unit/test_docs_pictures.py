@@ -3,14 +3,16 @@
 import re
 import xml.etree.ElementTree as ET
 from html import unescape
+from pathlib import Path
 
 import pytest
 
-from dev.pictures import FOLDER, WIDTH, picture
+from dev.pictures import FOLDER, PAGES, WIDTH, picture
 from postroad.checks import CHECKS
 from tests.documents import ROOT
 
 README = (ROOT / "README.md").read_text()
+CONSOLE = (ROOT / "docs/console.md").read_text()
 PICTURES = sorted((ROOT / FOLDER).glob("*.svg"))
 
 
@@ -22,10 +24,15 @@ def words(name: str) -> str:
 
 
 def test_the_readme_shows_each_and_is_short() -> None:
-    shown = re.findall(r"!\[[^\]]{20,}\]\((docs/pictures/[\w-]+\.svg)\)", README)
-    assert sorted(shown) == [str(path.relative_to(ROOT)) for path in PICTURES]
-    assert len(PICTURES) == 2
-    assert len(README.splitlines()) < 100
+    shown = re.findall(r"!\[[^\]]{20,}\]\(((?:docs/)?pictures/[\w-]+\.(?:svg|png))\)", README + CONSOLE)
+    taken = sorted(path.name for path in (ROOT / FOLDER).iterdir())
+    assert sorted(Path(each).name for each in shown) == taken
+    assert set(taken) == {*(f"{name}.png" for name, *_ in PAGES), "doctor.svg", "trace.svg"}
+    assert len(README.splitlines()) < 110
+
+
+def test_pictures_are_small() -> None:
+    assert all(path.stat().st_size < 150_000 for path in (ROOT / FOLDER).iterdir())
 
 
 def test_the_doctor_s_checks_are_those_of_today() -> None:

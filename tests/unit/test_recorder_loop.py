@@ -19,6 +19,7 @@ from postroad.events import own
 from postroad.events.model import BounceRate
 from postroad.events.syslog import format_datagram, parse_datagram
 from postroad.feedback import brake, suppression
+from postroad.journal.reader import Position
 from postroad.recorder import feed, loop, patience, port, rest, writer
 from postroad.recorder.feed import Feed
 from postroad.recorder.loop import Recorder
@@ -332,16 +333,68 @@ def test_a_file_of_our_own_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> Non
     waits.end()
 
 
+class ExitError(BaseException):
+    """In place of the process's end."""
+
+
+def run_to_the_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(_: int) -> None:
+        raise ExitError
+
+    monkeypatch.setattr("os._exit", leave)
+    with pytest.raises(ExitError):
+        world.recorder.run()
+
+
 def test_limits_are_agreed_on_where_they_are_shared_and_let_go_at_the_end(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deeds: list[str] = []
     monkeypatch.setattr(PartsAgreement, "start", lambda _: deeds.append("started"))
     monkeypatch.setattr(PartsAgreement, "stop", lambda _, patience: deeds.append(f"stopped within {patience:g} s"))
-    monkeypatch.setattr("os._exit", lambda _: deeds.append("ended"))
     world.recorder.step()
     assert deeds == []
     world.begin(divides=True)
     world.recorder.step()
     world.recorder.end()
-    assert deeds == ["started", "stopped within 2 s", "ended"]
+    run_to_the_end(world, monkeypatch)
+    assert deeds == ["started", "stopped within 2 s"]
+
+
+def test_what_came_last_is_stored_before_the_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait(*_: object) -> bool:
+        world.write("delivered", number=1)
+        world.recorder.end()  # a signal that comes meanwhile
+        raise AssertionError
+
+    world.write("accepted", number=1)
+    monkeypatch.setattr(Feed, "wait", wait)
+    run_to_the_end(world, monkeypatch)
+    assert world.stored() == 2
+
+
+def test_what_is_under_way_at_the_end_is_done(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    carry = Recorder._carry
+
+    def carried(recorder: Recorder) -> Position:
+        recorder.end()
+        return carry(recorder)
+
+    monkeypatch.setattr(Recorder, "_carry", carried)
+    world.write("accepted", number=1)
+    run_to_the_end(world, monkeypatch)
+    assert world.stored() == 1
+    assert world.waits == []
+
+
+def test_a_store_that_can_t_be_written_does_not_hold_up_the_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[int] = []
+
+    def fail(_: Recorder) -> Position:
+        tries.append(1)
+        raise OperationalError("", {}, Exception("away"))
+
+    monkeypatch.setattr(Recorder, "_carry", fail)
+    monkeypatch.setattr(time, "sleep", lambda _: world.recorder.end())
+    run_to_the_end(world, monkeypatch)
+    assert tries == [1]

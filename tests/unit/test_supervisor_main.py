@@ -226,12 +226,34 @@ def test_the_front_refuses_before_sendmail_is_told_and_is_waited_for_a_moment(wo
     assert world.now - began >= main.FRONT_FIRST
 
 
-def test_what_signs_ends_last_and_who_does_not_end_is_killed(world: World) -> None:
-    world.begin(SIGNER, SENDMAIL, RECORDER)
+def test_what_signs_ends_after_what_sends_and_who_does_not_end_is_killed(world: World) -> None:
+    world.begin(SIGNER, SENDMAIL)
     world.stubborn.add("sendmail")
     assert world.supervisor._stop() == 0
     assert world.kills == [
-        ("sendmail", signal.SIGTERM), ("recorder", signal.SIGTERM),
+        ("sendmail", signal.SIGTERM),
         ("sendmail", signal.SIGTERM), ("sendmail", signal.SIGKILL), ("signer", signal.SIGTERM),
     ]  # fmt: skip
     assert world.state == "stopping"
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_the_recorder_ends_when_all_is_in_the_journal(
+    world: World, monkeypatch: pytest.MonkeyPatch, stubborn: bool
+) -> None:
+    def stop_requested() -> None:
+        raise StopRequested
+
+    for module, name in ((signal, "pthread_sigmask"), (processes, "adopt_orphans"), (processes, "forbid_core_dumps")):
+        monkeypatch.setattr(module, name, lambda *_: None)
+    monkeypatch.setattr(world.supervisor, "_prepare", stop_requested)
+    monkeypatch.setattr(world.log, "stop", lambda: world.kills.append(("the log is written", signal.SIGTERM)))
+    world.begin(SIGNER, SENDMAIL, RECORDER)
+    if stubborn:
+        world.stubborn.add("recorder")
+    began = world.now
+    assert world.supervisor.run() == 0
+    names = [name for name, _ in world.kills]
+    assert names[:4] == ["sendmail", "signer", "the log is written", "recorder"]
+    assert world.running == {}
+    assert world.now - began < main.LAST_EVENTS + 1
