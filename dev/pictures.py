@@ -30,13 +30,39 @@ LINES = 30
 # rich's own names a font that would be fetched from elsewhere, which GitHub does not do
 FORMAT = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
 PORT = 8080
-WINDOW = ViewportSize(width=1100, height=720)
+WIDE = 1100
 PAGES = (
-    ("console-overview", "/", "svg"),
-    ("console-message", "/messages", ".timeline"),
-    ("console-domains", "/domains", "article"),
+    ("console-overview", "/", "svg", 1250),
+    ("console-message", "/messages", ".timeline", 720),
+    ("console-domains", "/domains", "article", 720),
 )
-"""Pictures of the console: their names, the paths, and what is there once a page is."""
+"""Pictures of the console: their names, the paths, what is there once a page is, and how many pixels high they are."""
+DAY = """
+import random, sqlite3, time
+random.seed(1)
+rows = []
+for number in range(2000):
+    # most of it by day
+    at = time.time() - 86400 * (1 - random.betavariate(2.5, 2))
+    about = f"d{number}", f"<{number}@example.com>", "app@example.com", f"user{number}@example.net", "example.com"
+    provider = random.choices(["gmail", "outlook", "yahoo", None], [5, 3, 1, 1])[0]
+    end, reason = random.choices(
+        [("delivered", None), ("bounced", "userunknown"), ("bounced", "mailboxfull")], [970, 20, 10]
+    )[0]
+    took = random.expovariate(0.5)
+    rows.append((at, "accepted", *about, "example.net", None, None, None))
+    if random.random() < 0.04:
+        rows.append((at + 1, "deferred", *about, "example.net", "greylisted", 0, provider))
+        took += 300
+    rows.append((at + took, end, *about, "example.net", reason, reason == "userunknown", provider))
+with sqlite3.connect("/var/lib/postroad/events/events.db", timeout=60) as connection:
+    connection.executemany(
+        "INSERT INTO events (time, kind, queue_id, message_id, sender, recipient, sender_domain, recipient_domain,"
+        " reason, hard, provider, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '{}')",
+        rows,
+    )
+"""
+"""A day's mail, as the store has it."""
 COLOURS = {"TTY_COMPATIBLE": "1", "TTY_INTERACTIVE": "0", "COLUMNS": str(WIDTH), "TERM": "xterm-256color"}
 
 
@@ -61,15 +87,17 @@ def photograph(address: str, password: str) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_context(
-            base_url=f"https://{address}:{PORT}", ignore_https_errors=True, viewport=WINDOW, locale="en-US"
+            base_url=f"https://{address}:{PORT}", ignore_https_errors=True, locale="en-US"
         ).new_page()
         page.goto("/login")
         page.fill("#password", password)
         page.keyboard.press("Enter")
         page.wait_for_url("**/")
-        for name, path, ready in PAGES:
+        for name, path, ready, high in PAGES:
+            page.set_viewport_size(ViewportSize(width=WIDE, height=high))
             page.goto(path)
             if path == "/messages":
+                page.goto("/messages?q=nobody@nowhere.example")
                 page.get_by_role("link", name="bounced").first.click()
             page.locator(ready).first.wait_for(timeout=60_000)
             page.screenshot(path=FOLDER / f"{name}.png")
@@ -110,8 +138,7 @@ def main() -> int:
             run(relay, "send", "you@example.net")
             run(relay, "send", "nobody@nowhere.example")
             trace = run(relay, "trace", "postmaster@example.com")
-            for number in range(40):
-                run(relay, "send", f"user{number}@example.net", "--timeout", "1")
+            relay.shell(f"/opt/postroad/venv/bin/python3 - <<'END'\n{DAY}\nEND")
             system.folder(FOLDER)
             photograph(relay.address, password)
         system.remove(folder)

@@ -31,9 +31,7 @@ CHECKPOINT = 200
 commit shortens the log, and on a full disk there is none.
 """
 WRITERS_CACHE, READERS_CACHE = 2000, 256
-"""KiB of pages that a connection to SQLite keeps: those of its transaction. A reader, such as the console, has them from
-the kernel.
-"""
+"""KiB of pages that a connection to SQLite keeps: those of its transaction. A reader has the kernel's cache."""
 SERVER_PATIENCE: Mapping[str, Any] = {
     "connect_timeout": 5,
     "keepalives_idle": 30,

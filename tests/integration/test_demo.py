@@ -99,5 +99,6 @@ def test_the_console_shows_what_the_app_sends(demo: Demo, chromium: Browser) -> 
     page.goto(found[1])
     page.fill("#password", found[2])
     page.keyboard.press("Enter")
+    page.wait_for_url(found[1])
     page.goto(f"{found[1]}messages")
     wait_until(lambda: page.reload() and page.get_by_text("customer").count() > 1, 60)
