@@ -5,9 +5,10 @@ import signal
 import sys
 
 from postroad.recorder import rest
-from postroad.recorder.loop import Recorder
 from postroad.runtime import recording
 from postroad.runtime.paths import CURRENT
+
+ENDS = (signal.SIGTERM, signal.SIGINT)
 
 
 def let_mail_go_first() -> None:
@@ -17,15 +18,17 @@ def let_mail_go_first() -> None:
 
 def main() -> int:
     """Record; end at SIGTERM, begin anew with the settings in force at SIGHUP."""
-    ends = (signal.SIGTERM, signal.SIGINT)
-    for number in ends:
-        signal.signal(number, lambda *_: os._exit(0))
+    # a stop waits until there is a recorder, which carries what the journal has before it ends
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
+    from postroad.recorder.loop import Recorder  # noqa: PLC0415 - it takes seconds on a busy machine
+
     rest.on_reload(lambda: rest.become("postroad.recorder", listener=rest.inherited()))
     os.umask(0o077)
     let_mail_go_first()
     recorder = Recorder(recording.load(CURRENT))
-    for number in ends:
+    for number in ENDS:
         signal.signal(number, lambda *_: recorder.end())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
     rest.on_reload(recorder.begin_anew)
     recorder.run()
     return 0

@@ -83,7 +83,7 @@ class Recorder:
         """Record until the process is to end; then carry what the journal still has: the relay may go for good."""
         self._patience.begin()
         with contextlib.suppress(EndedError):
-            while not self._ending:
+            while True:
                 self.step()
         if not self._delay:  # else the store can't be written
             with contextlib.suppress(SQLAlchemyError, OSError, PostroadError):
@@ -131,7 +131,8 @@ class Recorder:
                 self._patience.end()  # a migration may take long
                 database.upgrade(self._engine)
                 self._recovered()
-                self.begin_anew()  # without Alembic in memory
+                if not self._ending:
+                    self.begin_anew()  # without Alembic in memory
             self._journal = database.journal(self._engine)
             relays.register(self._engine, self._journal, socket.gethostname())
             self._upgraded = True

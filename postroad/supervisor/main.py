@@ -37,8 +37,8 @@ FAULT_PAUSE = 1.0
 """Seconds after a fault of its own in which it does nothing but take signals: it may come again at once."""
 FRONT_FIRST = 2.0
 """Seconds for which a stop waits for the front's clients before sendmail is told: a message that begins needs it."""
-LAST_EVENTS = 4.0
-"""Seconds that the recorder has at the very end."""
+LAST_EVENTS = 8.0
+"""Seconds that the recorder has at the very end; on a busy machine it may not have begun yet."""
 SOURCE = Path(__file__).parents[2]
 
 

@@ -373,6 +373,13 @@ def test_what_came_last_is_stored_before_the_end(world: World, monkeypatch: pyte
     assert world.stored() == 2
 
 
+def test_who_is_to_end_before_it_has_begun_stores_all_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.write("accepted", "delivered", number=1)
+    world.recorder.end()
+    run_to_the_end(world, monkeypatch)
+    assert world.stored() == 2
+
+
 def test_what_is_under_way_at_the_end_is_done(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     carry = Recorder._carry
 
