@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from postroad.store import database
+from postroad.store.schema import EVENTS
 from postroad.testing import PostroadContainer
 from tests.integration import test_pipeline, test_trace
 from tests.integration.conftest import RELAYS, Relays, letter, send, wait_until
@@ -211,6 +212,21 @@ def test_two_relays_in_one_database(start_relay: PostgresRelays) -> None:
 def _knows(relay: PostroadContainer, sent: list[str]) -> bool:
     found = messages(relay, "app@sender.example")
     return {message["message_id"] for message in found if message["status"] != "rejected"} == {*sent}
+
+
+def test_a_relay_that_goes_for_good_takes_no_event_with_it(
+    start_relay: PostgresRelays, engine: Engine, internet: Internet
+) -> None:
+    """It stops as soon as its mail is delivered, when its recorder may not even have begun."""
+    relay = start_relay(recording=False)
+    message_id = send(relay, letter())
+    internet.wait_for_message(message_id)
+    relay.get_wrapped_container().stop(timeout=30)
+    relay.get_wrapped_container().wait()
+    with engine.connect() as connection:
+        query = select(EVENTS.c.kind).where(EVENTS.c.message_id == message_id)
+        kinds = set(connection.execute(query).scalars())
+    assert kinds >= {"accepted", "delivered"}
 
 
 def test_a_newer_postroad_s_tables(
