@@ -28,7 +28,7 @@ def test_the_readme_shows_each_and_is_short() -> None:
     taken = sorted(path.name for path in (ROOT / FOLDER).iterdir())
     assert sorted(Path(each).name for each in shown) == taken
     assert set(taken) == {*(f"{name}.png" for name, *_ in PAGES), "doctor.svg", "trace.svg"}
-    assert len(README.splitlines()) < 110
+    assert len(README.splitlines()) < 100
 
 
 def test_pictures_are_small() -> None:
