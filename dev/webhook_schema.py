@@ -22,6 +22,12 @@ KINDS: tuple[type[model.Event], ...] = (
     model.Complained,
     model.Unsubscribed,
     model.Notified,
+    model.Reported,
+    model.BounceRate,
+    model.ComplaintRate,
+    model.Slowed,
+    model.Paused,
+    model.Resumed,
     model.Doctor,
 )
 """What a webhook can ask for, besides ``gap``."""

@@ -1,4 +1,4 @@
-"""What receivers' DMARC and TLS reports of the last two weeks say, where ``returns`` takes them."""
+"""What receivers' DMARC and TLS reports and complaints of the last two weeks say, where ``returns`` takes them."""
 
 import time
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from postroad.checks.context import Context
 from postroad.checks.model import Finding, Level
 from postroad.errors import PostroadError
 from postroad.feedback import reports
-from postroad.store import database
+from postroad.store import database, queries
 
 ID = "reports"
 SHORT = False
@@ -24,12 +24,15 @@ def run(context: Context) -> Iterator[Finding]:
         try:
             with engine.connect() as connection:
                 found = reports.rows(connection, time.time())
+            counts = queries.total(queries.counts(engine, time.time() - reports.WINDOW, "sender-domain"))
         finally:
             engine.dispose()
     except (PostroadError, SQLAlchemyError, OSError, ValueError) as error:
         why = " ".join(database.reason(error).split())
         yield Finding(ID, Level.INFO, "reports of receivers can't be looked up", why, "try again", unknown=True)
         return
+    if spam := reports.complaints(counts):
+        yield Finding(ID, Level(spam.weight), spam.text, spam.seen, spam.fix)
     said = reports.statements(found, context.config.covers, context.facts.addresses, time.time())
     for each in said:
         yield Finding(ID, Level(each.weight), each.text, each.seen, each.fix)

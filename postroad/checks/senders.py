@@ -50,7 +50,7 @@ def run(context: Context) -> Iterator[Finding]:
         ID,
         Level.INFO,
         "Gmail and Yahoo: fewer than 0.3 % of recipients complain, better fewer than 0.1 %",
-        "only they know",
+        "only they know; what feedback loops tell is in the check `reports`, with returns.domain",
         "look at postmaster.google.com and at Yahoo's Sender Hub",
     )
 

@@ -647,7 +647,11 @@ class Log(Section):
 
 
 class Brake(Section):
-    """A brake for domains whose mail bounces too much. The rate is the share of hard bounces in finished mail."""
+    """A brake for domains whose mail bounces too much, or is called spam too often.
+
+    The bounce rate is the share of hard bounces in finished mail, the complaint rate that of complaints in delivered
+    mail. Complaints are known where `returns` takes them.
+    """
 
     bounce_rate: Share | None = Field(
         None,
@@ -668,6 +672,30 @@ class Brake(Section):
         le=1_000_000,
         description="Fewest recipients in the window. With fewer there is no rate, and nothing happens.",
         examples=[50],
+    )
+    complaint_rate: Share | None = Field(
+        None,
+        description="At this complaint rate the domain's mail gets a 451, until the rate has fallen. `null`: never. "
+        "Gmail and Yahoo treat mail as spam from 0.3 % on.",
+        examples=["0.3%"],
+    )
+    complaint_warn_rate: Share | None = Field(
+        0.001,
+        description="At this complaint rate a `complaint_rate` event is written. `null`: never. Gmail and Yahoo want "
+        "less than 0.1 %.",
+        examples=["0.2%"],
+    )
+    complaint_window: Duration = Field(
+        timedelta(days=1),
+        description="The time over which the complaint rate is counted. People complain hours after a delivery.",
+        examples=["3d"],
+    )
+    complaint_minimum: WholeNumber = Field(
+        1000,
+        ge=1,
+        le=1_000_000,
+        description="Fewest recipients in that time. With fewer there is no complaint rate, and nothing happens.",
+        examples=[500],
     )
 
 
@@ -722,9 +750,11 @@ class Events(Section):
                 refuse("each name once", at=("webhooks", i, "name"), found=name)
         if names and not self.enabled:
             refuse("true where there are webhooks: their events wait in what is kept", at=("enabled",), found="false")
-        if self.brake.window > self.keep:
-            found = format_duration(self.brake.window)
-            refuse(f"at most events.keep, which is {format_duration(self.keep)}", at=("brake", "window"), found=found)
+        for name in ("window", "complaint_window"):
+            window = getattr(self.brake, name)
+            if window > self.keep and name in self.brake.model_fields_set:
+                most = f"at most events.keep, which is {format_duration(self.keep)}"
+                refuse(most, at=("brake", name), found=format_duration(window))
         if self.store_password_file and not self.store:
             refuse("store_password_file only with store", at=("store_password_file",), found="it alone")
         return self
@@ -1126,8 +1156,9 @@ class Config(Section):
 
     @property
     def brakes(self) -> bool:
-        """Whether mail from a domain with too many bounces is refused for a while."""
-        return self.events.enabled and self.events.brake.bounce_rate is not None
+        """Whether mail from a domain with too many bounces or complaints is refused for a while."""
+        brake = self.events.brake
+        return self.events.enabled and (brake.bounce_rate is not None or brake.complaint_rate is not None)
 
     def covers(self, domain: str) -> bool:
         """Whether one of the named ``domains`` lets this one send."""

@@ -17,7 +17,7 @@ LONGEST_URL = 2048
 MOST_WEBHOOKS = 20
 EventType = Literal[
     "accepted", "rejected", "signed", "queued", "deferred", "delivered", "bounced", "complained", "unsubscribed",
-    "notified", "doctor", "gap"
+    "notified", "reported", "bounce_rate", "complaint_rate", "slowed", "paused", "resumed", "doctor", "gap"
 ]  # fmt: skip
 URL = "a URL such as https://app.example.com/postroad"
 

@@ -364,6 +364,24 @@ class BounceRate(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ComplaintRate(Event):
+    """How much of a sender domain's mail is called spam has become another matter.
+
+    ``state`` is as in ``BounceRate``. Of ``delivered`` recipients ``complained`` did so within ``window`` seconds;
+    ``complaint_rate`` is from 0 to 1.
+    """
+
+    kind: ClassVar[str] = "complaint_rate"
+
+    state: str
+    sender_domain: str
+    complained: int
+    delivered: int
+    complaint_rate: float
+    window: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Slowed(Event):
     """A receiver has asked for less: it gets fewer connections at once, or less in a minute.
 

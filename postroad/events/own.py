@@ -9,6 +9,7 @@ from postroad.events.model import (
     Bounced,
     BounceRate,
     Complained,
+    ComplaintRate,
     Console,
     Doctor,
     Evacuated,
@@ -26,6 +27,7 @@ from postroad.events.syslog import LogLine
 
 Own = (
     BounceRate
+    | ComplaintRate
     | Doctor
     | Console
     | Evacuated
@@ -49,15 +51,24 @@ TEXTS = (1000, 500, 250, 100)
 
 def bounce_rate(state: str, domain: str, bounced: int, ended: int, window: float | None = None) -> str:
     """The line that ``read`` makes a ``BounceRate`` of."""
+    return _rate(BounceRate.kind, state, domain, {"bounced": bounced, "ended": ended}, window)
+
+
+def complaint_rate(state: str, domain: str, complained: int, delivered: int, window: float | None = None) -> str:
+    """The line that ``read`` makes a ``ComplaintRate`` of."""
+    return _rate(ComplaintRate.kind, state, domain, {"complained": complained, "delivered": delivered}, window)
+
+
+def _rate(kind: str, state: str, domain: str, counts: Mapping[str, int], window: float | None) -> str:
+    number, total = counts.values()
     said = {
         "state": state,
         "sender_domain": domain,
-        "bounced": bounced,
-        "ended": ended,
-        "bounce_rate": round(bounced / ended, 4) if ended else 0.0,
+        **counts,
+        kind: round(number / total, 5) if total else 0.0,
         "window": int(window) if window else None,
     }
-    return f"{BounceRate.kind} {json.dumps(said)}"
+    return f"{kind} {json.dumps(said)}"
 
 
 def receiver(kind: str, fields: Mapping[str, str | int | float | None]) -> str:

@@ -1,20 +1,22 @@
-"""How much of each sender domain's mail bounces, and the domains that nothing is accepted from because of it.
+"""How much of each sender domain's mail bounces or is called spam, and the domains that are braked because of it.
 
-Counted are recipients: hard bounces, in all that was delivered or bounced. What was refused at RCPT never was a
-bounce, and mail of the null sender has no sender domain.
+Counted are recipients: hard bounces, in all that was delivered or bounced; complaints, in what was delivered. What was
+refused at RCPT never was a bounce, and mail of the null sender has no sender domain.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, and_, case, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, case, delete, func, insert, or_, select, update
 
 from postroad import system
+from postroad.events import own
 from postroad.runtime.paths import BRAKED
-from postroad.runtime.recording import BounceRates
+from postroad.runtime.recording import BrakeRules
 from postroad.store import changes, database
-from postroad.store.schema import BRAKES, EVENTS, IS_LATE
+from postroad.store.schema import BRAKES, COMPLAINT_BRAKES, EVENTS, IS_COMPLAINT, IS_LATE
 
 NORMAL, WARNING, BRAKE, RELEASED = "normal", "warning", "braked", "released"
 RANK = (NORMAL, WARNING, BRAKE)
@@ -22,65 +24,120 @@ HOLD = 0.8
 """A state ends when the rate is below this part of the one at which it began, so that it does not come and go."""
 
 
+@dataclass(frozen=True, eq=False)
+class Cause:
+    """What a domain is warned of or braked for: so many of so many recipients.
+
+    Attributes:
+        name: for programs.
+        counts: the names of the two numbers, in events and in the table.
+        words: what a client of a braked domain is told.
+        raised_by: the kinds of events after which the rate, or what it is a rate of, may be higher.
+        counted, of: which events make the numbers.
+        table: the domains that are not normal, or were.
+        line: the event of a state, the domain, both numbers and perhaps the window in seconds.
+    """
+
+    name: str
+    counts: tuple[str, str]
+    words: str
+    raised_by: frozenset[str]
+    counted: ColumnElement[bool]
+    of: ColumnElement[bool]
+    table: Table
+    line: Callable[[str, str, int, int, float | None], str]
+
+
+_DELIVERED = EVENTS.c.kind == "delivered"
+BOUNCES = Cause(
+    name="bounces",
+    counts=("bounced", "ended"),
+    words="too much of it bounces",
+    raised_by=frozenset(("delivered", "bounced")),
+    counted=and_(EVENTS.c.kind == "bounced", EVENTS.c.hard.is_(True)),
+    of=or_(_DELIVERED, and_(EVENTS.c.kind == "bounced", ~IS_LATE)),  # what is late was delivered before
+    table=BRAKES,
+    line=own.bounce_rate,
+)
+COMPLAINTS = Cause(
+    name="complaints",
+    counts=("complained", "delivered"),
+    words="too much of it is called spam",
+    raised_by=frozenset(("complained",)),
+    counted=IS_COMPLAINT,
+    of=_DELIVERED,
+    table=COMPLAINT_BRAKES,
+    line=own.complaint_rate,
+)
+CAUSES = (BOUNCES, COMPLAINTS)
+
+
 class DomainRate(NamedTuple):
-    """A domain's rate: ``bounced`` of ``ended`` recipients bounced hard; the ``state`` is one of ``RANK``.
+    """A domain's rate: it counts for ``number`` of ``total`` recipients; the ``state`` is one of ``RANK``.
 
     ``since`` is when the state began, in seconds since the epoch.
     """
 
+    cause: Cause
     sender_domain: str
     state: str
     since: float
-    bounced: int
-    ended: int
+    number: int
+    total: int
+
+    def line(self, window: float | None = None) -> str:
+        """The line of the log that makes an event of it."""
+        return self.cause.line(self.state, self.sender_domain, self.number, self.total, window)
 
 
-def update_states(connection: Connection, settings: BounceRates, now: float) -> list[DomainRate]:
+def update_states(connection: Connection, cause: Cause, rules: BrakeRules, now: float) -> list[DomainRate]:
     """Count anew, and keep what has changed; return the domains whose state has."""
-    begin = now - settings.window
-    known = {row.sender_domain: row for row in connection.execute(select(BRAKES))}
-    found = _counted(connection, begin)
+    begin, table = now - rules.window, cause.table
+    known = {row.sender_domain: row for row in connection.execute(select(table))}
+    found = _counted(connection, cause, begin)
     changed = []
     for domain in found.keys() | known.keys():
         row = known.get(domain)
-        bounced, ended = found.get(domain, (0, 0))
+        number, total = found.get(domain, (0, 0))
         forgiven = row.counted_from if row and (row.counted_from or 0) > begin else None
         if forgiven:
-            bounced, ended = _counted(connection, forgiven, domain).get(domain, (0, 0))
+            number, total = _counted(connection, cause, forgiven, domain).get(domain, (0, 0))
         before = row.state if row else NORMAL
-        state = _state(before, bounced, ended, settings)
-        which = BRAKES.c.sender_domain == domain
+        state = _state(before, number, total, rules)
+        which = table.c.sender_domain == domain
         if state != before:
-            new = DomainRate(domain, state, now, bounced, ended)
+            new = dict(zip(cause.counts, (number, total), strict=True)) | {"state": state, "since": now}
             # as it was read: a person may have released it meanwhile
-            unchanged = and_(which, BRAKES.c.state == before, BRAKES.c.since == row.since) if row else which
-            if not connection.execute(update(BRAKES).where(unchanged).values(new._asdict())).rowcount:
+            unchanged = and_(which, table.c.state == before, table.c.since == row.since) if row else which
+            if not connection.execute(update(table).where(unchanged).values(new)).rowcount:
                 if row:
                     continue
-                connection.execute(insert(BRAKES).values(new._asdict()))
-            changed.append(new)
+                connection.execute(insert(table).values(new | {"sender_domain": domain}))
+            changed.append(DomainRate(cause, domain, state, now, number, total))
         elif row and state == NORMAL and not forgiven:
-            connection.execute(delete(BRAKES).where(which, BRAKES.c.since == row.since))
+            connection.execute(delete(table).where(which, table.c.since == row.since))
     if changed:
         changes.note(connection, changes.BRAKES)
     return changed
 
 
-def _counted(connection: Connection, begin: float, domain: str | None = None) -> dict[str, tuple[int, int]]:
-    """By sender domain, how many recipients bounced hard and how many came to an end, from ``begin`` on."""
-    hard = case((and_(EVENTS.c.kind == "bounced", EVENTS.c.hard.is_(True)), 1), else_=0)
-    ended = case((IS_LATE, 0), else_=1)  # it was delivered before
+def _counted(
+    connection: Connection, cause: Cause, begin: float, domain: str | None = None
+) -> dict[str, tuple[int, int]]:
+    """By sender domain, how many recipients count, and of how many, from ``begin`` on."""
+    number, total = (func.sum(case((meant, 1), else_=0)) for meant in (cause.counted, cause.of))
+    kinds = {"delivered", *cause.raised_by}
     query = (
-        select(EVENTS.c.sender_domain, func.sum(hard), func.sum(ended))
-        .where(EVENTS.c.time >= begin, EVENTS.c.kind.in_(("delivered", "bounced")), EVENTS.c.sender_domain.is_not(None))
+        select(EVENTS.c.sender_domain, number, total)
+        .where(EVENTS.c.time >= begin, EVENTS.c.kind.in_(kinds), EVENTS.c.sender_domain.is_not(None))
         .group_by(EVENTS.c.sender_domain)
     )
     if domain is not None:
         query = query.where(EVENTS.c.sender_domain == domain)
-    # the delivery of what bounced late may have been before that time
+    # the delivery of what came back late may have been before that time
     return {
-        name: (int(bounced), max(int(bounced), int(ended)))
-        for name, bounced, ended in connection.execute(query)
+        name: (int(number), max(int(number), int(total)))
+        for name, number, total in connection.execute(query)
         if _is_domain(name)
     }
 
@@ -90,20 +147,23 @@ def _is_domain(name: str) -> bool:
     return "." in name and name.isascii() and name.isprintable() and " " not in name
 
 
-def _state(before: str, bounced: int, ended: int, settings: BounceRates) -> str:
-    for state, limit in ((BRAKE, settings.brake), (WARNING, settings.warn)):
+def _state(before: str, number: int, total: int, rules: BrakeRules) -> str:
+    for state, limit in ((BRAKE, rules.brake), (WARNING, rules.warn)):
         held = RANK.index(before) >= RANK.index(state)
-        enough = bounced > 0 and (held or ended >= settings.minimum)
-        if limit and enough and bounced / ended >= limit * (HOLD if held else 1) - 1e-9:
+        enough = number > 0 and (held or total >= rules.minimum)
+        if limit and enough and number / total >= limit * (HOLD if held else 1) - 1e-9:
             return state
     return NORMAL
 
 
-def rates(connection: Connection) -> list[DomainRate]:
+def rates(connection: Connection, causes: Sequence[Cause] = CAUSES) -> list[DomainRate]:
     """The domains that are not normal, those longest so first."""
-    columns = [BRAKES.c[name] for name in DomainRate._fields]
-    rows = connection.execute(select(*columns).where(BRAKES.c.state != NORMAL).order_by(BRAKES.c.since))
-    return [DomainRate(*row) for row in rows]
+    found = []
+    for cause in causes:
+        columns = [cause.table.c[name] for name in ("sender_domain", "state", "since", *cause.counts)]
+        rows = connection.execute(select(*columns).where(cause.table.c.state != NORMAL))
+        found += [DomainRate(cause, *row) for row in rows]
+    return sorted(found, key=lambda rate: (rate.since, rate.sender_domain))
 
 
 def release(connection: Connection, domains: Sequence[str]) -> list[DomainRate]:
@@ -111,10 +171,13 @@ def release(connection: Connection, domains: Sequence[str]) -> list[DomainRate]:
     lower = {domain.lower() for domain in domains}
     found = [rate for rate in rates(connection) if rate.sender_domain in lower and rate.state == BRAKE]
     now = time.time()
-    names = [rate.sender_domain for rate in found]
-    connection.execute(
-        update(BRAKES).where(BRAKES.c.sender_domain.in_(names)).values(state=NORMAL, since=now, counted_from=now)
-    )
+    for rate in found:
+        table = rate.cause.table
+        connection.execute(
+            update(table)
+            .where(table.c.sender_domain == rate.sender_domain)
+            .values(state=NORMAL, since=now, counted_from=now)
+        )
     if found:
         changes.note(connection, changes.BRAKES)
     return found
@@ -123,26 +186,30 @@ def release(connection: Connection, domains: Sequence[str]) -> list[DomainRate]:
 def publish(engine: Engine) -> None:
     """Write the map anew, for the next MAIL to see.
 
-    The table is read under the lock, so the last writer's map is the newest.
+    The tables are read under the lock, so the last writer's map is the newest.
 
     Raises:
         InstallError: it can't be written; sendmail goes on with the one before.
     """
     with system.locked(BRAKED.with_suffix(".lock")), engine.connect() as connection:
         braked = [rate for rate in rates(connection) if rate.state == BRAKE]
-        system.write(BRAKED, "".join(f"{rate.sender_domain}\t{rate.bounced} of {rate.ended}\n" for rate in braked))
+        system.write(
+            BRAKED,
+            "".join(f"{rate.sender_domain}\t{rate.cause.words}: {rate.number} of {rate.total}\n" for rate in braked),
+        )
 
 
-class BounceWatch:
-    """Looks when something came to an end, and now and then while a domain is not normal; but not all the time."""
+class BrakeWatch:
+    """Looks at the rates of one cause when they may be higher, and now and then while a domain is not normal."""
 
     LEAST, MOST = 1.0, 30.0
     """Seconds between two looks, at least, and at most while a domain is not normal."""
     SHARE = 20
     """A look takes a twentieth of the time at most: over much mail, there are fewer."""
 
-    def __init__(self, engine: Engine, settings: BounceRates) -> None:
-        self._engine, self._settings = engine, settings
+    def __init__(self, engine: Engine, cause: Cause, rules: BrakeRules) -> None:
+        self._engine, self._cause, self._rules = engine, cause, rules
+        self.window = rules.window
         self._asked = True
         self._changed: list[DomainRate] = []
         self._published = False
@@ -151,17 +218,11 @@ class BounceWatch:
 
     def note(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Note what has been written."""
-        self._asked = self._asked or any(event["event"] in {"delivered", "bounced"} for event in events)
+        self._asked = self._asked or any(event["event"] in self._cause.raised_by for event in events)
 
     def heed(self) -> None:
-        """Bring the map up to date and look soon: another relay, or a command of one, has changed a state.
-
-        Raises:
-            sqlalchemy.exc.SQLAlchemyError: the store can't be read.
-            InstallError: the map can't be written.
-        """
+        """Look soon: another relay, or a command of one, has changed a state."""
         self._asked = True
-        publish(self._engine)
 
     def wait(self, most: float) -> float:
         """Seconds until the next look, at most ``most``."""
@@ -182,8 +243,8 @@ class BounceWatch:
         began = time.monotonic()
         self._asked = False
         with database.writing(self._engine) as connection:
-            changed = update_states(connection, self._settings, time.time())
-            self._active = bool(rates(connection))
+            changed = update_states(connection, self._cause, self._rules, time.time())
+            self._active = bool(rates(connection, [self._cause]))
         self._looked = time.monotonic()
         self._pause = max(self.LEAST, self.SHARE * (self._looked - began))
         self._changed += changed  # told of when the map has it

@@ -1,7 +1,7 @@
-"""What receivers' DMARC and TLS reports say, in sentences. Pure but for the one query."""
+"""What receivers' reports say (DMARC, TLS, complaints), in sentences. Pure but for the one query."""
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from postroad.store import queries
 from postroad.store.schema import EVENTS
 
 WINDOW = 14 * 86_400.0
@@ -18,6 +19,8 @@ LITTLE = 0.01
 """A share of failures from our own addresses that nobody needs to look at: a message altered on its way."""
 FEW = 10
 """Messages from an address of others below which nothing is said."""
+ENOUGH = 1000
+"""Recipients below which a complaint rate is no more than a hint."""
 
 Row = dict[str, Any]
 
@@ -104,6 +107,21 @@ def statements(
     made = [*_of_ours(dmarc, addresses, now), *_of_others(dmarc, addresses, now), *_of_tls(tls, now)]
     order = list(Weight)
     return sorted(made, key=lambda each: -order.index(each.weight))
+
+
+def complaints(counts: Mapping[str, Any]) -> Statement | None:
+    """What the complaints of that time come to, of the counts of ``store.queries``; None: nobody complained."""
+    complained, delivered, rate = counts["complained"], counts["delivered"], counts["complaint_rate"]
+    if not complained:
+        return None
+    said = f"{complained} of {delivered} recipients called mail from here spam in two weeks ({rate:.2%})"
+    seen = (
+        f"Gmail and Yahoo want less than {queries.SPAM_WARN:.1%}, and treat mail as spam from {queries.SPAM_ACT:.1%} on"
+    )
+    if delivered < ENOUGH or rate < queries.SPAM_WARN:
+        return Statement(Weight.INFO, said, seen)
+    fix = "see which domain's mail it is (postroad stats), and send less to people who did not ask for it"
+    return Statement(Weight.WARNING, said, seen, fix)
 
 
 def _of_ours(dmarc: Sequence[Row], addresses: Collection[str], now: float) -> Iterator[Statement]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Connection, Engine, Table, func, select
 
 import postroad
 from postroad.events.classify import RULES
@@ -17,7 +17,7 @@ from postroad.runtime import attempts, health, looks, reasons, slowed
 from postroad.runtime.paths import DOCTOR, QUEUE, RECEIVERS
 from postroad.sendmail import queue
 from postroad.store import counters
-from postroad.store.schema import BRAKES, COUNTERS, OUTBOX, SUPPRESSIONS
+from postroad.store.schema import BRAKES, COMPLAINT_BRAKES, COUNTERS, OUTBOX, SUPPRESSIONS
 
 HELP = {
     "accepted": "Messages that clients were answered 250 for.",
@@ -35,6 +35,7 @@ HELP = {
     "webhook_events": "Events for webhooks: delivered, dead (given up), lost (there was no room, or kept no longer).",
     "webhook_attempts_failed": "Posts to webhooks that were not taken.",
 }
+BRAKED = {"bounce_rate": BRAKES, "complaint_rate": COMPLAINT_BRAKES}
 
 
 class Collector:
@@ -56,8 +57,7 @@ class Collector:
         """
         with self._engine.connect() as connection:
             rows = connection.execute(select(COUNTERS.c.name, COUNTERS.c.labels, COUNTERS.c.value)).all()
-            states = select(BRAKES.c.state, func.count()).group_by(BRAKES.c.state)
-            rates = {row[0]: row[1] for row in connection.execute(states)}
+            braked = {name: _states(connection, table) for name, table in BRAKED.items()}
             dead = connection.execute(select(func.count()).select_from(SUPPRESSIONS)).scalar_one()
             waits = OUTBOX.c.due.is_not(None)
             outbox = connection.execute(
@@ -85,10 +85,11 @@ class Collector:
         yield from _attempts([each for each in attempts.under_way() if each.queue_id])
         yield from _slowed(slowed.read(RECEIVERS))
         yield GaugeMetricFamily("postroad_suppressed_addresses", "Addresses on the suppression list.", value=dead)
-        domains = GaugeMetricFamily("postroad_bounce_rate_domains", "Sender domains above a rate.", labels=["state"])
-        for state in ("warning", "braked"):
-            domains.add_metric([state], rates.get(state, 0))
-        yield domains
+        for name, states in braked.items():
+            domains = GaugeMetricFamily(f"postroad_{name}_domains", "Sender domains above a rate.", labels=["state"])
+            for state in ("warning", "braked"):
+                domains.add_metric([state], states.get(state, 0))
+            yield domains
         yield from _checks()
         yield GaugeMetricFamily(
             "postroad_ready", "Whether the server is ready (1) or not (0).", value=health.read()[0] == "ready"
@@ -97,6 +98,12 @@ class Collector:
         build = GaugeMetricFamily("postroad_build_info", "Always 1.", labels=["version"])
         build.add_metric([postroad.__version__], 1)
         yield build
+
+
+def _states(connection: Connection, table: Table) -> dict[str, int]:
+    """How many domains are in which state."""
+    rows = connection.execute(select(table.c.state, func.count()).group_by(table.c.state))
+    return {row[0]: row[1] for row in rows}
 
 
 def _troubles(texts: list[str]) -> Iterator[Metric]:

@@ -110,11 +110,17 @@ def of_recorder(config: Config, material: Material) -> recording.Settings:
             soft_count=suppression.soft.count,
             soft_within=suppression.soft.within.total_seconds(),
         ),
-        rates=recording.BounceRates(
+        bounces=recording.BrakeRules(
             brake=brake.bounce_rate,
             warn=brake.warn_rate,
-            window=brake.window.total_seconds(),
+            window=min(brake.window, config.events.keep).total_seconds(),
             minimum=brake.minimum,
+        ),
+        complaints=recording.BrakeRules(
+            brake=brake.complaint_rate,
+            warn=brake.complaint_warn_rate,
+            window=min(brake.complaint_window, config.events.keep).total_seconds(),
+            minimum=brake.complaint_minimum,
         ),
         webhooks=material.webhooks,
         divides=config.shares_limits and bool(outbound.shaped(config.delivery)),

@@ -17,7 +17,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from postroad import system
 from postroad.errors import PostroadError
-from postroad.events import own
 from postroad.feedback import brake, suppression
 from postroad.journal import reader
 from postroad.journal.reader import Position
@@ -74,7 +73,8 @@ class Recorder:
         self._unpublished = True
         self._senders: Sequence[Sender] = ()
         self._parts: PartsAgreement | None = None
-        self._rates = brake.BounceWatch(self._engine, settings.rates)
+        rules = ((brake.BOUNCES, settings.bounces), (brake.COMPLAINTS, settings.complaints))
+        self._brakes = [brake.BrakeWatch(self._engine, cause, each) for cause, each in rules]
         self._read = ""
         self._ending = self._idle = False
         self._rest_at = time.monotonic() + SETTLED
@@ -155,10 +155,9 @@ class Recorder:
                 database.settle(connection)
             for path in done:
                 system.remove(path)
-        for rate in self._rates.update():
-            window = self._settings.rates.window
-            line = own.bounce_rate(rate.state, rate.sender_domain, rate.bounced, rate.ended, window)
-            tell("warning", line, patience=1)
+        for watch in self._brakes:
+            for rate in watch.update():
+                tell("warning", rate.line(watch.window), patience=1)
         self._patience.end()
 
     def _tidy(self) -> None:
@@ -184,7 +183,8 @@ class Recorder:
                 self._rest_at = time.monotonic() + rest.AWAKE
             position = batch.position
             self._post(written.lost)
-            self._rates.note(batch.events)
+            for watch in self._brakes:
+                watch.note(batch.events)
         return position
 
     def _post(self, lost: Mapping[str, int]) -> None:
@@ -208,10 +208,15 @@ class Recorder:
 
             acts = {
                 changes.SUPPRESSIONS: lambda: suppression.publish(self._engine),
-                changes.BRAKES: self._rates.heed,
+                changes.BRAKES: self._heed_brakes,
                 changes.OUTBOX: lambda: self._post({}),
             }
             watch.ChangeWatch(self._engine, acts, tell).start()
+
+    def _heed_brakes(self) -> None:
+        for watch in self._brakes:
+            watch.heed()
+        brake.publish(self._engine)
 
     def _start_parts(self) -> None:
         if self._settings.divides:
@@ -257,14 +262,18 @@ class Recorder:
 
     def _wait(self) -> None:
         """Wait for an event or the next check of bounce rates; rest if nothing has happened for long."""
-        wait = min(self._rates.wait(SHARED_LOOK if self._shared else TIDY), self._until_rest())
+        wait = min(self._until_look(SHARED_LOOK if self._shared else TIDY), self._until_rest())
         with self._interruptible():
             happened = self._feed.wait(wait)
         if not happened and self._until_rest() <= 0:
             rest.become("postroad.recorder.rest", self._read, listener=self._port.retire())
 
+    def _until_look(self, most: float) -> float:
+        """Seconds until a rate has to be counted, at most ``most``."""
+        return min(watch.wait(most) for watch in self._brakes)
+
     def _until_rest(self) -> float:
         """Seconds until it may rest; pending posts and checks keep it awake, and so do other relays of its database."""
-        if self._senders or self._shared or self._rates.wait(TIDY) < TIDY:
+        if self._senders or self._shared or self._until_look(TIDY) < TIDY:
             return TIDY
         return max(self._rest_at, self._port.visited + rest.AWAKE) - time.monotonic()

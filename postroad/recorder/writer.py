@@ -20,6 +20,13 @@ from postroad.webhooks import outbox
 FAILURES = frozenset({"bounced", "deferred"})
 ATTEMPTS = FAILURES | {"delivered"}
 ABOUT = ("message_id", "sender")
+SENDER_DOMAINS = {
+    "unsubscribed": "sender_domain",
+    "bounce_rate": "sender_domain",
+    "complaint_rate": "sender_domain",
+    "reported": "domain",
+}
+"""The fields that name a domain whose mail an event is about, where it names no sender."""
 
 
 def position(connection: Connection, journal: int = 1) -> Position:
@@ -103,7 +110,7 @@ def _row(event: dict[str, Any], relay: int | None) -> _Row:
         "message_id": event.get("message_id"),
         "sender": sender,
         "recipient": recipient,
-        "sender_domain": _domain(sender) or (_lower(event.get("sender_domain")) if kind == "unsubscribed" else None),
+        "sender_domain": _domain(sender) or _lower(event.get(SENDER_DOMAINS.get(kind, ""))),
         "recipient_domain": _domain(recipient),
         "reason": None,
         "hard": None,

@@ -36,13 +36,13 @@ class SuppressionRules:
 
 
 @dataclass(frozen=True)
-class BounceRates:
+class BrakeRules:
     """When a sender domain is warned of and braked.
 
     Attributes:
-        brake: from this bounce rate on its mail is refused; from 0 to 1, None: never.
+        brake: from this rate on its mail is refused; from 0 to 1, None: never.
         warn: likewise, from which the log and the metrics warn.
-        window: seconds over which bounces are counted.
+        window: seconds over which it is counted.
         minimum: recipients below which a rate says nothing.
     """
 
@@ -89,7 +89,7 @@ class Settings:
         max_size: octets above which the oldest events are removed.
         http: address and port to listen on; None: no HTTP.
         suppression: which failures suppress an address.
-        rates: when a sender domain is warned of and braked.
+        bounces: when a sender domain is warned of and braked because of its bounces; ``complaints`` likewise.
         webhooks: who gets events.
         divides: there are limits of routes that relays share by the database.
     """
@@ -100,7 +100,8 @@ class Settings:
     max_size: int
     http: tuple[str, int] | None
     suppression: SuppressionRules
-    rates: BounceRates
+    bounces: BrakeRules
+    complaints: BrakeRules
     webhooks: tuple[Hook, ...]
     divides: bool
 

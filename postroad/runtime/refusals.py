@@ -8,8 +8,8 @@ import re
 SUPPRESSED = "this address is suppressed"
 """At RCPT, to a recipient on the suppression list."""
 
-BRAKED = "is taken for now, too much of it bounces"
-"""At MAIL, to a sender domain that is braked."""
+BRAKED = "is taken for now"
+"""At MAIL, to a sender domain that is braked; the map says why."""
 
 CLASSES = {SUPPRESSED: "suppressed", BRAKED: "braked"}
 """What the store calls a refusal with one of these texts."""

@@ -23,7 +23,7 @@ from postroad.store.schema import EVENTS as TABLE
 
 DATABASE = EVENTS / "events.db"
 JOURNAL_ID = EVENTS / "journal-id"
-REVISION = "0007"
+REVISION = "0008"
 """The newest migration."""
 VERSIONS = Path(__file__).with_name("migrations") / "versions"
 CHECKPOINT = 200

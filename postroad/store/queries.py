@@ -9,11 +9,9 @@ from sqlalchemy import ColumnElement, Connection, Engine, Integer, and_, case, c
 
 from postroad.runtime.signing import SenderDomain
 from postroad.store import relays, tags
-from postroad.store.schema import EVENTS, IS_LATE, TAGS
+from postroad.store.schema import EVENTS, IS_COMPLAINT, IS_LATE, TAGS
 from postroad.times import stamp
 
-TAKEN_BACK = EVENTS.c.data.contains('"feedback": "not-spam"')
-"""Of a complaint: it says that the mail is no spam."""
 STATUS = frozenset(("accepted", "queued", "deferred", "delivered", "bounced", "rejected", "evacuated", "taken_over"))
 """The events that change what became of a message."""
 TRIED = frozenset(("queued", "deferred", "delivered", "bounced"))
@@ -349,6 +347,6 @@ def _counted(columns: Sequence[ColumnElement[Any]], when: ColumnElement[bool]) -
     late = case((IS_LATE, 1), else_=0)
     return (
         select(*columns, EVENTS.c.relay, EVENTS.c.kind, late.label("late"), func.count().label("number"))
-        .where(and_(when, EVENTS.c.kind.in_((*COUNTED, "complained")), or_(EVENTS.c.kind != "complained", ~TAKEN_BACK)))
+        .where(and_(when, or_(EVENTS.c.kind.in_(COUNTED), IS_COMPLAINT)))
         .group_by(*labels, EVENTS.c.relay, EVENTS.c.kind, "late")
     )

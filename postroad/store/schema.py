@@ -70,6 +70,9 @@ EVENTS = Table(
 IS_LATE = and_(EVENTS.c.kind == "bounced", EVENTS.c.data.contains('"late": true'))
 """A bounce that came back after the delivery. No text in JSON can hold these octets: its quotes have backslashes."""
 
+IS_COMPLAINT = and_(EVENTS.c.kind == "complained", ~EVENTS.c.data.contains('"feedback": "not-spam"'))
+"""A complaint, not one that takes another back."""
+
 SUPPRESSIONS = Table(
     "suppressions",
     METADATA,
@@ -90,6 +93,17 @@ BRAKES = Table(
     Column("bounced", Integer, nullable=False),  # when the state began
     Column("ended", Integer, nullable=False),
     Column("counted_from", Float),  # what ended before was forgiven by a person
+)
+
+COMPLAINT_BRAKES = Table(
+    "complaint_brakes",
+    METADATA,
+    Column("sender_domain", Text, primary_key=True),
+    Column("state", String(16), nullable=False),  # normal, warning or braked
+    Column("since", Float, nullable=False),
+    Column("complained", Integer, nullable=False),  # when the state began
+    Column("delivered", Integer, nullable=False),
+    Column("counted_from", Float),  # what came before was forgiven by a person
 )
 
 COUNTERS = Table(

@@ -13,19 +13,20 @@ from postroad.runtime.recording import Hook
 
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 GAP, PING = "gap", "ping"
-OF_SERVER = frozenset({GAP, PING, "doctor"})
+OF_SERVER = frozenset({GAP, PING, "doctor", "reported", "bounce_rate", "complaint_rate", "slowed", "paused", "resumed"})
 """Event kinds about the server rather than a message."""
 
 
 def wants(hook: Hook, row: Mapping[str, Any]) -> bool:
     """Whether a webhook gets the event of this row of the store.
 
-    Events about the server always pass the domain filters.
+    Events about the server pass the domain filters, but where they are about a sender domain and it is another one.
     """
     if row["kind"] not in hook.types:
         return False
-    return row["kind"] in OF_SERVER or all(
-        not patterns or (row[column] is not None and any(domains.fits(row[column], pattern) for pattern in patterns))
+    return all(
+        not patterns
+        or (row["kind"] in OF_SERVER if row[column] is None else any(domains.fits(row[column], p) for p in patterns))
         for patterns, column in ((hook.senders, "sender_domain"), (hook.recipients, "recipient_domain"))
     )
 

@@ -18,7 +18,7 @@ from postroad.feedback.suppression import SuppressedAddress
 from postroad.journal.reader import Batch, Position
 from postroad.recorder import writer
 from postroad.recorder.parts import EVERY
-from postroad.runtime.recording import BounceRates
+from postroad.runtime.recording import BrakeRules
 from postroad.runtime.sharing import Report, Use
 from postroad.store import changes, database, queries, relays
 from postroad.store.budgets import Budgets
@@ -78,12 +78,12 @@ def test_a_brake_of_one_relay_is_heard_by_all(engine: Engine) -> None:
     other = Noted(engine)
     other.wait(changes.BRAKES, 1, 10)
     put(engine, [event for i in range(20) for event in story(f"q{i}", "bounced", dsn="5.1.1", reply="550 5.1.1 no")])
-    rates = BounceRates(brake=0.1, warn=None, window=10.0**9, minimum=20)
+    rules = BrakeRules(brake=0.1, warn=None, window=10.0**9, minimum=20)
     with database.writing(engine) as connection:
-        (changed,) = brake.update_states(connection, rates, time.time())
+        (changed,) = brake.update_states(connection, brake.BOUNCES, rules, time.time())
     other.wait(changes.BRAKES, 2)
     with database.writing(engine) as connection:
-        assert brake.update_states(connection, rates, time.time()) == []  # decided once
+        assert brake.update_states(connection, brake.BOUNCES, rules, time.time()) == []  # decided once
         assert brake.release(connection, [changed.sender_domain])
     other.wait(changes.BRAKES, 3)
 

@@ -45,7 +45,7 @@ def returning(
         "secret_file": "/secrets/secret",
         "ca_file": "/secrets/ca.pem",
         "allow_private": True,
-        "types": ["bounced", "complained", "unsubscribed"],
+        "types": ["bounced", "complained", "unsubscribed", "reported"],
     }
     link = {"domains": ["sender.example"], "url": f"https://{DOMAIN}/u", "listen": f"0.0.0.0:{LINKS}"}
     relay = relays(
@@ -144,6 +144,32 @@ def test_a_complaint_suppresses_and_is_counted(returning: PostroadContainer, int
     wait_until(lambda: "complained" in kinds(returning, received.message_id))
     wait_until(lambda: "complaint" in refusal(returning, received.recipient))
     wait_until(lambda: posted(hooks, received.message_id) == ["complained"], timeout=40)
+    groups = json.loads(returning.command("stats", "--json"))["groups"]
+    assert next(each for each in groups if each["sender_domain"] == "sender.example")["complained"] >= 1
+    assert any("called mail from here spam" in text for _, text in findings(returning, "reports"))
+
+
+def test_a_domain_whose_mail_is_called_spam_is_braked(start_relay: Relays, internet: Internet) -> None:
+    relay = start_relay(
+        listeners={"smtp": 2525},
+        returns={"domain": DOMAIN, "listen": PORT},
+        events={"brake": {"complaint_rate": "20%", "complaint_minimum": 2}},
+    )
+    internet.publish(DOMAIN, "TXT", f"v=spf1 ip4:{relay.address} -all")
+    delivered(relay, internet)
+    received = delivered(relay, internet)
+    fields = ARF.replace("bxyz@bounces.x.example", received.sender).replace("u@y.example", received.recipient)
+    bring(relay, f"abuse@{DOMAIN}", report("feedback-report", "feedback-report", fields, original="Subject: x\n\n"))
+    event = relay.wait_for_event("complaint_rate", state="braked")
+    assert (event["sender_domain"], event["complained"], event["delivered"]) == ("sender.example", 1, 2)
+    with smtplib.SMTP(relay.host, relay.port, timeout=20) as client:
+        client.ehlo()
+        code, text = client.mail("app@sender.example")
+    assert code == 451
+    assert b"is taken for now, too much of it is called spam: 1 of 2 (events.brake)" in text
+    assert "complaints 1 2 50.00%" in " ".join(relay.command("brake", "list").split())
+    relay.command("brake", "release", "sender.example")
+    assert refusal(relay, "user@rcpt.example") == ""
 
 
 def test_a_redacted_complaint_is_found_by_the_message_id(returning: PostroadContainer, internet: Internet) -> None:
@@ -155,7 +181,7 @@ def test_a_redacted_complaint_is_found_by_the_message_id(returning: PostroadCont
     wait_until(lambda: "complaint" in refusal(returning, received.recipient))
 
 
-def test_a_report_is_read_and_the_doctor_says_what_it_comes_to(returning: PostroadContainer) -> None:
+def test_a_report_is_read_and_the_doctor_says_what_it_comes_to(returning: PostroadContainer, hooks: Hooks) -> None:
     ours = XML.replace(b"X.example", b"sender.example").replace(b"x.example", b"sender.example")
     packed = base64.encodebytes(gzip.compress(ours)).decode()
     head = "Subject: Report domain: x.example\nMIME-Version: 1.0\nContent-Type: application/gzip\n"
@@ -165,6 +191,10 @@ def test_a_report_is_read_and_the_doctor_says_what_it_comes_to(returning: Postro
         ("192.0.2.25", 970, True),
         ("2001:db8::7", 30, False),
     ]
+    posts = wait_until(
+        lambda: [each for each in hooks.requests("/returned") if b"2001:db8::7" in each["body"].encode()]
+    )
+    assert json.loads(posts[0]["body"])["data"]["event"] == "reported"
     said = wait_until(lambda: [text for _, text in findings(returning, "reports") if "2001:db8::7" in text])
     assert "no address of ours, sends as sender.example" in said[0]
     assert any("messages of sender.example from here" in text for _, text in findings(returning, "reports"))

@@ -7,14 +7,14 @@ from postroad.runtime import recording
 
 DAY = 86400.0
 SUPPRESSION = recording.SuppressionRules(keep=None, scope="all", never=(), soft_count=None, soft_within=1.0)
-RATES = recording.BounceRates(brake=None, warn=None, window=3600.0, minimum=20)
+RULES = recording.BrakeRules(brake=None, warn=None, window=3600.0, minimum=20)
 HOOK = recording.Hook(
     name="app", url="https://app.example.com/", secrets=(), types=("delivered", "bounced"), senders=(), recipients=(),
     allow_private=False, ca="", give_up_after=DAY,
 )  # fmt: skip
 RECORDING = recording.Settings(
     hostname="mail.sender.example", store=None, keep=30 * DAY, max_size=1 << 30, http=None, suppression=SUPPRESSION,
-    rates=RATES, webhooks=(), divides=False,
+    bounces=RULES, complaints=RULES, webhooks=(), divides=False,
 )  # fmt: skip
 
 

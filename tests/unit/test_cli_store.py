@@ -21,7 +21,7 @@ from postroad.runtime import handover, recording
 from postroad.store import database
 from postroad.webhooks import outbox
 from tests.unit.commands import run
-from tests.unit.handed import HOOK, RATES, SUPPRESSION, recorded
+from tests.unit.handed import HOOK, SUPPRESSION, recorded
 
 DAY = 86400.0
 GONE = "550 5.1.1 User unknown"
@@ -281,20 +281,20 @@ def test_a_file_that_is_no_list_adds_nothing(given: str, said: str) -> None:
 def test_a_braked_domain_is_listed_and_released(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run("brake", "list").out == "no domain's bounce rate is too high\n"
+    assert run("brake", "list").out == "no domain's rate of bounces or complaints is too high\n"
     for number in range(20):
         put(engine, f"q{number}", "accepted", "bounced" if number < 3 else "delivered")
     with database.writing(engine) as connection:
-        brake.update_states(connection, recording.BounceRates(0.1, 0.05, DAY, 20), time.time())
+        brake.update_states(connection, brake.BOUNCES, recording.BrakeRules(0.1, 0.05, DAY, 20), time.time())
     out = run("brake", "list").out
     assert "sender.example" in out
-    assert "15.0%" in out
+    assert "15.00%" in out
     (found,) = json.loads(run("brake", "list", "--json").out)["domains"]
     assert (found["state"], found["bounced"], found["ended"], found["bounce_rate"]) == ("braked", 3, 20, 0.15)
     told: list[str] = []
     monkeypatch.setattr(brake_command, "tell", lambda _, text, **__: told.append(text))
     brake.publish(engine)
-    assert (tmp_path / "braked").read_text() == "sender.example\t3 of 20\n"
+    assert (tmp_path / "braked").read_text() == "sender.example\ttoo much of it bounces: 3 of 20\n"
     assert run("brake", "release", "other.example") == (1, "none of them is braked\n", "")
     assert told == []
     assert run("brake", "release", "Sender.Example").code == 0
@@ -302,7 +302,7 @@ def test_a_braked_domain_is_listed_and_released(
     event = own.read(parse_datagram(format_datagram("warning", told[0]), 0.0))
     assert isinstance(event, BounceRate)
     assert (event.state, event.sender_domain) == ("released", "sender.example")
-    assert run("brake", "list").out == "no domain's bounce rate is too high\n"
+    assert run("brake", "list").out == "no domain's rate of bounces or complaints is too high\n"
 
 
 # --- webhook
@@ -335,7 +335,7 @@ def test_webhooks_and_what_they_did_not_take(engine: Engine) -> None:
 
 def test_a_webhook_that_is_configured_no_more_is_listed_while_events_wait(engine: Engine, tmp_path: Path) -> None:
     put(engine, "q1", "delivered")
-    (tmp_path / recording.FILE).write_text(handover.dumps(recorded(suppression=SUPPRESSION, rates=RATES)))
+    (tmp_path / recording.FILE).write_text(handover.dumps(recorded(suppression=SUPPRESSION)))
     (state,) = json.loads(run("webhook", "list", "--json").out)["webhooks"]
     assert (state["name"], state["url"], state["pending"]) == ("app", None, 1)
     assert "(not configured)" in run("webhook", "list").out

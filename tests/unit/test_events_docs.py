@@ -27,6 +27,7 @@ OWN = {
     model.State,
     model.Notice,
     model.BounceRate,
+    model.ComplaintRate,
     model.Doctor,
     model.Console,
     model.Evacuated,

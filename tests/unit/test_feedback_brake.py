@@ -2,39 +2,50 @@
 
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
 from postroad.events import own
-from postroad.events.model import BounceRate, Notice
+from postroad.events.model import BounceRate, ComplaintRate, Notice
 from postroad.events.syslog import LogLine, format_datagram, parse_datagram
 from postroad.feedback import brake
 from postroad.journal.reader import Batch, Position
 from postroad.recorder import writer
-from tests.unit.handed import RATES, RECORDING
+from postroad.times import stamp
+from tests.unit.handed import RECORDING, RULES
 
 NOW = 1_800_000_000.0
-SETTINGS = replace(RATES, brake=0.1, warn=0.05)
+BOUNDS = replace(RULES, brake=0.1, warn=0.05)
 GONE, BLOCKED = "550 5.1.1 User unknown", "550 5.7.1 blocked"
 
 
 def put(
     engine: Engine, kind: str, number: int, *, at: float = NOW, sender: str = "A@Ex.org", reply: str = GONE
 ) -> None:
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
-    about: dict[str, Any] = {"time": stamp, "sender": sender, "recipient": "u@rcpt.example", "queue_id": "q"}
+    about: dict[str, Any] = {"time": stamp(at), "sender": sender, "recipient": "u@rcpt.example", "queue_id": "q"}
     if kind == "bounced":
         about |= {"dsn": reply[4:9], "reply": reply}
     events = tuple({"event": kind, **about} for _ in range(number))
     writer.write(engine, Batch(events, Position("j", 1)), RECORDING)
 
 
-def look(engine: Engine, now: float = NOW, **settings: Any) -> list[tuple[str, str, int, int]]:
+def complain(engine: Engine, number: int) -> None:
+    """So many messages that are delivered, and called spam."""
+    for i in range(number):
+        about = {"time": stamp(NOW), "sender": "a@ex.org", "recipient": f"u{i}@rcpt.example", "queue_id": f"c{i}"}
+        story = ({"event": kind, **about} for kind in ("accepted", "delivered", "complained"))
+        writer.write(engine, Batch(tuple(story), Position("j", 1)), RECORDING)
+
+
+def look(
+    engine: Engine, now: float = NOW, cause: brake.Cause = brake.BOUNCES, **settings: Any
+) -> list[tuple[str, str, int, int]]:
     with engine.begin() as connection:
-        changed = brake.update_states(connection, replace(SETTINGS, **settings), now)
-    return [(rate.sender_domain, rate.state, rate.bounced, rate.ended) for rate in changed]
+        changed = brake.update_states(connection, cause, replace(BOUNDS, **settings), now)
+    return [(rate.sender_domain, rate.state, rate.number, rate.total) for rate in changed]
 
 
 def test_each_threshold_is_told_of_once(engine: Engine) -> None:
@@ -120,7 +131,7 @@ def test_it_looks_soon_after_an_end_and_not_all_the_time(engine: Engine, monkeyp
     monkeypatch.setattr(brake, "publish", lambda _: None)
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    watch = brake.BounceWatch(engine, replace(SETTINGS, window=1e9))
+    watch = brake.BrakeWatch(engine, brake.BOUNCES, replace(BOUNDS, window=1e9))
     assert watch.wait(600) == 0
     assert watch.update() == []
     watch.note([{"event": "accepted"}])
@@ -134,15 +145,60 @@ def test_it_looks_soon_after_an_end_and_not_all_the_time(engine: Engine, monkeyp
     assert watch.wait(600) == 30
 
 
+def test_complaints_have_a_rate_of_their_own(engine: Engine) -> None:
+    put(engine, "delivered", 28)
+    complain(engine, 2)
+    assert look(engine) == []
+    assert look(engine, cause=brake.COMPLAINTS) == [("ex.org", "warning", 2, 30)]
+    put(engine, "bounced", 30)
+    assert look(engine, NOW + 1, cause=brake.COMPLAINTS, brake=0.06) == [("ex.org", "braked", 2, 30)]
+    assert look(engine, NOW + 2) == [("ex.org", "braked", 30, 60)]
+    with engine.connect() as connection:
+        assert [rate.cause for rate in brake.rates(connection)] == [brake.COMPLAINTS, brake.BOUNCES]
+
+
+def test_a_release_is_of_both(engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(brake, "BRAKED", tmp_path / "braked")
+    put(engine, "delivered", 10)
+    put(engine, "bounced", 10)
+    complain(engine, 10)
+    look(engine)
+    look(engine, cause=brake.COMPLAINTS)
+    brake.publish(engine)
+    assert (tmp_path / "braked").read_text().splitlines() == [
+        "ex.org\ttoo much of it bounces: 10 of 30",
+        "ex.org\ttoo much of it is called spam: 10 of 20",
+    ]
+    monkeypatch.setattr(time, "time", lambda: NOW + 1)
+    with engine.begin() as connection:
+        assert {rate.cause for rate in brake.release(connection, ["ex.org"])} == {brake.BOUNCES, brake.COMPLAINTS}
+    assert look(engine, NOW + 2, cause=brake.COMPLAINTS) == []
+
+
+def test_what_raises_no_rate_asks_for_no_look(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day of deliveries is not counted for each of them."""
+    monkeypatch.setattr(brake, "publish", lambda _: None)
+    watch = brake.BrakeWatch(engine, brake.COMPLAINTS, BOUNDS)
+    watch.update()
+    watch.note([{"event": "delivered"}, {"event": "bounced"}])
+    assert watch.wait(600) == 600
+    watch.note([{"event": "complained"}])
+    assert watch.wait(600) <= 1
+
+
 def test_a_line_of_the_recorder_is_an_event() -> None:
     line = own.bounce_rate("braked", "ex.org", 3, 22, 3600.0)
     event = own.read(parse_datagram(format_datagram("warning", line), 5.0))
     assert isinstance(event, BounceRate)
-    assert (event.state, event.sender_domain, event.bounce_rate, event.window) == ("braked", "ex.org", 0.1364, 3600)
+    assert (event.state, event.sender_domain, event.bounce_rate, event.window) == ("braked", "ex.org", 0.13636, 3600)
+    line = own.complaint_rate("warning", "ex.org", 3, 1500, 86400.0)
+    event = own.read(parse_datagram(format_datagram("warning", line), 5.0))
+    assert isinstance(event, ComplaintRate)
+    assert (event.state, event.complained, event.delivered, event.complaint_rate) == ("warning", 3, 1500, 0.002)
 
 
 @pytest.mark.parametrize(
-    "text", ["bounce_rate", "bounce_rate {", "bounce_rate []", 'bounce_rate {"state": 1}', "words"]
+    "text", ["bounce_rate", "complaint_rate {", "bounce_rate []", 'bounce_rate {"state": 1}', "words"]
 )
 def test_any_other_line_is_a_notice(text: str) -> None:
     event = own.read(LogLine(5.0, 2, 4, "postroad", 7, text))

@@ -16,6 +16,7 @@ from postroad.feedback.reports import Statement, Weight
 from postroad.journal.reader import Batch, Position
 from postroad.recorder import writer
 from postroad.store import database
+from postroad.times import stamp
 from tests.unit.checking import ADDRESS, context
 from tests.unit.handed import RECORDING
 
@@ -106,6 +107,21 @@ def test_what_a_report_leaves_out(row: dict[str, Any]) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("complained", "delivered", "weight"),
+    [(1, 2000, Weight.INFO), (2, 2000, Weight.WARNING), (9, 900, Weight.INFO)],
+)
+def test_a_complaint_rate_that_receivers_do_not_bear(complained: int, delivered: int, weight: Weight) -> None:
+    counts = {"complained": complained, "delivered": delivered, "complaint_rate": complained / delivered}
+    found = reports.complaints(counts)
+    assert found
+    assert (found.weight, bool(found.fix)) == (weight, weight is Weight.WARNING)
+
+
+def test_without_complaints_nothing_is_said() -> None:
+    assert reports.complaints({"complained": 0, "delivered": 0, "complaint_rate": None}) is None
+
+
 class TestTheCheck:
     """From the store to the doctor."""
 
@@ -143,6 +159,17 @@ class TestTheCheck:
         assert "public_ip" in found.fix
         self._put(engine, tls(1, 9, "other"))
         assert [each.level for each in check.run(nowhere)] == ["warning", "info"]
+        engine.dispose()
+
+    def test_complaints(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        engine = database.connect(tmp_path / "events.db")
+        database.upgrade(engine)
+        monkeypatch.setattr(database, "existing", lambda: database.connect(tmp_path / "events.db"))
+        about = {"time": stamp(time.time()), "queue_id": "q", "sender": "app@x.example", "recipient": "u@y.example"}
+        self._put(engine, *({"event": kind, **about} for kind in ("accepted", "delivered", "complained")))
+        (found, _) = check.run(context({}, returns={"domain": "bounces.x.example"}))
+        assert (found.level, found.id) == ("info", "reports")
+        assert found.message == "1 of 1 recipients called mail from here spam in two weeks (100.00%)"
         engine.dispose()
 
     def test_a_store_that_cannot_be_read(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -342,7 +342,7 @@ http: {listen: "[::1]:8025"}
     assert [getattr(found.suppression, each.name) for each in fields(found.suppression)] == [
         90 * 86400.0, "sender_domain", ("vip@rcpt.example",), 3, 7 * 86400.0,
     ]  # fmt: skip
-    assert (found.rates.brake, found.rates.window) == (0.1, 3600.0)
+    assert (found.bounces.brake, found.bounces.window) == (0.1, 3600.0)
 
 
 def test_where_nothing_is_suppressed_the_recorder_keeps_none(tmp_path: Path) -> None:

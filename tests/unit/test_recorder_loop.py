@@ -25,7 +25,7 @@ from postroad.recorder.feed import Feed
 from postroad.recorder.loop import Recorder
 from postroad.recorder.parts import PartsAgreement
 from postroad.recorder.patience import Patience
-from postroad.runtime.recording import BounceRates
+from postroad.runtime.recording import BrakeRules
 from postroad.store import database
 from postroad.store.schema import EVENTS
 from tests.unit.handed import HOOK, SUPPRESSION, recorded
@@ -167,7 +167,7 @@ def test_a_line_that_can_t_be_read_is_told_of_and_the_rest_goes_on(world: World)
 
 
 def test_a_domain_that_bounces_too_much_is_told_of_in_a_line_that_is_an_event(world: World) -> None:
-    world.begin(rates=BounceRates(brake=0.5, warn=0.1, window=3600.0, minimum=2))
+    world.begin(bounces=BrakeRules(brake=0.5, warn=0.1, window=3600.0, minimum=2))
     world.write("bounced", "bounced", "bounced", dsn="5.1.1", reply="550 5.1.1 User unknown")
     world.recorder.step()
     event = own.read(parse_datagram(format_datagram("warning", world.said[-1]), 0.0))

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, func, select, update
 from postroad.feedback import brake, suppression
 from postroad.journal.reader import Batch, Position
 from postroad.recorder import returned, writer
-from postroad.runtime.recording import BounceRates, Settings
+from postroad.runtime.recording import BrakeRules, Settings
 from postroad.store import queries
 from postroad.store.schema import EVENTS
 from tests.unit.handed import SUPPRESSION, recorded
@@ -166,17 +166,26 @@ def test_rates_count_a_recipient_once(engine: Engine) -> None:
     assert (row["bounce_rate"], row["complaint_rate"]) == (0.1, 0.05)
     total = queries.total([row, row])
     assert (total["late"], total["bounce_rate"], total["complaint_rate"]) == (4, 0.1, 0.05)
-    rates = BounceRates(brake=0.1, warn=None, window=3600.0, minimum=20)
+    rules = BrakeRules(brake=0.1, warn=None, window=3600.0, minimum=20)
     with engine.begin() as connection:
-        (found,) = brake.update_states(connection, rates, _now(engine))
-    assert (found.state, found.bounced, found.ended) == ("braked", 2, 20)
+        (bounces,) = brake.update_states(connection, brake.BOUNCES, rules, _now(engine))
+        (complaints,) = brake.update_states(connection, brake.COMPLAINTS, replace(rules, brake=0.05), _now(engine))
+    assert (bounces.state, bounces.number, bounces.total) == ("braked", 2, 20)
+    assert (complaints.state, complaints.number, complaints.total) == ("braked", 1, 20)
+
+
+def test_a_complaint_that_is_taken_back_brakes_nobody(engine: Engine) -> None:
+    put(engine, *message("q1", "u@y.example"), complaint("q1", "u@y.example", feedback="not-spam"))
+    rules = BrakeRules(brake=0.01, warn=None, window=3600.0, minimum=1)
+    with engine.begin() as connection:
+        assert brake.update_states(connection, brake.COMPLAINTS, rules, _now(engine)) == []
 
 
 def test_late_bounces_of_what_was_delivered_long_ago_are_no_more_than_all(engine: Engine) -> None:
     put(engine, *message("q1", "u@y.example"))
     put(engine, late("q1", time="2030-01-01T00:00:00Z"))
     with engine.connect() as connection:
-        assert brake._counted(connection, 1_890_000_000.0) == {"x.example": (1, 1)}
+        assert brake._counted(connection, brake.BOUNCES, 1_890_000_000.0) == {"x.example": (1, 1)}
     (row,) = queries.counts(engine, 1_890_000_000.0, "sender-domain")
     assert row["bounce_rate"] == 1.0
 

@@ -11,6 +11,7 @@ import pytest
 
 from dev import webhook_schema as envelope_schema
 from postroad.config.webhooks import EventType
+from postroad.events import own
 from postroad.webhooks import envelope
 from tests.unit import handed
 
@@ -53,6 +54,9 @@ def test_the_signature_is_what_openssl_computes() -> None:
         ({"types": ["delivered"]}, row("gap"), False),
         ({"types": ["doctor"], "senders": ["sender.example"]}, row("doctor", sender_domain=None), True),
         ({}, row("doctor", sender_domain=None), False),
+        ({"types": ["bounce_rate"], "senders": ["sender.example"]}, row("bounce_rate", recipient_domain=None), True),
+        ({"types": ["bounce_rate"], "senders": ["other.example"]}, row("bounce_rate", recipient_domain=None), False),
+        ({"types": ["bounce_rate"], "recipients": ["x.example"]}, row("bounce_rate", recipient_domain=None), True),
     ],
 )
 def test_filters(filters: dict[str, Any], event: dict[str, Any], expected: bool) -> None:
@@ -70,15 +74,16 @@ RECORDED = [
 def test_every_recorded_event_fits_the_schema() -> None:
     check = jsonschema.Draft202012Validator(envelope_schema.schema(), format_checker=jsonschema.FormatChecker())
     assert {event["event"] for event in RECORDED} == set(get_args(EventType)) - {
-        "gap",
-        "doctor",
-        "complained",
-        "unsubscribed",
-    }
+        "gap", "doctor", "complained", "unsubscribed", "reported", "bounce_rate", "complaint_rate", "slowed", "paused", "resumed"
+    }  # fmt: skip
     gap = {"event": "gap", "since": 1795514400.5, "lost": 3}
     doctor = {"event": "doctor", "check": "spf", "level": "ok", "message": "SPF passes", "failed_for": 3600}
+    reported = {"event": "reported", "report": "tls", "domain": "x.example", "count": 7, "result": "success"}
     complained = {"event": "complained", "queue_id": "6AQI1x0d000048", "recipient": "a@y.example", "feedback": "abuse"}
-    for event in [*RECORDED, doctor, complained, {"event": "gap", "since": 1795514400.5}, gap, {"event": "ping"}]:
+    rates = [own.bounce_rate("braked", "x.example", 3, 7, 3600.0), own.complaint_rate("warning", "x.example", 2, 1500)]
+    said = [{"event": kind, **json.loads(text)} for kind, text in (line.split(" ", 1) for line in rates)]
+    others = [*said, doctor, complained, reported]
+    for event in [*RECORDED, *others, {"event": "gap", "since": 1795514400.5}, gap, {"event": "ping"}]:
         whole = json.loads(
             envelope.body("mail.example.com", "e3b0c442-98fc-4c14-9afb-f4c8996fb924", 1795514400.25, event)
         )
