@@ -647,15 +647,12 @@ class Log(Section):
 
 
 class Brake(Section):
-    """A brake for domains whose mail bounces too much, or is called spam too often.
-
-    The bounce rate is the share of hard bounces in finished mail, the complaint rate that of complaints in delivered
-    mail. Complaints are known where `returns` takes them.
-    """
+    """A brake for domains whose mail bounces too much, or is called spam too often, as `returns` learns."""
 
     bounce_rate: Share | None = Field(
         None,
-        description="At this rate the domain's mail gets a 451, until the rate has fallen. `null`: never.",
+        description="At this share of hard bounces in finished mail the domain's mail gets a 451, until it has fallen. "
+        "`null`: never.",
         examples=["10%"],
     )
     warn_rate: Share | None = Field(
@@ -675,8 +672,8 @@ class Brake(Section):
     )
     complaint_rate: Share | None = Field(
         None,
-        description="At this complaint rate the domain's mail gets a 451, until the rate has fallen. `null`: never. "
-        "Gmail and Yahoo treat mail as spam from 0.3 % on.",
+        description="At this share of complaints in delivered mail the domain's mail gets a 451, until it has fallen. "
+        "`null`: never. Gmail and Yahoo treat mail as spam from 0.3 % on.",
         examples=["0.3%"],
     )
     complaint_warn_rate: Share | None = Field(

@@ -35,7 +35,7 @@ HELP = {
     "webhook_events": "Events for webhooks: delivered, dead (given up), lost (there was no room, or kept no longer).",
     "webhook_attempts_failed": "Posts to webhooks that were not taken.",
 }
-BRAKED = {"bounce_rate": BRAKES, "complaint_rate": COMPLAINT_BRAKES}
+BRAKED = {"postroad_bounce_rate_domains": BRAKES, "postroad_complaint_rate_domains": COMPLAINT_BRAKES}
 
 
 class Collector:
@@ -86,7 +86,7 @@ class Collector:
         yield from _slowed(slowed.read(RECEIVERS))
         yield GaugeMetricFamily("postroad_suppressed_addresses", "Addresses on the suppression list.", value=dead)
         for name, states in braked.items():
-            domains = GaugeMetricFamily(f"postroad_{name}_domains", "Sender domains above a rate.", labels=["state"])
+            domains = GaugeMetricFamily(name, "Sender domains above a rate.", labels=["state"])
             for state in ("warning", "braked"):
                 domains.add_metric([state], states.get(state, 0))
             yield domains

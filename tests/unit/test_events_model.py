@@ -53,7 +53,7 @@ def test_each_kind_has_a_name_of_its_own() -> None:
 
 
 def test_the_recordings_have_every_kind_that_the_programs_bring_about() -> None:
-    ours = {"state", "notice", "bounce_rate", "doctor", "slowed", "paused", "resumed"}
+    ours = {"state", "notice", "bounce_rate", "complaint_rate", "doctor", "slowed", "paused", "resumed"}
     ours |= {"complained", "unsubscribed", "returned", "reported", "console", "evacuated", "taken_over"}
     seen: set[str] = set()
     for path in (Path(__file__).parents[1] / "logs").glob("*.json"):

@@ -80,7 +80,10 @@ def test_every_recorded_event_fits_the_schema() -> None:
     doctor = {"event": "doctor", "check": "spf", "level": "ok", "message": "SPF passes", "failed_for": 3600}
     reported = {"event": "reported", "report": "tls", "domain": "x.example", "count": 7, "result": "success"}
     complained = {"event": "complained", "queue_id": "6AQI1x0d000048", "recipient": "a@y.example", "feedback": "abuse"}
-    rates = [own.bounce_rate("braked", "x.example", 3, 7, 3600.0), own.complaint_rate("warning", "x.example", 2, 1500)]
+    rates = [
+        own.bounce_rate("braked", "x.example", 3, 7, 3600.0),
+        own.complaint_rate("warning", "x.example", 2, 1500, 9.0),
+    ]
     said = [{"event": kind, **json.loads(text)} for kind, text in (line.split(" ", 1) for line in rates)]
     others = [*said, doctor, complained, reported]
     for event in [*RECORDED, *others, {"event": "gap", "since": 1795514400.5}, gap, {"event": "ping"}]:
