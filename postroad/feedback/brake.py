@@ -31,7 +31,7 @@ class Cause:
     Attributes:
         name: for programs.
         counts: the names of the two numbers, in events and in the table.
-        words: what a client of a braked domain is told.
+        words: what so many did, for the client of a braked domain; sendmail drops spaces beside signs.
         raised_by: the kinds of events after which the rate, or what it is a rate of, may be higher.
         counted, of: which events make the numbers.
         table: the domains that are not normal, or were.
@@ -52,7 +52,7 @@ _DELIVERED = EVENTS.c.kind == "delivered"
 BOUNCES = Cause(
     name="bounces",
     counts=("bounced", "ended"),
-    words="too much of it bounces",
+    words="bounced",
     raised_by=frozenset(("delivered", "bounced")),
     counted=and_(EVENTS.c.kind == "bounced", EVENTS.c.hard.is_(True)),
     of=or_(_DELIVERED, and_(EVENTS.c.kind == "bounced", ~IS_LATE)),  # what is late was delivered before
@@ -62,7 +62,7 @@ BOUNCES = Cause(
 COMPLAINTS = Cause(
     name="complaints",
     counts=("complained", "delivered"),
-    words="too much of it is called spam",
+    words="were called spam",
     raised_by=frozenset(("complained",)),
     counted=IS_COMPLAINT,
     of=_DELIVERED,
@@ -195,7 +195,7 @@ def publish(engine: Engine) -> None:
         braked = [rate for rate in rates(connection) if rate.state == BRAKE]
         system.write(
             BRAKED,
-            "".join(f"{rate.sender_domain}\t{rate.cause.words}: {rate.number} of {rate.total}\n" for rate in braked),
+            "".join(f"{rate.sender_domain}\t{rate.number} of {rate.total} {rate.cause.words}\n" for rate in braked),
         )
 
 

@@ -8,7 +8,7 @@ import re
 SUPPRESSED = "this address is suppressed"
 """At RCPT, to a recipient on the suppression list."""
 
-BRAKED = "is taken for now"
+BRAKED = "is taken for now, too much comes back"
 """At MAIL, to a sender domain that is braked; the map says why."""
 
 CLASSES = {SUPPRESSED: "suppressed", BRAKED: "braked"}

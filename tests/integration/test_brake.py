@@ -1,4 +1,4 @@
-"""A sender domain of which too much bounces: warned of, braked, released."""
+"""A sender domain of which too much bounces, or is called spam: warned of, braked, released."""
 
 import json
 import smtplib
@@ -8,8 +8,12 @@ from typing import Any
 from postroad.testing import PostroadContainer
 from tests.integration.conftest import Relays, letter, wait_until
 from tests.integration.test_http import metrics
+from tests.integration.test_returns import bring, delivered, refusal
 from tests.internet.host import Host
+from tests.internet.internet import Internet
+from tests.unit.test_returns_reading import ARF, report
 
+RETURNS = "bounces.sender.example"
 DOMAINS = ["sender.example", "other.sender.example"]
 SEND = """
 import json, smtplib, sys
@@ -67,13 +71,13 @@ def test_a_domain_is_braked_for_neighbours_until_it_is_released(
     assert (warning["sender_domain"], warning["bounced"], warning["ended"]) == ("sender.example", 1, 5)
     assert ask(app, relay, "app@sender.example")[0] == 250
     send(app, relay, ["unknown-brake-1@rcpt.example", "unknown-brake-2@rcpt.example"])
-    assert wait_for_state(relay, "braked")["bounce_rate"] == round(3 / 7, 4)
+    assert wait_for_state(relay, "braked")["bounce_rate"] == round(3 / 7, 5)
 
     code, text = ask(app, relay, "App@Sender.Example")
     assert code == 451
     assert text.startswith("4.7.1 ")
     assert "from sender.example is taken for now" in text.lower()
-    assert "3 of 7 (events.brake); postroad brake release" in text
+    assert "3 of 7 bounced (events.brake); postroad brake release" in text
     assert ask(app, relay, "")[0] == 250
     assert ask(app, relay, "app@other.sender.example")[0] == 250
     with smtplib.SMTP(relay.host, relay.port, timeout=20) as stranger:
@@ -116,3 +120,26 @@ def test_the_brake_grips_in_a_session_that_is_open(start_relay: Relays) -> None:
         for other in ("app@sender.example", "app@db.internal.example", ""):
             smtp.rset()
             assert smtp.mail(other)[0] == 250
+
+
+def test_a_domain_whose_mail_is_called_spam_is_braked(start_relay: Relays, internet: Internet) -> None:
+    relay = start_relay(
+        listeners={"smtp": 2525},
+        returns={"domain": RETURNS, "listen": 25},
+        events={"brake": {"complaint_rate": "20%", "complaint_minimum": 2}},
+    )
+    internet.publish(RETURNS, "TXT", f"v=spf1 ip4:{relay.address} -all")
+    delivered(relay, internet)
+    received = delivered(relay, internet)
+    fields = ARF.replace("bxyz@bounces.x.example", received.sender).replace("u@y.example", received.recipient)
+    bring(relay, f"abuse@{RETURNS}", report("feedback-report", "feedback-report", fields, original="Subject: x\n\n"))
+    event = relay.wait_for_event("complaint_rate", state="braked")
+    assert (event["sender_domain"], event["complained"], event["delivered"]) == ("sender.example", 1, 2)
+    with smtplib.SMTP(relay.host, relay.port, timeout=20) as client:
+        client.ehlo()
+        code, text = client.mail("app@sender.example")
+    assert code == 451
+    assert b"is taken for now, too much comes back: 1 of 2 were called spam (events.brake)" in text
+    assert "complaints 1 2 50.00%" in " ".join(relay.command("brake", "list").split())
+    relay.command("brake", "release", "sender.example")
+    assert refusal(relay, "user@rcpt.example") == ""

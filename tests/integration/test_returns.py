@@ -149,29 +149,6 @@ def test_a_complaint_suppresses_and_is_counted(returning: PostroadContainer, int
     assert any("called mail from here spam" in text for _, text in findings(returning, "reports"))
 
 
-def test_a_domain_whose_mail_is_called_spam_is_braked(start_relay: Relays, internet: Internet) -> None:
-    relay = start_relay(
-        listeners={"smtp": 2525},
-        returns={"domain": DOMAIN, "listen": PORT},
-        events={"brake": {"complaint_rate": "20%", "complaint_minimum": 2}},
-    )
-    internet.publish(DOMAIN, "TXT", f"v=spf1 ip4:{relay.address} -all")
-    delivered(relay, internet)
-    received = delivered(relay, internet)
-    fields = ARF.replace("bxyz@bounces.x.example", received.sender).replace("u@y.example", received.recipient)
-    bring(relay, f"abuse@{DOMAIN}", report("feedback-report", "feedback-report", fields, original="Subject: x\n\n"))
-    event = relay.wait_for_event("complaint_rate", state="braked")
-    assert (event["sender_domain"], event["complained"], event["delivered"]) == ("sender.example", 1, 2)
-    with smtplib.SMTP(relay.host, relay.port, timeout=20) as client:
-        client.ehlo()
-        code, text = client.mail("app@sender.example")
-    assert code == 451
-    assert b"is taken for now, too much of it is called spam: 1 of 2 (events.brake)" in text
-    assert "complaints 1 2 50.00%" in " ".join(relay.command("brake", "list").split())
-    relay.command("brake", "release", "sender.example")
-    assert refusal(relay, "user@rcpt.example") == ""
-
-
 def test_a_redacted_complaint_is_found_by_the_message_id(returning: PostroadContainer, internet: Internet) -> None:
     received = delivered(returning, internet)
     fields = "Feedback-Type: abuse\nUser-Agent: x\nVersion: 1\n"

@@ -294,7 +294,7 @@ def test_a_braked_domain_is_listed_and_released(
     told: list[str] = []
     monkeypatch.setattr(brake_command, "tell", lambda _, text, **__: told.append(text))
     brake.publish(engine)
-    assert (tmp_path / "braked").read_text() == "sender.example\ttoo much of it bounces: 3 of 20\n"
+    assert (tmp_path / "braked").read_text() == "sender.example\t3 of 20 bounced\n"
     assert run("brake", "release", "other.example") == (1, "none of them is braked\n", "")
     assert told == []
     assert run("brake", "release", "Sender.Example").code == 0

@@ -97,7 +97,7 @@ def of_suppressed() -> str:
 
 
 def of_braked() -> str:
-    return rule(refusals.BRAKED, "example.com", "too much of it bounces: 12 of 110", case="limits")
+    return rule(refusals.BRAKED, "example.com", "12 of 110 bounced", case="limits")
 
 
 certificate = test_uplink_session.certificate

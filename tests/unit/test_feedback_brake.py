@@ -166,8 +166,8 @@ def test_a_release_is_of_both(engine: Engine, monkeypatch: pytest.MonkeyPatch, t
     look(engine, cause=brake.COMPLAINTS)
     brake.publish(engine)
     assert (tmp_path / "braked").read_text().splitlines() == [
-        "ex.org\ttoo much of it bounces: 10 of 30",
-        "ex.org\ttoo much of it is called spam: 10 of 20",
+        "ex.org\t10 of 30 bounced",
+        "ex.org\t10 of 20 were called spam",
     ]
     monkeypatch.setattr(time, "time", lambda: NOW + 1)
     with engine.begin() as connection:

@@ -22,7 +22,7 @@ EVENTS: list[dict[str, Any]] = [
     {"event": "accepted"},
     {"event": "delivered", "relay_host": "mx.google.com", "delay": 3},
     {"event": "rejected", "ruleset": "check_rcpt", "reply": "550 5.1.1 this address is suppressed (userunknown)"},
-    {"event": "rejected", "ruleset": "check_mail", "reply": "451 x is taken for now, too much of it bounces"},
+    {"event": "rejected", "ruleset": "check_mail", "reply": "451 x is taken for now, too much comes back: 3 of 20 bounced"},
     {"event": "rejected", "ruleset": "new"},
     {"event": "tls", "side": "client", "tls_version": "TLSv1.3"},
     {"event": "tls", "side": "server", "tls_version": "TLSv1.1"},
