@@ -84,6 +84,11 @@ of a quoted string. The keys under `sendmail` are m4 themselves and have rules o
 | MX host | the mail server that a domain's MX record names: mail for that domain goes there |
 | smarthost | a server that takes all your mail and delivers it, such as a provider's |
 | bounce | a message that tells the sender that a message could not be delivered |
+| relay | a server that takes mail from apps and passes it on, such as this one |
+| deferred | the receiver said "later" (an answer `4xx`): the message waits in the queue and is tried again |
+| greylisting | a receiver says "later" to each first attempt |
+| suppressed | an address that gets no more mail: it does not exist, or its owner complained or unsubscribed |
+| backscatter | bounces to people who sent nothing, since somebody used their address |
 | HELO | the name by which a mail server introduces itself |
 | selector | the name of a DKIM key in the DNS: the key is at `SELECTOR._domainkey.DOMAIN` |
 | STARTTLS | a command that turns a connection in clear text into one with TLS |

@@ -76,6 +76,7 @@ def _without(context: Context, domain: str, answers: Sequence[Answer]) -> Findin
         Level.ERROR,
         f"mail to {domain} has nowhere to go: bounces and replies are lost, and receivers refuse its senders",
         f"no MX record ({answers[0].status}), no address",
-        "publish the MX of the server that has your mailboxes; this server takes no mail",
+        "publish the MX of the server that has the domain's mailboxes; if it has none, the record of this server, which"
+        " takes no mail: receivers accept the domain then, and replies are lost",
         context.record(domain, "MX"),
     )

@@ -34,7 +34,8 @@ def judge(found: Sequence[Visit], *, on_aws: bool) -> Iterator[Finding]:
             Level.WARNING,
             "whether port 25 leaves this network is not known: the DNS does not tell where the receivers are",
             _list(found),
-            "mend the DNS first: see the check `resolver`",
+            "mend the DNS first: see the check `resolver`; if that is green, this container's DNS server does not know"
+            " the Internet's names (`dns:` in Compose)",
             unknown=True,
         )
         return

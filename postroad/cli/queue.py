@@ -62,7 +62,7 @@ def list_(as_json: bool, domain: str | None, sender: str | None, is_active: bool
     delivery = load().delivery
     retry, reasons = delivery.queue.retry, _reasons(delivery)
     now = time.time()
-    found = chosen(domain=domain, sender=sender)
+    found = queue_commands.with_reasons(chosen(domain=domain, sender=sender))
     if as_json:
         _print_json(as_dict(message, retry, now, reasons) for message in found)
         return
@@ -214,7 +214,7 @@ def flush(everything: bool, domain: str | None, queue_id: str | None) -> int:
 def tell_why(console: Console, left: set[str]) -> None:
     """The reasons for which some messages still wait."""
     reasons = _reasons(load().delivery)
-    for message in chosen(ids=set(sorted(left)[:10])):
+    for message in queue_commands.with_reasons(chosen(ids=set(sorted(left)[:10]))):
         reason = message.note or why(message, reasons) or "being delivered"
         console.print(f"  {described(message, plain)}: {plain(reason)}")
     if len(left) > 10:

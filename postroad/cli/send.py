@@ -195,7 +195,8 @@ class Progress:
         tls = self._tls.get(event.get("pid"))
         if tls and tls.get("relay_host") in {event.get("relay_host"), None}:
             self.events.insert(-1, tls)
-            verified = "verified" if tls.get("tls_verify") == "OK" else f"not verified ({tls.get('tls_verify')})"
+            seen = tls.get("tls_verify")
+            verified = "verified" if seen == "OK" else f"not verified ({seen}), as is usual between mail servers"
             yield f"[green]✔[/] {plain(tls.get('tls_version'))} with {host}, its certificate {plain(verified)}"
         elif host and kind == "delivered":
             yield f"[yellow]![/] without TLS to {host}"

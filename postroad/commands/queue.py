@@ -1,8 +1,11 @@
 """The messages that wait: which, why, trying them again, deleting them."""
 
+import contextlib
+import itertools
 import os
 import socket
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,6 +19,9 @@ from postroad.sendmail import queue
 from postroad.sendmail.queue import QueuedMessage
 from postroad.text import printable
 
+TOGETHER = 500
+"""Messages that the event store is asked about at once."""
+
 
 def waiting_reasons(of_routes: Mapping[str, str]) -> dict[str, str]:
     """Why a message waits that was never tried, by its queue directory or by a recipient's domain.
@@ -25,9 +31,37 @@ def waiting_reasons(of_routes: Mapping[str, str]) -> dict[str, str]:
     return dict(of_routes) | slowed.waiting_reasons(RECEIVERS)
 
 
+def with_reasons(found: Iterable[QueuedMessage]) -> Iterator[QueuedMessage]:
+    """The messages; those tried once with the reason that the event store has, where it can be read.
+
+    Until the second attempt sendmail keeps what it last refused in the session that the message came in: an attempt
+    that puts a message off does not replace it (``giveresponse`` in deliver.c).
+    """
+    rest = iter(found)
+    engine = None
+    try:
+        while some := list(itertools.islice(rest, TOGETHER)):
+            doubtful = [each.queue_id for each in some if each.attempts == 1 and each.reasons]
+            told: Mapping[str, str] = {}
+            if doubtful:
+                # not in memory where nothing is doubtful
+                from postroad.store import database, queries  # noqa: PLC0415
+
+                with contextlib.suppress(PostroadError, OSError, ValueError), database.told("read"):
+                    engine = engine or database.existing(patience=0)
+                    with engine.connect() as connection:
+                        told = queries.last_deferrals(connection, doubtful)
+            for each in some:
+                said = told.get(each.queue_id)
+                yield replace(each, reasons=(said, *each.reasons)) if said else each
+    finally:
+        if engine:
+            engine.dispose()
+
+
 def why(message: QueuedMessage, reasons: Mapping[str, str]) -> str:
     """Why it waits; ``reasons`` are those of ``waiting_reasons``."""
-    return message.reason or ("" if message.attempts else _untried(message, reasons))
+    return message.reason if message.attempts else _untried(message, reasons) or message.reason
 
 
 def _untried(message: QueuedMessage, reasons: Mapping[str, str]) -> str:

@@ -303,7 +303,7 @@ class Queue(Section):
     )
     give_up_after: Duration = Field(
         timedelta(days=5),
-        description="After this time the message is returned to its sender as a bounce.",
+        description="After this time the message is returned to its sender as a bounce. Longer than `warn_after`.",
         examples=["2d"],
     )
 

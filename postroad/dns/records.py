@@ -198,7 +198,8 @@ def _mx(config: Config, facts: RecordFacts, domain: str) -> Iterator[Record]:
             yield Record(domain, "MX", TTL, value, "MX: where bounces go")
     elif config.delivery.goes_to_receivers and not any(answer and answer.found for answer in answers):
         purpose = (
-            "MX: receivers refuse senders whose domain takes no mail; better is the server that has your mailboxes"
+            "MX: only if the domain has no mailboxes, as receivers refuse senders without one; else of the server that"
+            " has them"
         )
         yield Record(domain, "MX", TTL, f"10 {config.hostname}", purpose)
 

@@ -118,14 +118,14 @@ def unreachable(settings: recording.Settings) -> list[str]:
     return []
 
 
-def existing() -> Engine:
-    """An engine for the running server's database; waits a moment for the tables of one that has just begun.
+def existing(patience: float = MADE) -> Engine:
+    """An engine for the running server's database; waits some seconds for the tables of one that has just begun.
 
     Raises:
         PostroadError: there is none, it can't be read, or its tables are not made.
     """
     settings = recording.load(CURRENT) if (CURRENT / recording.FILE).exists() else None
-    until = time.monotonic() + MADE
+    until = time.monotonic() + patience
     in_file = not (settings and settings.store)
     while in_file and not DATABASE.exists() and _is_recorded() and time.monotonic() < until:
         time.sleep(0.1)

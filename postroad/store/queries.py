@@ -257,6 +257,17 @@ def gaps(engine: Engine, since: float) -> list[Gap]:
     return [Gap(float(event["since"]), moment, event.get("lost")) for moment, event in found]
 
 
+def last_deferrals(connection: Connection, queue_ids: Collection[str]) -> dict[str, str]:
+    """Of those of these messages that were put off, the receiver's words at the last time, or else sendmail's."""
+    rows = connection.execute(
+        select(EVENTS.c.queue_id, EVENTS.c.data)
+        .where(EVENTS.c.queue_id.in_(queue_ids), EVENTS.c.kind == "deferred")
+        .order_by(EVENTS.c.time, EVENTS.c.id)
+    )
+    found = {row.queue_id: json.loads(row.data) for row in rows}
+    return {queue_id: event.get("reply") or event.get("status") or "" for queue_id, event in found.items()}
+
+
 def counts(engine: Engine, since: float, group: str, senders: Sequence[SenderDomain] = ()) -> list[dict[str, Any]]:
     """How many messages each came to what, since a time, by one of ``GROUPS``; the largest first.
 

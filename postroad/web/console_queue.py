@@ -51,7 +51,7 @@ class Queue:
         """What waits, the longest first; and what is under way, by receiver."""
         domain, sender = visit.query.one("domain"), visit.query.one("sender")
         found = queue.chosen(domain=domain or None, sender=sender or None)
-        messages = list(itertools.islice(found, ROWS))
+        messages = list(queue.with_reasons(itertools.islice(found, ROWS)))
         more = sum(1 for _ in found)
         now = time.time()
         reasons = queue.waiting_reasons(self._reasons)

@@ -114,7 +114,7 @@ def test_what_bind_reads_makes_everything_be_there(relay: PostroadContainer, zon
     publish(zone, text)
     assert set(states(relay, "--tls-rpt").values()) == {"is there"}
     assert dns(relay, "--format", "bind", "--tls-rpt") == text.replace("; to add:", "; is there:").replace(
-        "MX: receivers refuse senders whose domain takes no mail; better is the server that has your mailboxes",
+        "MX: only if the domain has no mailboxes, as receivers refuse senders without one; else of the server that has them",
         "MX: where bounces go",
     )
 
