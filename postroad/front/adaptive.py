@@ -20,6 +20,8 @@ DOMAINS = 20_000
 """Domains of which it is known who receives their mail."""
 OF_A_MAILBOX = frozenset({"gmail-recipient-rate", "qq-recipient-rate"})
 """Rules of replies that speak of one mailbox and not of us."""
+RATE_LIMITED = frozenset({"not-authenticated-yet", "not-encrypted"})
+"""Rules of replies that let less pass of what is not authenticated or encrypted (Gmail's 421 4.7.26 and kin)."""
 
 _LATER = re.compile(r"\A4.*\b(?:later|again|busy|overload|load)", re.DOTALL | re.IGNORECASE)
 _of_host = lru_cache(4096)(profiles.of_host)
@@ -33,6 +35,8 @@ def signal_of(found: Classification, reply: str) -> Signal | None:
         return Signal.BLOCK
     if found.reason == "speeding":
         return Signal.GREYLISTED if found.rule == "greylisting" else Signal.RATE
+    if found.rule in RATE_LIMITED and reply.startswith("4"):
+        return Signal.RATE
     if found.reason == "toomanyconn":
         return None if "recipient" in reply.lower() else Signal.CONNECTIONS
     if found.reason == "systemerror" and (reply.startswith("421") or _LATER.match(reply)):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 
 from postroad import system
 from postroad.cli import queue as module
@@ -20,8 +21,10 @@ from postroad.commands import running as commands_running
 from postroad.config.load import load
 from postroad.runtime import acceptance, flushing, handover, log, plan, slowed
 from postroad.sendmail import outbound
+from postroad.store import database
 from tests.unit import supervision
 from tests.unit.commands import run
+from tests.unit.test_cli_store import put
 from tests.unit.test_shaper_waiting import write
 
 CONFIG = """
@@ -137,6 +140,33 @@ def test_what_waits_is_listed_with_its_reason_and_its_next_try(world: World) -> 
     assert 99 <= found[slow]["age"] < 3600
     assert json.loads(run("queue", "list", "--json", "--domain", "@A.example.").out)["messages"][0]["queue_id"] == first
     assert run("queue", "list", "--domain", "b.example").out == "no such message waits\n"
+
+
+STALE = "<x@mail.example.com>... no mailboxes here"
+
+
+def test_a_message_tried_once_has_the_reason_of_that_attempt(
+    world: World, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not what was refused before in the session that brought it."""
+    first, again = world.put(1, "u@a.example", attempts=1, reason=STALE), world.put(
+        2, "u@b.example", attempts=2, reason="Deferred: Connection refused"
+    )
+    new = world.put(3, "u@slow.example", group=True, reason=STALE)
+    for queue_id in (first, again):
+        put(engine, queue_id, "deferred", reply="421 4.4.1 no address")
+    monkeypatch.setattr(database, "existing", lambda **_: engine)
+    listed = json.loads(run("queue", "list", "--json").out)["messages"]
+    found = {each["queue_id"]: each["reason"] for each in listed}
+    assert found[first] == "421 4.4.1 no address"
+    assert found[again] == "Deferred: Connection refused"
+    assert found[new].startswith("waits for its turn")
+    assert "421 4.4.1 no address" in run("queue", "list").out
+
+
+def test_without_a_store_the_reason_is_sendmail_s(world: World) -> None:
+    world.put(1, "u@a.example", attempts=1, reason="Deferred: Connection refused")
+    assert "Deferred: Connection refused" in run("queue", "list").out
 
 
 def test_a_receiver_that_gets_less_is_told_with_the_list(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
