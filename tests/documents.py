@@ -12,6 +12,7 @@ STARTS = (
     "docs/compose.md",
     "docs/aws.md",
     "docs/aws.ko.md",
+    "docs/console.md",
     "docs/moving.md",
     "docs/permissions.md",
     "docs/testing.md",

@@ -33,10 +33,8 @@ def signal_of(found: Classification, reply: str) -> Signal | None:
         return None
     if found.reason in BLOCKS:
         return Signal.BLOCK
-    if found.reason == "speeding":
+    if found.reason == "speeding" or (found.rule in RATE_LIMITED and reply.startswith("4")):
         return Signal.GREYLISTED if found.rule == "greylisting" else Signal.RATE
-    if found.rule in RATE_LIMITED and reply.startswith("4"):
-        return Signal.RATE
     if found.reason == "toomanyconn":
         return None if "recipient" in reply.lower() else Signal.CONNECTIONS
     if found.reason == "systemerror" and (reply.startswith("421") or _LATER.match(reply)):

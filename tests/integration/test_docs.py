@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 import shutil
+import ssl
 import subprocess
 import urllib.request
 import venv
@@ -336,6 +337,23 @@ def test_secrets_as_permissions_md_mounts_them(reader: Reader) -> None:
     reader.run(owner.removeprefix("sudo "), reader.folder)
     reader.run(mode.removeprefix("sudo "), reader.folder)
     assert "mail.example.com: " in reader.run(check, reader.folder)
+
+
+@pytest.mark.usefixtures("internet", "image")
+def test_the_console_as_its_page_sets_it_up(reader: Reader) -> None:
+    config, compose, *_ = [block.text for block in blocks("docs/console.md") if block.language == "yaml"]
+    # the port that is printed may be another program's on this host
+    (reader.folder / "compose.yaml").write_text(compose.replace('"8080:8080"', '"127.0.0.1::8080"'))
+    (reader.clone / "config" / "config.yaml").write_text(
+        f"hostname: mail.example.com\ndomains: [example.com]\n{config}"
+    )
+    reader.run("docker compose build", reader.clone)
+    for command in commands("docs/console.md"):
+        reader.run(command.removeprefix("sudo "), reader.folder)
+    port = reader.run("docker compose port postroad 8080", reader.folder).strip().rsplit(":", 1)[1]
+    # the relay's own certificate, as the page on TLS says
+    with urllib.request.urlopen(f"https://127.0.0.1:{port}/", context=ssl._create_unverified_context()) as answer:
+        assert 'id="password"' in answer.read().decode()
 
 
 @pytest.mark.usefixtures("image")

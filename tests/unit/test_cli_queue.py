@@ -149,8 +149,9 @@ def test_a_message_tried_once_has_the_reason_of_that_attempt(
     world: World, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not what was refused before in the session that brought it."""
-    first, again = world.put(1, "u@a.example", attempts=1, reason=STALE), world.put(
-        2, "u@b.example", attempts=2, reason="Deferred: Connection refused"
+    first, again = (
+        world.put(1, "u@a.example", attempts=1, reason=STALE),
+        world.put(2, "u@b.example", attempts=2, reason="Deferred: Connection refused"),
     )
     new = world.put(3, "u@slow.example", group=True, reason=STALE)
     for queue_id in (first, again):

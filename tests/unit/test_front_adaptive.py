@@ -69,6 +69,8 @@ def test_the_profiles_are_sound() -> None:
     ("reply", "signal"),
     [
         (FAST, Signal.RATE), ("421-4.7.28 Gmail has detected an unusual rate of mail", Signal.RATE),
+        ("421-4.7.26 Your email has been rate limited because it is unauthenticated. Gmail requires all", Signal.RATE),
+        ("550-5.7.26 Your email has been blocked because it is unauthenticated. Gmail requires all", None),
         ("450 4.2.0 Greylisted, come back in 300 seconds", Signal.GREYLISTED),
         ("421 4.7.0 too many connections from your host", Signal.CONNECTIONS),
         ("452 4.5.3 too many recipients", None), ("450-4.2.1 The user you are trying to contact is receiving mail too quickly", None),
