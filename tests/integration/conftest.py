@@ -27,6 +27,8 @@ from tests.internet.host import Host, Postgres
 from tests.internet.internet import TREE, Internet, build_image
 
 HOSTNAME = "mail.sender.example"
+TEST_MODE = f"POSTROAD_FQDN={HOSTNAME} LD_PRELOAD=/usr/local/lib/postroad/preload.so /usr/sbin/sendmail -bt"
+"""Asks sendmail's rules in a relay; with the host's name as the server has it, for which sendmail else waits a minute."""
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pytest
 
 from postroad.testing import PostroadContainer
 from postroad.testing.received import ReceivedMessage
-from tests.integration.conftest import Relays, wait_until
+from tests.integration.conftest import TEST_MODE, Relays, wait_until
 from tests.internet.internet import Internet
 from tests.rewriting import CASES, REWRITE
 
@@ -211,7 +211,7 @@ def test_the_ruleset_rewrites_as_the_signer_does(start_relay: Relays) -> None:
     relay = start_relay(rewrite=REWRITE)
     asked = "".join(f"canonify,Rewrite {address}\\n" for address in CASES)
     code, text = relay.shell(
-        f"printf '{asked.replace('%', '%%')}/quit\\n' | /usr/sbin/sendmail -C /run/postroad/current/sendmail.cf -bt"
+        f"printf '{asked.replace('%', '%%')}/quit\\n' | {TEST_MODE} -C /run/postroad/current/sendmail.cf"
     )
     assert code == 0, text
     answers = [

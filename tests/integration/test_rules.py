@@ -12,7 +12,7 @@ import pytest
 
 from postroad.runtime import refusals
 from postroad.testing import PostroadContainer
-from tests.integration.conftest import Relays, secrets_folder, wait_until
+from tests.integration.conftest import TEST_MODE, Relays, secrets_folder, wait_until
 from tests.internet.internet import Internet
 
 OK = "ok"
@@ -225,7 +225,7 @@ def asked(relay: PostroadContainer, cases: list[Case]) -> list[str]:
     """The verdicts of the rules in force."""
     code, text = relay.shell(
         f"cat /run/postroad/current/sendmail.cf - >/tmp/rules.cf <<'END'\n{TRANSLATE}END\n"
-        f"/usr/sbin/sendmail -C /tmp/rules.cf -bt <<'END'\n{script(cases)}END\n"
+        f"{TEST_MODE} -C /tmp/rules.cf <<'END'\n{script(cases)}END\n"
     )
     assert code == 0, text
     found = iter(re.findall(r"^(?:> ?)*(\w+) +returns: (.*)$", text, re.MULTILINE))
