@@ -38,19 +38,21 @@ def with_reasons(found: Iterable[QueuedMessage]) -> Iterator[QueuedMessage]:
     that puts a message off does not replace it (``giveresponse`` in deliver.c).
     """
     rest = iter(found)
-    engine = None
+    engine, readable = None, True
     try:
         while some := list(itertools.islice(rest, TOGETHER)):
             doubtful = [each.queue_id for each in some if each.attempts == 1 and each.reasons]
             told: Mapping[str, str] = {}
-            if doubtful:
+            if doubtful and readable:
                 # not in memory where nothing is doubtful
                 from postroad.store import database, queries  # noqa: PLC0415
 
+                readable = False  # once: a server that is away takes its time
                 with contextlib.suppress(PostroadError, OSError, ValueError), database.told("read"):
                     engine = engine or database.existing(patience=0)
                     with engine.connect() as connection:
                         told = queries.last_deferrals(connection, doubtful)
+                    readable = True
             for each in some:
                 said = told.get(each.queue_id)
                 yield replace(each, reasons=(said, *each.reasons)) if said else each

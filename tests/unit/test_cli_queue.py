@@ -19,6 +19,7 @@ from postroad.cli import running
 from postroad.commands import queue as queue_commands
 from postroad.commands import running as commands_running
 from postroad.config.load import load
+from postroad.errors import PostroadError
 from postroad.runtime import acceptance, flushing, handover, log, plan, slowed
 from postroad.sendmail import outbound
 from postroad.store import database
@@ -165,9 +166,19 @@ def test_a_message_tried_once_has_the_reason_of_that_attempt(
     assert "421 4.4.1 no address" in run("queue", "list").out
 
 
-def test_without_a_store_the_reason_is_sendmail_s(world: World) -> None:
-    world.put(1, "u@a.example", attempts=1, reason="Deferred: Connection refused")
-    assert "Deferred: Connection refused" in run("queue", "list").out
+def test_without_a_store_the_reason_is_sendmail_s(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def existing(**_: object) -> Engine:
+        asked.append(1)
+        raise PostroadError("the event store can't be read")
+
+    monkeypatch.setattr(database, "existing", existing)
+    monkeypatch.setattr(queue_commands, "TOGETHER", 1)
+    for number in range(3):
+        world.put(number, "u@a.example", attempts=1, reason="Deferred: Connection refused")
+    assert run("queue", "list").out.count("Deferred: Connection refused") == 3
+    assert asked == [1], "once, however many wait"
 
 
 def test_a_receiver_that_gets_less_is_told_with_the_list(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
