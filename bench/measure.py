@@ -22,7 +22,7 @@ from bench.cgroup import PeakMemory, host_busy_seconds
 from bench.contenders import Contender
 from bench.lab import BenchError, Lab, Relay, docker_command
 from bench.profile import sampled
-from bench.scenarios import BASE, MIXED, Scenario, steady
+from bench.scenarios import BASE, GREAT, MIXED, Scenario, steady
 from dev.sbom import stanzas
 
 _ROUND_SECONDS = 120
@@ -30,6 +30,7 @@ _SETTLE_SECONDS = 100
 """After which what a start leaves to do has been done: Postroad's recorder stays awake for 90 s after an event."""
 _REST_SECONDS = 15
 _TRACED_MESSAGES = 25
+_PROFILED = (BASE, GREAT)
 
 Progress = Callable[[str, int, int], None]
 """Called with what is done next, how many steps are done, and how many there are."""
@@ -56,7 +57,7 @@ class Run:
         self._progress = progress
         self._whole = whole
         self._done = 0
-        extra = (repetitions + 2) * len(contenders) if whole else 0
+        extra = (repetitions + 1 + len(_PROFILED)) * len(contenders) if whole else 0
         pairs = sum(contender.serves(scenario) for scenario in scenarios for contender in contenders)
         self._steps = pairs * repetitions + extra
         self.rounds: list[dict[str, Any]] = []
@@ -79,7 +80,8 @@ class Run:
         if self._whole:
             for contender in self._contenders:
                 self._count_calls(contender)
-                self._profile(contender)
+                for scenario in _PROFILED:
+                    self._profile(contender, scenario)
         return {
             "began": began.isoformat(timespec="seconds"),
             "seconds": round((datetime.now(UTC) - began).total_seconds()),
@@ -274,11 +276,11 @@ class Run:
                     }
                 )
 
-    def _profile(self, contender: Contender) -> None:
+    def _profile(self, contender: Contender, scenario: Scenario) -> None:
         """See where the CPU time goes, in a pass of its own, since sampling takes some too."""
-        self._step(f"profile: {contender.name}")
-        with self._lab.started(contender, BASE) as relay:
-            self._try(self._sample, relay, BASE)
+        self._step(f"profile of {scenario.name}: {contender.name}")
+        with self._lab.started(contender, scenario) as relay:
+            self._try(self._sample, relay, scenario)
 
     def _sample(self, relay: Relay, load: Scenario) -> None:
         self._warm_up(relay, load)
@@ -293,6 +295,7 @@ class Run:
         each = 1000 / load.messages
         self.profiles.append(
             {
+                "scenario": load.name,
                 "contender": relay.contender.name,
                 "cpu_ms": used,
                 "parts": {name: {part: seconds * each for part, seconds in of.items()} for name, of in parts.items()},

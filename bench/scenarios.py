@@ -83,6 +83,7 @@ _PACED = replace(
     BASE, name="paced", differs="base with 20 messages a second: the relay is at rest", rate=20, messages=120
 )
 _KB = 1024
+GREAT = replace(BASE, name="1-MB", differs="base with 1 MB", size=_KB * _KB, messages=60)
 MIXED = Scenario(
     "mixed",
     "30 sessions, 2 KB to 500 KB, 20 domains that have an MX each and take 50 ms",
@@ -101,7 +102,7 @@ SCENARIOS = [
     replace(BASE, name="200-sessions", differs="base with 200 sessions", sessions=200, messages=600),
     replace(_FIFTY, name="50-sessions-reused", differs="50-sessions with reused connections", reuse=True, messages=600),
     replace(BASE, name="50-KB", differs="base with 50 KB", size=50 * 1024, messages=300),
-    replace(BASE, name="1-MB", differs="base with 1 MB", size=1024 * 1024, messages=60),
+    GREAT,
     _SLOW,
     replace(_SLOW, name="slow-reused", differs="slow with reused connections", reuse=True, messages=160),
     replace(BASE, name="tls", differs="base with TLS and a receiver that takes 100 ms", tls=True, delay_ms=100),

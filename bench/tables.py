@@ -222,8 +222,7 @@ def tables(result: Result) -> list[Table]:
         made.append(_programs(figures))
     if result["rest"] or result["calls"]:
         made.append(_alone(figures, result))
-    if result["profiles"]:
-        made.append(_profiles(result))
+    made += [_profiles(result, name) for name in dict.fromkeys(each["scenario"] for each in result["profiles"])]
     return [table for table in made if table.rows]
 
 
@@ -243,13 +242,13 @@ def _throughput(figures: Figures) -> Table:
     return Table("Throughput: messages a second, from the first sent to the last arrived", header, rows, "throughput")
 
 
-def _profiles(result: Result) -> Table:
-    """One pass of ``base`` under perf: what the programs do, and what of all that is the kernel's work, and for what.
+def _profiles(result: Result, scenario: str) -> Table:
+    """One pass of a scenario under perf: what the programs do, and what of all that is the kernel's work, and for what.
 
     Linux stops sampling a process before it takes its memory down, which is in the rest that the control group counted.
     """
     rows = []
-    for profile in result["profiles"]:
+    for profile in (each for each in result["profiles"] if each["scenario"] == scenario):
         name = profile["contender"]
         programs = sorted(profile["parts"].items(), key=lambda item: -sum(item[1].values()))
         rows += [
@@ -268,7 +267,7 @@ def _profiles(result: Result) -> Table:
         )
         rows.append([name, "(of all that)", "", _most(profile["causes"])])
     header = ["", "program", "ms", "in its parts; of all that, in the kernel for"]
-    return Table("Profile of base: CPU ms a message, by perf", header, rows)
+    return Table(f"Profile of {scenario}: CPU ms a message, by perf", header, rows)
 
 
 def _most(used: Mapping[str, float]) -> str:

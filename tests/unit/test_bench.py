@@ -216,9 +216,17 @@ def test_profiles_name_what_takes_most_first() -> None:
     run = result({NORMAL: [1.0]})
     parts = {"opendkim": {"libcrypto.so.3": 1.5}, "sendmail": {"kernel": 4.0, "libc.so.6": 1.0, "[vdso]": 0.0}}
     run["profiles"] = [
-        {"contender": NORMAL, "parts": parts, "cpu_ms": 8.0, "causes": {"fork": 0.5, "page faults": 2.0}}
+        {
+            "scenario": name,
+            "contender": NORMAL,
+            "parts": parts,
+            "cpu_ms": 8.0,
+            "causes": {"fork": 0.5, "page faults": 2.0},
+        }
+        for name in ("base", "1-MB")
     ]
-    (table,) = (table for table in tables.tables(run) if table.title.startswith("Profile"))
+    table, great = (table for table in tables.tables(run) if table.title.startswith("Profile"))
+    assert great.title == "Profile of 1-MB: CPU ms a message, by perf"
     assert table.rows == [
         [NORMAL, "sendmail", "5.00", "kernel 4.00, libc.so.6 1.00"],
         [NORMAL, "opendkim", "1.50", "libcrypto.so.3 1.50"],
