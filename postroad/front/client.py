@@ -95,7 +95,7 @@ class Client(Stream):
         self._octets = 0  # of the text, since it last counted as a word
         self._buffer = bytearray()
         self._command = b""  # that waits for a session, or was asked last
-        self._mail = b""  # that began the transaction
+        self._mail = b""  # that began the transaction; empty: none is under way
         self._told: list[bytes] = []  # recipients of the transaction that the client was told are good
         self._again: list[bytes] = []  # what is to be said again to another session; the last one is new
         self._parts: list[str] = []  # queue ids of the messages that this one has become
@@ -190,6 +190,9 @@ class Client(Stream):
         if session is None:
             return
         if command.verb == b"STARTTLS" and not command.rest and self._pool.settings.starttls:
+            if self._mail:
+                self.write(b"503 5.5.0 TLS not permitted during a mail transaction\r\n")
+                return
             # it begins anew (RFC 3207, 4.2); a session that says what is on the disk must not be encrypted
             self.session = session.user = None
             session.close()
@@ -201,7 +204,7 @@ class Client(Stream):
             self._buffer[:0] = command.line
             self._have_own(session)
             return
-        if command.verb == b"RCPT" and (door := self._other_door(session, _domain(command.line))):
+        if command.verb == b"RCPT" and self._mail and (door := self._other_door(session, _domain(command.line))):
             self._go_round(session, command.line, door)
             return
         self._command = command.line
@@ -424,7 +427,7 @@ class Client(Stream):
         elif self.stage is ClientStage.END:
             # it stays with this session, which may close the connection next, as it does after a bare line feed
             self.stage = ClientStage.COMMANDS
-            self._domains, self._told = [], []
+            self._mail, self._domains, self._told = b"", [], []
             self._run()
         elif (first and not good) or (verb == b"RSET" and good):
             self._leave(session)
@@ -458,7 +461,7 @@ class Client(Stream):
             self._domains, self._told = [], []
         if verb in {b"EHLO", b"HELO"} and good:
             self.helo = self._command
-            self._domains, self._told = [], []
+            self._mail, self._domains, self._told = b"", [], []
             if self.session is not None:
                 self.session.spoilt = True  # it is for another name now
         if verb == b"RCPT" and good:

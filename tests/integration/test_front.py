@@ -170,11 +170,20 @@ class Generator:
         return text + b".\r\n"
 
 
+def _connected(address: tuple[str, int]) -> socket.socket:
+    """A connection; sendmail alone closes its door for a moment where it has many children."""
+    for _ in range(50):
+        with suppress(ConnectionRefusedError):
+            return socket.create_connection(address, timeout=60)
+        time.sleep(0.2)
+    return socket.create_connection(address, timeout=60)
+
+
 class Wire:
     """A client that says what a script says."""
 
     def __init__(self, address: tuple[str, int]) -> None:
-        self.socket: socket.socket = socket.create_connection(address, timeout=60)
+        self.socket = _connected(address)
         self.file = self.socket.makefile("rb")
 
     def start_tls(self) -> None:

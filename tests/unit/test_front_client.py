@@ -186,6 +186,31 @@ def test_a_refused_message_leaves_nothing_for_the_next_one(talk: Talk) -> None:
     assert talk.session.said == [other, to("b@two.example"), to("c@three.example")]
 
 
+def test_tls_in_a_transaction_is_refused_in_sendmail_s_words() -> None:
+    """Or mail would go on in a session that knows nothing of it."""
+    talk = Talk(starttls=True)
+    talk.say(MAIL)
+    talk.heard()
+    talk.say(b"starttls\r\n")
+    assert talk.heard() == b"503 5.5.0 TLS not permitted during a mail transaction\r\n"
+    talk.say(to("a@one.example"))
+    assert len(talk.pool.sessions) == 1
+    assert talk.session.said == [MAIL, to("a@one.example")]
+    talk.message(b"550 5.7.1 no\r\n")
+    talk.say(b"STARTTLS\r\n")  # the transaction is over
+    assert len(talk.pool.sessions) == 2
+    talk.close()
+
+
+def test_a_recipient_without_a_sender_begins_nothing(talk: Talk) -> None:
+    talk.say(MAIL, to("a@one.example"))
+    talk.message(b"550 5.7.1 no\r\n")
+    talk.pool.crowded.add("two.example")
+    talk.client.received(to("b@two.example"))
+    assert talk.session.said[-1] == to("b@two.example")
+    assert len(talk.pool.sessions) == 1
+
+
 def test_after_another_helo_the_sender_is_the_new_one(talk: Talk) -> None:
     talk.say(MAIL, to("secret@one.example"), b"EHLO again\r\n")
     other = b"MAIL FROM:<other@example.com>\r\n"
