@@ -171,10 +171,14 @@ class Generator:
 
 
 def _connected(address: tuple[str, int]) -> socket.socket:
-    """A connection; sendmail alone closes its door for a moment where it has many children."""
-    for _ in range(50):
-        with suppress(ConnectionRefusedError):
-            return socket.create_connection(address, timeout=60)
+    """A connection. sendmail alone closes its door for a moment where it has many children, to those who wait there too."""
+    until = time.monotonic() + 30
+    while address[1] == ALONE and time.monotonic() < until:
+        with suppress(ConnectionError):
+            connection = socket.create_connection(address, timeout=60)
+            if connection.recv(1, socket.MSG_PEEK):
+                return connection
+            connection.close()
         time.sleep(0.2)
     return socket.create_connection(address, timeout=60)
 
