@@ -333,7 +333,8 @@ def test_relays_that_share_a_database_are_counted_apart(engine: Engine, browser:
     with engine.begin() as connection:
         connection.exec_driver_sql("insert into relays (id, name) values (7, 'relay-b')")
         connection.exec_driver_sql("update events set relay = 7")
-    assert "By relay Relay Delivered Deferred (attempts) Bounced relay-b 1 0 0" in shown(browser).words
+    another = api.of(engine, WITH).client  # which has counted no hour yet: one that is over is read once
+    assert "By relay Relay Delivered Deferred (attempts) Bounced relay-b 1 0 0" in shown(another).words
 
 
 def test_before_the_first_message_it_leads_through_the_first_steps(engine: Engine, browser: TestClient) -> None:
