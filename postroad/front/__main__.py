@@ -84,10 +84,14 @@ class Front:
         self._looking = False
         self._counts = ConnectionCounts()
         self._clients: set[Client] = set()
+        self._silent: dict[str, list[Client]] = {}
+        """Those that may have to make room, by address and all together (""), the longest silent one last."""
+        self._silent_at = self.loop.now - 1
         self._adapting = Adapting(self.loop, self.pool, enabled=self.settings.adaptive)
         limits = self._adapting.receivers
         self._runs = Runs(self.pool.bounds.runs, self._start_run, lambda: self.pool.spare, limits)
         self._adapting.waits_for = self._runs.waits_for
+        self.pool.sent = self._counts.sent
         self.pool.is_held = limits.is_held
         self.pool.room = self._fill
         self.pool.delivered, self.pool.delivering_for = self._runs.took, self._runs.so_far
@@ -163,7 +167,7 @@ class Front:
             return f"421 4.7.0 too many connections at once from {shown}: limits.connections_per_client is {most}"
         capacity = min(self.pool.bounds.clients, self._most_clients)
         if len(self._clients) > capacity * 3 // 4:
-            share = capacity if self._has_sent(addr) else capacity * 3 // 4
+            share = capacity if self._counts.has_sent(addr) else capacity * 3 // 4
             if len(self._clients) > share and not self._make_room():
                 return "421 4.3.2 too many connections at once, all clients together: try again later"
         if most_lately is not None and lately > most_lately:
@@ -171,25 +175,22 @@ class Front:
             return f"421 4.7.0 too many connections in a minute from {shown}: {key} is {most_lately}"
         return ""
 
-    def _has_sent(self, addr: str) -> bool:
-        """Whether mail of this address was accepted before."""
-        return self._counts.has_sent(addr) or any(each.has_sent and each.addr == addr for each in self._clients)
-
     def _make_room(self, addr: str = "") -> bool:
         """End the connection, of this address or any, that has been silent for longest and has sent no mail."""
-        silent = [
-            client
-            for client in self._clients
-            if addr in {"", client.addr}
-            and not client.has_sent
-            and client.silence() > (MARGIN if client.stage is ClientStage.OWN else GRACE)
-        ]
-        if not silent:
-            return False
-        longest = max(silent, key=Client.silence)
-        longest.cut("closing connection: it has sent no mail, and others wait for its place")
-        longest.close()
-        return True
+        if self.loop.now >= self._silent_at + 1:  # to look at thousands for each that comes would take all the time
+            self._silent_at = self.loop.now
+            self._silent = {}
+            for client in sorted(filter(_is_silent, self._clients), key=Client.silence):
+                for whose in ("", client.addr):
+                    self._silent.setdefault(whose, []).append(client)
+        silent = self._silent.get(addr, [])
+        while silent:
+            longest = silent.pop()
+            if not longest.closed and _is_silent(longest):
+                longest.cut("closing connection: it has sent no mail, and others wait for its place")
+                longest.close()
+                return True
+        return False
 
     def _tell_of(self, addr: str, refusal: str) -> None:
         shown = addresses.as_sendmail(addr)
@@ -197,8 +198,6 @@ class Front:
 
     def _gone(self, client: Client) -> None:
         self._clients.discard(client)
-        if client.has_sent:
-            self._counts.sent(client.addr)
         self._counts.end(client.addr)
 
     def _every_second(self) -> None:
@@ -386,6 +385,11 @@ class Front:
     def _figures(self) -> dict[str, int]:
         runs = {"runs": len(self._runs.running), "put_off": self._runs.waiting}
         return {"clients": len(self._clients)} | self.pool.counts | runs
+
+
+def _is_silent(client: Client) -> bool:
+    """Whether it has sent no mail, and has said nothing for so long that others may have its place."""
+    return not client.has_sent and client.silence() > (MARGIN if client.stage is ClientStage.OWN else GRACE)
 
 
 def _is_untouched(queue_id: str) -> bool:

@@ -333,12 +333,8 @@ class Client(Stream):
         if session is None:
             return
         if wants is Wants.HELO:
-            self.wants, self.session = None, None
-            self.helo = self._command
-            self.stage = ClientStage.IDLE
             session.release()
-            self.write(helo)
-            self._run()
+            self.greeted(helo)
         elif wants is Wants.MAIL:
             self._begin(session)
         else:
@@ -348,6 +344,14 @@ class Client(Stream):
                 self._greeted = True
                 self.write(greeting)
             self._pass_all(session)
+
+    def greeted(self, answer: bytes) -> None:
+        """Sendmail's answer to its HELO."""
+        self.wants, self.session = None, None
+        self.helo = self._command
+        self.stage = ClientStage.IDLE
+        self.write(answer)
+        self._run()
 
     def refused(self, answer: Reply, state: SessionState) -> None:
         """The session is not to be had."""
@@ -494,6 +498,7 @@ class Client(Stream):
         self.session, self.fresh, self._asked, self.door = None, False, False, 0
         self.stage = ClientStage.IDLE
         self.spoke, self.has_sent = self._loop.now, True
+        self._pool.sent(self.addr)
         if session.key[2] == SPLIT:
             for part in self._parts:
                 self._put_off(part, [])

@@ -60,6 +60,9 @@ class WaitingClient(SessionUser, Protocol):
     def lease(self, session: SendmailSession, *, opened: bool) -> None:
         """Take a session; one that is not ``opened`` yet tells when it is."""
 
+    def greeted(self, answer: bytes) -> None:
+        """Take the answer to HELO that it waits for: sendmail has just given it to another client of this address."""
+
     def cut(self) -> None:
         """Give up the session: it is for somebody else."""
 
@@ -88,6 +91,8 @@ class Pool:
         """Called with the domain and the seconds of a delivery that has ended."""
         self.delivering_for: Callable[[str, float], None] = lambda *_: None
         """Called likewise, every second, for each delivery that has not ended."""
+        self.sent: Callable[[str], None] = lambda _: None
+        """Called with the address of a client whose message was accepted."""
         self.is_quick: Callable[[str], bool] = lambda _: False
         """Whether a domain has lately taken mail quickly."""
         self.is_held: Callable[[str], bool] = lambda _: False
@@ -260,10 +265,18 @@ class Pool:
                 self.own -= 1
 
     def _remember(self, session: SendmailSession) -> None:
-        if session.helo_answer and not session.spoilt:
-            self._names[session.key[:2]] = session.helo_answer
-            if len(self._names) > NAMES:
-                self._names.popitem(last=False)
+        answer, name = session.helo_answer, session.key[:2]
+        if not answer or session.spoilt:
+            return
+        is_new = name not in self._names
+        self._names[name] = answer
+        if len(self._names) > NAMES:
+            self._names.popitem(last=False)
+        if is_new:
+            # all clients of a host say the same, and a session each would take the turns of those who have mail
+            for client in tuple(self._waiting):
+                if client.wants is Wants.HELO and (client.addr, client.helo_wanted) == name:
+                    client.greeted(answer)
 
     def own_now(self, session: SendmailSession) -> None:
         """A session is its client's own from now on, and whatever passes through it is not read."""

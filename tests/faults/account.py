@@ -43,6 +43,7 @@ class Load:
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
+        bench.ends.append(self.stop)
 
     def _read(self) -> None:
         assert self._client.stdout

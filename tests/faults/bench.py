@@ -256,6 +256,8 @@ class Bench:
         self.sink = Sink(f"{self.internet.network}-sink")
         self.app = f"{self.internet.network}-client"
         self.relays: list[Relay] = []
+        self.ends: list[Callable[[], object]] = []
+        """What ends the loads: one that outlived its fault would go on under the next."""
         self._volumes: list[str] = []
         self._stack = ExitStack()
 
@@ -320,6 +322,10 @@ class Bench:
         self.sink.forget()
 
     def _clear(self) -> None:
+        for end in self.ends:
+            with suppress(RuntimeError, subprocess.SubprocessError):  # its fault knows already
+                end()
+        self.ends = []
         for relay in self.relays:
             relay.remove()
         self.relays = []

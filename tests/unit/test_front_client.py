@@ -68,6 +68,7 @@ class Pool:
         self.crowded: set[str] = set()
         self.held: set[str] = set()
         self.sessions: list[Session] = []
+        self.sent = list[str]().append
 
     def name(self, *_: object) -> bytes:
         return b"250 hello\r\n"

@@ -445,8 +445,50 @@ def test_who_may_come_in(world: World) -> None:
     world.front.loop.now = time.monotonic()
     for each in world.front._clients:
         each.spoke = world.front.loop.now - process.GRACE - 1
+    world.front._silent_at -= 1  # it looks once a second
     world.client()
     world.until(lambda: b"421 4.4.2" in first.read() or len(world.front._clients) == 2)
+
+
+def test_those_who_can_not_come_in_do_not_have_all_others_looked_at_each(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.begin(connections_per_client=2, connections_per_minute=None)
+    looks: list[client_side.Client] = []
+    monkeypatch.setattr(process, "_is_silent", looks.append)
+    for _ in range(2):
+        world.client()
+    world.front._silent_at = world.front.loop.now + 7  # this second takes until then
+    world.front._silent = {}
+    for _ in range(5):
+        world.connect().hears(b"421 4.7.0 too many connections at once")
+    assert not looks
+    world.front._silent_at -= 8
+    world.connect().hears(b"421 4.7.0 too many connections at once")
+    assert len(looks) == 3, "two, and the one that has just come"
+
+
+def test_clients_that_say_the_same_need_one_session(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "AT_ONCE", 1)
+    world.begin()
+    world.sendmail.replies[b"EHLO"] = b""
+    same = [world.client() for _ in range(4)]
+    other = world.client()
+    for each in (*same, other):
+        each.socket.sendall(b"EHLO app\r\n" if each in same else b"EHLO other\r\n")
+    world.counts(waiting=4)
+    asked = partial(filter, lambda session: b"EHLO app\r\n" in session.lines, world.sendmail.sessions)
+    world.until(lambda: any(asked()))
+    world.sendmail.replies.clear()
+    (first,) = asked()
+    first.write(b"250-hello\r\n250 SIZE\r\n")
+    for each in (*same, other):
+        each.hears(b"250 SIZE")
+    world.counts(waiting=0)
+    said = [line for each in world.sendmail.sessions for line in each.lines if line.startswith(b"EHLO")]
+    assert said == [b"EHLO app\r\n", b"EHLO other\r\n"]
+    same[-1].message()
+    assert b"Message accepted" in same[-1].heard
 
 
 def test_a_minute_a_drain_and_a_crowd(world: World) -> None:
