@@ -6,6 +6,9 @@
  * counted until one gets through.
  *
  * A line about a delivery that failed, in a process that serves a client, is told to the front as well (doors.c).
+ *
+ * A process that says that a bounce has no room on the disk ends at once, and its message waits. returntosender() and
+ * savemail() (savemail.c of sendmail 8.18.1) would go on to the address for double bounces, which is empty, and drop both.
  */
 
 #define _GNU_SOURCE
@@ -27,6 +30,7 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <sysexits.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -288,6 +292,23 @@ says_failed(const char *line)
 	return !found; /* it was cut */
 }
 
+/* Whether a line, "<priority>ident[pid]: id: SYSERR(user): text", is that of returntosender(). */
+static bool
+says_no_room_for_bounce(const char *line)
+{
+	static const char ERROR[] = "SYSERR(", TEXT[] = "): returntosender: cannot select queue for ";
+
+	for (int colons = 0; colons < 2; colons++) {
+		if ((line = strstr(line, ": ")) == NULL)
+			return false;
+		line += 2;
+	}
+	if (strncmp(line, ERROR, sizeof ERROR - 1) != 0)
+		return false;
+	line += strcspn(line, ")");
+	return strncmp(line, TEXT, sizeof TEXT - 1) == 0;
+}
+
 EXPORT void
 vsyslog(int priority, const char *format, va_list arguments)
 {
@@ -320,6 +341,8 @@ vsyslog(int priority, const char *format, va_list arguments)
 	va_end(again);
 	if (serves_client() && says_failed(usual))
 		door_tell_failed();
+	if (says_no_room_for_bounce(usual))
+		_exit(EX_TEMPFAIL);
 	errno = error;
 }
 

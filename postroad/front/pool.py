@@ -273,10 +273,15 @@ class Pool:
         if len(self._names) > NAMES:
             self._names.popitem(last=False)
         if is_new:
-            # all clients of a host say the same, and a session each would take the turns of those who have mail
-            for client in tuple(self._waiting):
-                if client.wants is Wants.HELO and (client.addr, client.helo_wanted) == name:
-                    client.greeted(answer)
+            self._greet_all(name, answer)
+
+    def _greet_all(self, name: tuple[str, bytes], answer: bytes) -> None:
+        """Give the answer to all that wait for it: a session for each would take the turns of those who have mail."""
+        same = {each for each in self._waiting if each.wants is Wants.HELO and (each.addr, each.helo_wanted) == name}
+        if same:
+            self._waiting = deque(each for each in self._waiting if each not in same)
+            for client in same:
+                client.greeted(answer)  # and wants something else then, which has a turn of its own
 
     def own_now(self, session: SendmailSession) -> None:
         """A session is its client's own from now on, and whatever passes through it is not read."""

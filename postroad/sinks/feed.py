@@ -4,8 +4,8 @@ Each client gets the events from its connection on. The thread that carries all 
 none may block it: a client that does not keep up is disconnected.
 """
 
-import contextlib
 import socket
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from postroad.sinks.told import Told
 MOST_CLIENTS = 16
 BUFFER = 1 << 20
 """The most bytes that may wait for a client (the kernel may allow less: net.core.wmem_max)."""
+PAUSE = 0.05
+"""Seconds after which a client that could not be accepted is tried again; lines of the log wait for so long."""
 
 
 class FeedSink:
@@ -35,15 +37,20 @@ class FeedSink:
         return self._socket.fileno()
 
     def accept(self) -> None:
-        """Accept all waiting clients."""
-        with contextlib.suppress(BlockingIOError):
-            while True:
+        """Accept all waiting clients; where there are no descriptors for one, it waits."""
+        while True:
+            try:
                 client, _ = self._socket.accept()
-                client.setblocking(False)
-                client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
-                self._clients.append(client)
-                if len(self._clients) > MOST_CLIENTS:
-                    self._clients.pop(0).close()
+            except BlockingIOError:
+                return
+            except OSError:
+                time.sleep(PAUSE)  # the socket stays readable
+                return
+            client.setblocking(False)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+            self._clients.append(client)
+            if len(self._clients) > MOST_CLIENTS:
+                self._clients.pop(0).close()
 
     def handle(self, told: Sequence[Told]) -> None:
         """Send the events to all clients immediately."""

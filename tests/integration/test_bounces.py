@@ -1,5 +1,6 @@
 """Bounces that sendmail makes: signed, whole, and no more of them than there should be."""
 
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -94,6 +95,26 @@ def test_a_bounce_that_waits_keeps_its_signature(relay: PostroadContainer, inter
     received = internet.wait_for_message(bounce_of(message_id), 60)
     assert received.recipient == "app@later.example"
     assert verifies(received, relay)
+
+
+def test_a_message_waits_whose_bounce_has_no_room(start_relay: Relays, internet: Internet) -> None:
+    """sendmail itself would drop both."""
+    there = internet.add_mx("noroom.example")
+    there.refuse()
+    relay = start_relay(
+        suppression={"enabled": False},
+        delivery={"queue": {"retry": "1s"}},
+        tmpfs={"/var/spool/mqueue": "mode=0700,uid=2525,gid=2525,size=4m"},
+    )
+    message_id = send(relay, letter(To="unknown@noroom.example"))
+    relay.wait_for(message_id, "deferred")
+    relay.shell("dd if=/dev/zero of=/var/spool/mqueue/fill bs=1k")
+    there.accept()
+    wait_until(lambda: "returntosender: cannot select queue for" in relay.log(), 60)
+    assert json.loads(relay.command("queue", "list", "--json"))["messages"][0]["message_id"] == message_id
+    relay.shell("rm /var/spool/mqueue/fill")
+    assert internet.wait_for_message(bounce_of(message_id), 60).verdict("dkim") == "pass"
+    wait_until(lambda: relay.shell("ls /var/spool/mqueue")[1].strip() == "")
 
 
 @pytest.mark.parametrize("sender", ["app@mistyped.example", "unknown-2@sender.example"])

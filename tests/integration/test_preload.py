@@ -160,6 +160,29 @@ got = [each.replace(f"[{pid}]", "[PID]") for each in received(reader)]
     ]
 
 
+def test_a_process_ends_that_has_no_room_for_a_bounce(inside: Inside) -> None:
+    """sendmail would drop the message and the bounce; no text of a client's ends anything."""
+    code = """
+reader = bind()
+text = "returntosender: cannot select queue for <app@sender.example>"
+lines = [
+    f"6ARH8Qkb000207: SYSERR(smmta): {text}",
+    f"6ARH8Qkb000207: SYSERR(smmta): {text[1:]}",
+    f"6ARH8Qkb000207: to=<a: SYSERR(smmta): {text}",
+    f"6ARH8Qkb000207: from=<app@sender.example>: SYSERR(smmta): {text}",
+    f"6ARH8Qkb000207: SYSERR(smmta): x: SYSERR(smmta): {text}",
+    f"{text}: SYSERR(smmta): {text}: 6ARH8Qkb000207",
+    "SYSERR(smmta", "6ARH8Qkb000207: SYSERR(", ":", "",
+]
+def ended(line):
+    child = start(f"log({line!r})")
+    child.communicate()
+    return child.returncode
+got = [[ended(line) for line in lines], len(received(reader))]
+"""
+    assert inside(code) == [[75] + [0] * 9, 10]
+
+
 def test_errno_is_the_callers(inside: Inside) -> None:
     code = """
 def errnos():

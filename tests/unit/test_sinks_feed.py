@@ -1,4 +1,5 @@
 import json
+import resource
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,19 @@ def test_each_client_gets_what_happens_from_its_connection_on(feed: FeedSink, pa
                 "time": "1970-01-01T00:00:02.000Z",
                 "version": "8.18.1",
             }
+
+
+def test_a_client_for_whom_there_is_no_descriptor_waits(feed: FeedSink, path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with connect(path) as client:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno() + 1, hard))
+        try:
+            feed.accept()
+            feed.handle([Told(EVENT)])
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        feed.handle([Told(model.Started(time=2, version="8.18.1"))])
+        assert [json.loads(line)["event"] for line in client.recv(1 << 16).splitlines()] == ["started"]
 
 
 def test_who_does_not_read_or_goes_away_holds_nobody_up(feed: FeedSink, path: Path) -> None:
