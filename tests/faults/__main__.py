@@ -1,12 +1,11 @@
 """``make faults``: every fault, and the table that docs/reliability.md holds."""
 
 import argparse
-import json
 import os
 import random
 import sys
 import traceback
-from dataclasses import asdict
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from tests.faults import (
     volumes,
 )
 from tests.faults.account import Row
-from tests.faults.bench import Bench, build_images
+from tests.faults.bench import Bench, build_images, docker
 from tests.faults.model import Step, run
 
 STEPS: list[Step] = [
@@ -51,12 +50,19 @@ STEPS: list[Step] = [
 def main() -> int:
     """Do them one after another; exit code 1 if a message was lost, or anything else was not as promised."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="FAULT", help="only these; none: all but those that must be named")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="FAULT",
+        help="only these, whose rows replace those of the same image; none: all but those that must be named",
+    )
     parser.add_argument("--list", action="store_true", help="print their names")
     parser.add_argument("--short", action="store_true", help="each a few times only")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="chooses the moments")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
-    parser.add_argument("--docs", type=Path, metavar="FILE", help="put the table of a whole run there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the rows there")
+    parser.add_argument(
+        "--docs", type=Path, metavar="FILE", help="put the table there, if there are rows of this image for all"
+    )
     given = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 160)
     if given.list:
@@ -67,25 +73,34 @@ def main() -> int:
         parser.error(f"no such fault: {', '.join(sorted(unknown))}; --list prints them")
     chosen = [step for step in STEPS if (step.name in given.names if given.names else not step.opt_in)]
     build_images()
-    rows = carry_out(chosen, console, given.seed, short=given.short)
+    image = os.environ.get("POSTROAD_IMAGE", "postroad:latest")
+    kept = report.Kept(given.json, docker("image", "inspect", "--format={{.Id}}", image).strip())
+    if not given.names or given.short:
+        kept.rows.clear()
+    rows = []
+    for row in carry_out(chosen, console, image, given.seed, short=given.short):
+        rows.append(row)
+        kept.keep(row)
     console.print(report.table(rows))
     for row in rows:
         for fault in [*(f"lost: {number}" for number in row.lost), *row.faults]:
             console.print(f"[red]{row.name}:[/] {fault}", highlight=False)
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps({"seed": given.seed, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
-    if given.docs and not given.names and not given.short:
-        report.fill(given.docs, rows)
+    if given.docs and not given.short:
+        wanted = [step.name for step in STEPS if not step.opt_in]
+        if missing := [name for name in wanted if name not in kept.rows]:
+            console.print(
+                f"{given.docs} stays as it is: no rows of this image for {', '.join(missing)}", highlight=False
+            )
+        else:
+            report.fill(given.docs, [kept.rows[name] for name in wanted])
     return 0 if all(row.good for row in rows) else 1
 
 
-def carry_out(chosen: list[Step], console: Console, seed: int, *, short: bool) -> list[Row]:
+def carry_out(chosen: list[Step], console: Console, image: str, seed: int, *, short: bool) -> Iterator[Row]:
     """Do these; a step that can't be done is a row with a fault."""
-    rows = []
     shown = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with (
-        Bench(os.environ.get("POSTROAD_IMAGE", "postroad:latest"), seed) as bench,
+        Bench(image, seed) as bench,
         Progress(*shown, console=console) as progress,
     ):
         for number, step in enumerate(chosen, 1):
@@ -97,14 +112,13 @@ def carry_out(chosen: list[Step], console: Console, seed: int, *, short: bool) -
                 row = Row(
                     step.name, step.title, faults=[f"could not be done: {error!r:.300}; see {_note(step, error)}"]
                 )
-            rows.append(row)
             sign = "[green]✔[/]" if row.good else "[red]✘[/]"
             told = f"{head} {sign} {row.accepted} accepted, {len(row.lost)} lost"
             progress.update(task, description=told)
             progress.stop_task(task)
             if not console.is_terminal:
                 console.print(f"{told}, {row.seconds:g} s")
-    return rows
+            yield row
 
 
 def _note(step: Step, error: Exception) -> Path:

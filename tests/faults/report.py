@@ -1,6 +1,8 @@
 """The rows of a run, for people and for docs/reliability.md."""
 
+import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.table import Table
@@ -9,6 +11,24 @@ from tests.faults.account import Row
 
 BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
 COLUMNS = ("injected", "accepted", "delivered", "bounced", "queued", "duplicated", "lost")
+
+
+class Kept:
+    """The rows of one image, by name, in a file; each is written when it is done, and outlives a run that is broken off."""
+
+    def __init__(self, path: Path | None, image: str) -> None:
+        """Read them; those of another image count for nothing. Without a path they are not written."""
+        self._path, self._image = path, image
+        found = json.loads(path.read_text()) if path and path.exists() else {}
+        self.rows = {each["name"]: Row(**each) for each in found["rows"]} if found.get("image") == image else {}
+
+    def keep(self, row: Row) -> None:
+        """Add a row, in place of an earlier one of its name."""
+        self.rows[row.name] = row
+        if self._path:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            kept = {"image": self._image, "rows": [asdict(each) for each in self.rows.values()]}
+            self._path.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 def values(row: Row) -> list[str]:
