@@ -55,7 +55,8 @@ def with_reasons(found: Iterable[QueuedMessage]) -> Iterator[QueuedMessage]:
                     readable = True
             for each in some:
                 said = told.get(each.queue_id)
-                yield replace(each, reasons=(said, *each.reasons)) if said else each
+                # in sendmail's form, as the reasons of all others
+                yield replace(each, reasons=(f"Deferred: {said}", *each.reasons)) if said else each
     finally:
         if engine:
             engine.dispose()

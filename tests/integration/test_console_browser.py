@@ -128,9 +128,12 @@ def reach(page: Page, text: str) -> None:
 
 def test_somebody_signs_in_looks_around_and_signs_out_by_keyboard_alone(opens: Opens) -> None:
     page = opens(None)
-    page.keyboard.type("a wrong password")  # the field has the focus
+    field = page.locator("#password")
+    expect(field).to_be_focused()
+    page.keyboard.type("a wrong password")
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_contain_text("That is not the password.")
+    expect(field).to_be_focused()  # a moment after it is there
     page.keyboard.type(OPERATOR)
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("Overview")

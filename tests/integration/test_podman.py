@@ -73,6 +73,11 @@ class Relay:
         wait_until(lambda: "ready" in self.messages(), timeout=60)
 
 
+def remove(name: str) -> None:
+    """Podman gives up where a container ends between its signals ("container state improper: stopped")."""
+    wait_until(lambda: not podman("ps", "--all", "--quiet", f"--filter=name={name}") or podman("rm", "--force", "--time=1", "--volumes", name, check=False) == name)  # fmt: skip
+
+
 @pytest.fixture
 def start(loaded: str) -> Iterator[Start]:
     """Runs relays: ``start(options of podman run, keys of the configuration=)``."""
@@ -81,7 +86,7 @@ def start(loaded: str) -> Iterator[Start]:
         def run(*options: str, **config: str) -> Relay:
             name = f"postroad-test-{secrets.token_hex(3)}"
             keys = [f"--env=POSTROAD_{key}={value}" for key, value in (CONFIG | config).items()]
-            stack.callback(podman, "rm", "--force", "--time=1", "--volumes", name)
+            stack.callback(remove, name)
             podman("run", "--detach", f"--name={name}", *keys, *options, loaded)
             return Relay(name)
 

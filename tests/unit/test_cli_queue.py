@@ -160,7 +160,7 @@ def test_a_message_tried_once_has_the_reason_of_that_attempt(
     monkeypatch.setattr(database, "existing", lambda **_: engine)
     listed = json.loads(run("queue", "list", "--json").out)["messages"]
     found = {each["queue_id"]: each["reason"] for each in listed}
-    assert found[first] == "421 4.4.1 no address"
+    assert found[first] == "Deferred: 421 4.4.1 no address"
     assert found[again] == "Deferred: Connection refused"
     assert found[new].startswith("waits for its turn")
     assert "421 4.4.1 no address" in run("queue", "list").out
