@@ -277,7 +277,8 @@ class Pool:
 
     def _greet_all(self, name: tuple[str, bytes], answer: bytes) -> None:
         """Give the answer to all that wait for it: a session for each would take the turns of those who have mail."""
-        same = {each for each in self._waiting if each.wants is Wants.HELO and (each.addr, each.helo_wanted) == name}
+        theirs = (each for each in self._waiting if each.wants is Wants.HELO and (each.addr, each.helo_wanted) == name)
+        same = dict.fromkeys(theirs)  # in the order in which they came
         if same:
             self._waiting = deque(each for each in self._waiting if each not in same)
             for client in same:

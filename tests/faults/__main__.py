@@ -57,7 +57,7 @@ def main() -> int:
         help="only these, whose rows replace those of the same image; none: all but those that must be named",
     )
     parser.add_argument("--list", action="store_true", help="print their names")
-    parser.add_argument("--short", action="store_true", help="each a few times only")
+    parser.add_argument("--short", action="store_true", help="each a few times only; no rows are kept")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="chooses the moments")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the rows there")
     parser.add_argument(
@@ -74,8 +74,9 @@ def main() -> int:
     chosen = [step for step in STEPS if (step.name in given.names if given.names else not step.opt_in)]
     build_images()
     image = os.environ.get("POSTROAD_IMAGE", "postroad:latest")
-    kept = report.Kept(given.json, docker("image", "inspect", "--format={{.Id}}", image).strip())
-    if not given.names or given.short:
+    identity = docker("image", "inspect", "--format={{.Id}}", image).strip()
+    kept = report.Kept(None if given.short else given.json, identity)
+    if not given.names:
         kept.rows.clear()
     rows = []
     for row in carry_out(chosen, console, image, given.seed, short=given.short):
