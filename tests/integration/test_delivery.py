@@ -256,3 +256,8 @@ def test_a_refused_recipient_comes_back_to_the_sender(relay: PostroadContainer, 
     assert b"no mailboxes" not in bounce.raw, "sendmail looks its own address up, too"
     head = bounce.raw.partition(b"\n\n")[0]
     assert [len(re.findall(rb"^%s:" % name, head, re.MULTILINE)) for name in (b"To", b"From", b"Date")] == [1, 1, 1]
+
+
+def test_what_a_script_inside_prints_is_not_cut_by_its_complaints(relay: PostroadContainer) -> None:
+    halves = "printf 'one '; sleep 0.1; echo complaint >&2; sleep 0.1; echo line; exit 3"
+    assert relay.shell(halves) == (3, "one line\ncomplaint\n")
