@@ -9,7 +9,7 @@ import json
 import shlex
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from testcontainers.core.container import DockerContainer
 
@@ -211,13 +211,9 @@ class PostroadContainer(DockerContainer):
         return text
 
     def shell(self, script: str) -> tuple[int, str]:
-        """Run a script inside with ``sh``; return its exit code and all that it printed, complaints last.
-
-        Docker hands on both streams as they come, so that one may cut a line of the other: they are read apart.
-        """
-        code, printed = self.get_wrapped_container().exec_run(["sh", "-c", script], demux=True)
-        streams = cast("tuple[bytes | None, bytes | None]", printed)
-        return int(code or 0), b"".join(stream or b"" for stream in streams).decode(errors="replace")
+        """Run a script inside with ``sh``; return its exit code and all that it printed."""
+        code, output = self.get_wrapped_container().exec_run(["sh", "-c", script])
+        return int(code or 0), b"".join([output] if isinstance(output, bytes) else output).decode(errors="replace")
 
     def dkim_records(self) -> dict[str, str]:
         """The TXT records to publish for its keys: name to value."""
