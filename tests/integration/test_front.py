@@ -385,7 +385,7 @@ def test_what_was_answered_is_there_whoever_is_killed(victim: str, start_relay: 
     relay.shell("postroad queue flush --all >/dev/null 2>&1 &")
     for message_id in delivered:
         internet.wait_for_message(message_id, 60)
-    # files come and go meanwhile, and Docker puts a complaint of that into the middle of a line
+    # files come and go meanwhile, and Docker may put grep's complaint about one into the middle of a line
     names = relay.shell("grep -ho '<[^ ]*@sender.example>' /var/spool/mqueue/* 2>/dev/null")[1].split()
     assert queued <= set(names)
     if victim in {"front", "signer"}:  # what ends in the middle of a delivery can't know how far it came
