@@ -12,7 +12,7 @@ from typing import Protocol
 
 BATCH = 20
 """Messages a run."""
-SLOW = 10.0
+SLOW = 7.5
 """Seconds after which a run, and its domain, counts as slow."""
 PER_DOMAIN = 4
 """Runs for one domain at once, where it is quick; any other has one."""
