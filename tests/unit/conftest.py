@@ -8,11 +8,37 @@ import pytest
 from sqlalchemy import Engine
 
 from postroad import system
+from postroad.checks.model import Finding
+from postroad.dns.records import Record
+from postroad.dns.survey import Planned
 from postroad.feedback import suppression
 from postroad.runtime import log
 from postroad.store import database
 from tests.unit import api, vendors
+from tests.unit import whole as texts
 from tests.unit.listener import Listener
+from tests.unit.whole import Whole
+
+
+@pytest.fixture
+def whole(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Whole]:
+    """The texts that the test meets; they are compared with those that are written down."""
+    found = Whole()
+    yield found
+    found.compare(request.path.stem.removeprefix("test_"), request.node.name, tmp_path)
+
+
+@pytest.fixture
+def whole_findings(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each finding is, word by word, as it is written down."""
+    whole.watch(monkeypatch, Finding, texts.finding)
+
+
+@pytest.fixture
+def whole_records(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each record likewise, and what is to become of it."""
+    whole.watch(monkeypatch, Record, texts.record)
+    whole.watch(monkeypatch, Planned, texts.planned)
 
 
 @pytest.fixture

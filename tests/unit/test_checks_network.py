@@ -33,6 +33,8 @@ from postroad.uplink.probe import Probe
 from postroad.uplink.replies import Reply
 from tests.unit.checking import ADDRESS, DEAD, Zone, context, levels
 
+pytestmark = pytest.mark.usefixtures("whole_findings")
+
 REVERSED = "10.113.0.203"
 LISTS: dict[str, Any] = {"doctor": {"dnsbls": ["bl.example"]}}
 WORKS: Zone = {"2.0.0.127.bl.example": {"A": ("127.0.0.2",)}}

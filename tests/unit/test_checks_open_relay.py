@@ -20,6 +20,8 @@ from postroad.sendmail.networks import Surroundings
 from tests.unit import supervision
 from tests.unit.checking import context, levels
 
+pytestmark = pytest.mark.usefixtures("whole_findings")
+
 AROUND = Surroundings(
     subnets=(ipaddress.ip_network("10.1.0.0/24"),),
     gateways=(ipaddress.ip_address("10.1.0.1"),),

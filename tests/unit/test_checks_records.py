@@ -13,6 +13,8 @@ from postroad.dns.resolver import Resolver
 from tests.oracle.dns_table import TableResolver, pointer
 from tests.unit.checking import ADDRESS, DEAD, SIX, Zone, context, levels
 
+pytestmark = pytest.mark.usefixtures("whole_findings")
+
 KEY = f"v=DKIM1; k=ed25519; p={'A' * 43}="
 OTHER = f"v=DKIM1; k=ed25519; p={'A' * 42}E="
 NAME = "s1._domainkey.x.example"

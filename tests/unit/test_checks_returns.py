@@ -12,6 +12,8 @@ from postroad.checks.model import Level
 from tests.unit.checking import ADDRESS, DEAD, Zone, context, levels
 from tests.unit.test_returns_server import DOMAIN, Running, running, tls  # noqa: F401 - fixtures
 
+pytestmark = pytest.mark.usefixtures("whole_findings")
+
 HERE: Zone = {DOMAIN: {"MX": ("20 other.x.example", "10 mail.x.example")}, "mail.x.example": {"A": ("127.0.0.1",)}}
 
 

@@ -12,6 +12,8 @@ from postroad.config.model import Config
 from tests.oracle.dns_table import TableResolver
 from tests.unit.test_dns_tags import rsa
 
+pytestmark = pytest.mark.usefixtures("whole_findings")
+
 NAME = "postroad._domainkey.x.example"
 ADDRESS = "203.0.113.10"
 

@@ -11,6 +11,8 @@ from postroad.config.model import Config
 from postroad.dns.spf_check import Result, evaluate
 from tests.oracle.dns_table import TableResolver
 
+pytestmark = pytest.mark.usefixtures("whole_findings")
+
 ADDRESS = "203.0.113.10"
 GOOD = f"v=spf1 ip4:{ADDRESS} -all"
 

@@ -10,6 +10,8 @@ from postroad.checks import store
 from postroad.runtime import handover, recording
 from tests.unit.handed import recorded
 
+pytestmark = pytest.mark.usefixtures("whole_findings")
+
 URL = "postgresql://relay@127.0.0.1:9/mail"
 
 

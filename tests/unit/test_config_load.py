@@ -99,7 +99,7 @@ def test_a_file_that_is_named_must_be_there(tmp_path: Path) -> None:
             [{"name": "*", "subdomains": False, "dkim": {"selector": None, "key_file": None}}],
         ),
     ],
-    ids=str,
+    ids=lambda value: ascii(value).replace("\\", ""),
 )
 def test_a_variable(given_file: Load, environ: dict[str, str], path: tuple[str, ...], value: Any) -> None:
     found = given_file(**environ).model_dump(mode="json")

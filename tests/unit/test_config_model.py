@@ -134,7 +134,7 @@ class Later(Section):
         {"named": {"a": "a'"}},
         {"named": {"a'": "a"}},
     ],
-    ids=str,
+    ids=lambda value: ascii(value).replace("\\", ""),
 )
 def test_the_check_is_the_sections_and_not_the_keys(values: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="text without"):

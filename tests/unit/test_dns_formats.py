@@ -2,7 +2,8 @@
 
 import json
 import pickle
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import dns.rdata
@@ -15,6 +16,7 @@ from postroad.dns.formats import bind, cloudflare, record_sets, route53, strings
 from postroad.dns.records import Record
 from postroad.dns.resolver import Text
 from postroad.dns.survey import Planned, RecordState
+from tests.unit.whole import Whole
 
 
 def planned(
@@ -146,3 +148,25 @@ def test_a_value_that_is_to_go_is_a_comment() -> None:
         assert [line for line in text.splitlines() if line and not line.startswith(";")] == [
             'example.com. 3600 IN TXT "v=spf1 new"'
         ]
+
+
+@pytest.mark.parametrize("made", [bind, cloudflare, route53, terraform], ids=lambda made: str(made.__name__))
+def test_a_whole_file(made: Callable[[Sequence[Planned]], str], whole: Whole) -> None:
+    """Records of every kind and state; what reads these files for real is in tests/integration."""
+    change: dict[str, Any] = {
+        "replaces": ("v=spf1 old",),
+        "beside": ("verify=1",),
+        "notes": ("A note.", "Another\x1b[1m one."),
+    }
+    records = [
+        planned("203.0.113.10", "mail.example.com", "A"),
+        planned("2001:db8::1", "mail.example.com", "AAAA", RecordState.PRESENT),
+        planned("10 mail.example.com", rtype="MX", state=RecordState.UNKNOWN),
+        planned("20 mail.example.com", rtype="MX", state=RecordState.PRESENT, ours=False),
+        planned("v=spf1 ip4:203.0.113.10 -all", state=RecordState.CHANGE, **change),
+        planned("v=DKIM1; p=" + "x" * 300, "s._domainkey.example.com"),
+        planned("s._domainkey.mail.example.net", "t._domainkey.example.com", "CNAME"),
+        replace(planned("mail.example.com", "10.113.0.203.in-addr.arpa", "PTR"), zone="113.0.203.in-addr.arpa"),
+        replace(planned("v=DMARC1; p=none", "_dmarc.example.net"), zone="example.net"),
+    ]
+    whole.add(made(records))

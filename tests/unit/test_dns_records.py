@@ -8,6 +8,8 @@ from postroad.config.model import Config
 from postroad.dns.records import RecordFacts, expected, is_version, questions
 from postroad.dns.resolver import Answer, Question, Status
 
+pytestmark = pytest.mark.usefixtures("whole_records")
+
 
 def config(**keys: Any) -> Config:
     return Config.model_validate({"hostname": "mail.example.com", "domains": ["example.com"], **keys})

@@ -7,6 +7,8 @@ from postroad.dns.records import RecordFacts
 from postroad.dns.survey import Planned, RecordState, survey
 from tests.oracle.dns_table import TableResolver
 
+pytestmark = pytest.mark.usefixtures("whole_records")
+
 ADDRESS = "203.0.113.10"
 CONFIG = Config.model_validate({"hostname": "mail.x.example", "domains": ["x.example"]})
 

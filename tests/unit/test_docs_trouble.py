@@ -136,7 +136,7 @@ def test_the_texts_are_found() -> None:
     assert len(SHOWN) > 55
 
 
-@pytest.mark.parametrize("text", TEXTS, ids=[text.replace(FILLED, "…")[:60] for text in TEXTS])
+@pytest.mark.parametrize("text", TEXTS, ids=[text.replace(FILLED, "...")[:60] for text in TEXTS])
 def test_every_answer_is_on_the_page(text: str) -> None:
     assert any(fits(text, shown) for shown in SHOWN), f"docs/trouble.md does not have: {text.replace(FILLED, '…')}"
 

@@ -14,7 +14,8 @@ from postroad.config.keys import keys
 from postroad.config.model import Config
 from postroad.errors import ConfigError
 from postroad.migrate.images import IMAGES, NAMES, by_repository
-from postroad.migrate.move import Move, translate
+from postroad.migrate.move import Image, Move, translate
+from tests.unit.whole import Whole
 
 GUESSED = {"hostname": "mail.example.com", "domains": ["example.com"]}
 NO_AUTH = {"smtp": 587, "submission": None}
@@ -208,6 +209,18 @@ SMARTHOST_ALIASES=*.mysmtp.com
 EXAMPLES = [*BOKY.items(), *WADER.items(), *NAMSHI.items()]
 
 
+@pytest.fixture(autouse=True)
+def whole_configurations(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each configuration is, word by word, as it is written down."""
+
+    def told(image: Image, move: Move) -> str:
+        text = translate(image, move)
+        whole.add(text)
+        return text
+
+    monkeypatch.setattr("postroad.cli.migrate.translate", told)
+
+
 def migrate(text: str, *options: str) -> str:
     result = CliRunner().invoke(command, [*options, "-"], input=text, catch_exceptions=False)
     assert result.exit_code == 0, result.output
@@ -218,7 +231,9 @@ def notes(text: str) -> str:
     return " ".join(line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#"))
 
 
-@pytest.mark.parametrize(("text", "expected"), EXAMPLES, ids=[text[:70] for text, _ in EXAMPLES])
+@pytest.mark.parametrize(
+    ("text", "expected"), EXAMPLES, ids=[" ".join(text[:70].replace("\\", "").split()) for text, _ in EXAMPLES]
+)
 def test_what_their_documents_show(text: str, expected: dict[str, Any]) -> None:
     said = migrate(text)
     assert yaml.safe_load(said) == expected
