@@ -25,7 +25,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     """End the process of a test that goes on after its time, as one does that waits for its own threads: it is told as a crash."""
     mark = item.get_closest_marker("timeout")
     seconds = mark.args[0] if mark else float(item.config.getini("timeout"))
-    faulthandler.dump_traceback_later(seconds + GRACE, exit=True)
+    faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=2)  # sys.stderr may be no file, as under mutmut
     try:
         return (yield)
     finally:
