@@ -130,8 +130,8 @@ def _note(parsed: Parsed, waiting: Waiting, about: str | None, answer_to: str | 
     answer = f"To answer, reply to this message: your reply goes to {answer_to}." if answer_to else ""
     return (
         f"The attached message came back here as {to}.\n\n"
-        f"From: {field(parsed, 'From', 300)}\n"
-        f"Envelope sender: {clean(waiting.sender)}\n"
+        f"From: {clean(message.decoded(field(parsed, 'From', 1000)), 300) or '(none)'}\n"
+        f"Envelope sender: {clean(waiting.sender) or '<>'}\n"
         f"Client: {clean(waiting.peer)}\n\n"
         "Nobody has checked who wrote it, or what is in it.\n"
         f"{answer}\n"

@@ -91,6 +91,29 @@ def placed(key: ConfigKey, value: object) -> dict[str, Any]:
     return LEAST | entry
 
 
+@pytest.mark.parametrize("rest", ["", "/", "/unsubscribe", ":8443/a/b/"])
+def test_where_links_lead(rest: str) -> None:
+    returns = {
+        "domain": "b.example.com",
+        "unsubscribe": {"domains": ["example.com"], "url": f"https://u.example{rest}"},
+    }
+    assert (
+        Config.model_validate(LEAST | {"returns": returns}).returns.unsubscribe.url
+        == f"https://u.example{rest.rstrip('/')}"
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://u.example", "https://", "https:///a", "https://u.example/?a=b", "https://u.example/#a", "https://a@u.example",
+     "https://u.example/ä", f"https://u.example/{'a' * 200}"],
+)  # fmt: skip
+def test_where_links_do_not_lead(url: str) -> None:
+    returns = {"domain": "b.example.com", "unsubscribe": {"domains": ["example.com"], "url": url}}
+    with pytest.raises(ValidationError, match="URL"):
+        Config.model_validate(LEAST | {"returns": returns})
+
+
 LEAVES = [key for key in keys(Config) if key.section is None]
 QUOTED = [key for key in LEAVES if key.path[0] != "sendmail"]
 

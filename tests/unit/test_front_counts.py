@@ -1,10 +1,13 @@
 """What the front counts: connections, sessions, runs of the queue."""
 
+from dataclasses import astuple
+from pathlib import Path
+
 import pytest
 
 from postroad.front.limits import REMEMBERED, WINDOW, ConnectionCounts
 from postroad.front.runs import BATCH, LATE, PASSES, PER_DOMAIN, SLOW, WHOLE, Run, Runs
-from postroad.runtime.bounds import LEAST, LEAST_CLIENTS, MOST, MOST_CLIENTS, bounds
+from postroad.runtime.bounds import LEAST, LEAST_CLIENTS, MOST, MOST_CLIENTS, _limit, bounds
 
 
 def test_connections_are_counted_by_address() -> None:
@@ -188,6 +191,35 @@ def test_addresses_that_have_sent_mail_are_remembered_up_to_a_number() -> None:
         counts.sent(str(number))
     assert not counts.has_sent("0")
     assert counts.has_sent("1")
+
+
+@pytest.mark.parametrize(
+    ("memory", "processes", "deliveries", "expected"),
+    [
+        # sessions, delivering, domain, own, busy, runs, clients, direct, background
+        (None, None, None, (150, 100, 30, 75, 75, 16, 5000, 500, 75)),
+        (256 << 20, None, None, (81, 54, 16, 40, 40, 10, 2097, 40, 40)),
+        (128 << 20, 100, None, (14, 9, 2, 7, 7, 3, 1048, 10, 7)),
+        (None, None, 40, (150, 20, 6, 75, 75, 5, 5000, 500, 15)),
+        (None, None, 79, (150, 40, 12, 75, 75, 9, 5000, 500, 30)),
+        (1, 1, None, (10, 6, 2, 5, 5, 3, 100, 10, 5)),
+    ],
+)
+def test_all_bounds(
+    memory: int | None, processes: int | None, deliveries: int | None, expected: tuple[int, ...]
+) -> None:
+    assert astuple(bounds(memory, processes, deliveries)) == expected
+
+
+def test_the_limits_of_a_container(tmp_path: Path) -> None:
+    two, one = tmp_path / "memory.max", tmp_path / "memory.limit_in_bytes"
+    assert _limit((str(two), str(one))) is None
+    one.write_text("9223372036854771712\n")
+    assert _limit((str(two), str(one))) is None
+    one.write_text("134217728\n")
+    assert _limit((str(two), str(one))) == 134217728
+    two.write_text("max\n")
+    assert _limit((str(two), str(one))) is None
 
 
 def test_clients_are_as_many_as_memory_allows() -> None:

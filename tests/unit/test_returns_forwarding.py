@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+import re
 import smtplib
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from postroad.runtime.returning import Forwarding, Settings
 from postroad.sendmail.session import NoSendmailError
 from tests.unit.test_returns_flood import SAMPLES
 from tests.unit.test_returns_reading import DSN, report
+from tests.unit.whole import Whole
 
 KEY, DOMAIN, ID, NOW = b"k" * 32, "bounces.x.example", "6AQ7sdUD000094", 1_795_000_000.0
 TO = f"{return_address.local_part(KEY, DOMAIN, ID, int(NOW // 86_400))}@{DOMAIN}"
@@ -43,6 +45,27 @@ def letter(message: Waiting, about: str | None = ID) -> Any:
     made = forwarding.letter(message, about, SETTINGS, datetime.fromtimestamp(NOW, UTC))
     assert b"\n" not in made.replace(b"\r\n", b"")
     return email.message_from_bytes(made, policy=email.policy.default)
+
+
+@pytest.mark.parametrize(
+    ("message", "about"),
+    [
+        (waiting(), ID),
+        (waiting(b"Subject: x\r\n\r\nNobody to answer.\r\n", "", f"abuse@{DOMAIN}"), None),
+        (waiting(b"From: <>\r\nReply-To: Ann <ann@y.example>\r\n\r\n\xec\x95\x88\r\n"), ID),
+        (waiting(b'From: "a@b" <p@y.example>\r\n\r\nbare\nends\r\n'), ID),
+        (waiting(b"Subject: " + b"long " * 60 + b"\r\n\r\nx\r\n"), ID),
+    ],
+    ids=["reply", "nobody", "korean", "bare", "long"],
+)
+def test_whole_letters(message: Waiting, about: str | None, whole: Whole) -> None:
+    made = forwarding.letter(message, about, SETTINGS, datetime.fromtimestamp(NOW, UTC)).decode()
+    boundary = made.partition('boundary="')[2].partition('"')[0]
+    number = re.search(r"Message-ID: <([^@]*)@mail", made)
+    assert number
+    whole.add(
+        made.replace(boundary, "BOUNDARY").replace(number[1], "NUMBER").replace("\r\n", "\n").replace("\r", "\\r")
+    )
 
 
 def _text(part: Any) -> str:

@@ -32,6 +32,8 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         "", "{}", "[1]", '[{"name": "x"}]', "null", '[[]]',
         json.dumps([{**asdict(SLOW), "standing": "free"}]), json.dumps([{**asdict(SLOW), "rate": -1}]),
         json.dumps([{**asdict(SLOW), "since": "x"}]), json.dumps([{**asdict(SLOW), "pauses": None}]),
+        json.dumps([{**asdict(SLOW), "waiting": 1.5}]), json.dumps([{**asdict(SLOW), "until": "x"}]),
+        json.dumps([{**asdict(SLOW), "refused_rate": "x"}]), json.dumps([{**asdict(SLOW), "connections": 0}]),
         json.dumps([{**asdict(SLOW), "more": 1}]),
     ],
 )  # fmt: skip

@@ -118,6 +118,12 @@ def test_subnets_and_gateways_are_read_from_the_routing_tables() -> None:
     assert around.has_ipv6
 
 
+def test_a_torn_line_of_the_routing_tables_is_left_alone() -> None:
+    whole, torn = ROUTE.splitlines(), "eth7 000014AC 010014AC 0003 0 0 0"
+    found = surroundings("\n".join([whole[0], torn, *whole[1:]]), f"fd00 40\n{IPV6_ROUTE}")
+    assert found == surroundings(ROUTE, IPV6_ROUTE)
+
+
 def test_auto_grants_no_public_network() -> None:
     around = Surroundings(subnets=(ip_network("198.41.0.0/24"), ip_network("10.1.0.0/16")))
     assert trusted(["auto", ip_network("203.0.113.0/30")], around) == (

@@ -1,6 +1,7 @@
 """The queue's reader, on control files as sendmail 8.18.1 wrote them."""
 
 import fcntl
+import os
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,16 @@ def test_other_files_are_no_messages(tmp_path: Path) -> None:
     for name in (f"xf{ID}", "qf", "qf../../etc", "core", f"df{ID[:-1]}2"):
         (tmp_path / name.replace("/", "_")).write_text("")
     assert one(tmp_path).path == path
+
+
+def test_the_depth_is_that_of_what_runs_take_and_the_age_that_of_the_oldest_body(tmp_path: Path) -> None:
+    assert queue.depth(tmp_path) == (0, None)
+    for number, came in enumerate((2000, 1000, 3000)):
+        put(tmp_path / "q", name=f"qf{ID}{number}")
+        os.utime(tmp_path / "q" / f"df{ID}{number}", (came, came))
+    put(tmp_path, "", f"Qf{ID}", body=None)  # set aside
+    put(tmp_path, name=f"qf{ID}", body=None)  # its body is gone
+    assert queue.depth(tmp_path) == (4, 1000.0)
 
 
 def test_folders_below(tmp_path: Path) -> None:

@@ -99,6 +99,29 @@ def test_an_address_of_somebody_else_is_told_of() -> None:
         "delivery.routes[0].bind: 192.0.2.11 is no address of this container: mail waits until it is one",
     )
     assert outbound.warnings(delivery, date(2026, 11, 26)) == ()
+    assert outbound.warnings(delivery, date(2026, 11, 26), (ip_address("192.0.2.11"),)) == (
+        "delivery.bind: 192.0.2.10 is no address of this container: mail waits until it is one",
+    )
+
+
+WARM_UP = "delivery.routes[0].warm_up begins on 2026-12-10: until then its mail waits"
+
+
+@pytest.mark.parametrize(
+    ("today", "said"),
+    [
+        ("2026-12-10", ()),
+        ("2026-12-09", (WARM_UP,)),
+        ("2026-12-05", (WARM_UP,)),
+        (
+            "2026-12-04",
+            (f"{WARM_UP}, and comes back after 5d (delivery.queue.give_up_after)",),
+        ),
+    ],
+)
+def test_a_warm_up_that_has_not_begun_is_told_of(today: str, said: tuple[str, ...]) -> None:
+    route = {"senders": ["a.example"], "smarthost": None, "warm_up": {"since": "2026-12-10", "daily": [50]}}
+    assert outbound.warnings(config(routes=[route]).delivery, date.fromisoformat(today)) == said
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [

@@ -2,12 +2,15 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from postroad.runtime import return_address, returning
 from postroad.runtime.handover import dumps
+from postroad.runtime.returning import Unsubscribing
+from postroad.runtime.unsubscribing import LONGEST
 from postroad.signer.bounces import MapSession
 from postroad.signer.judge import Judge
 from postroad.signer.returned import ReturnAddresses
@@ -19,6 +22,19 @@ NOW = 1_795_700_000.0
 
 def addresses(*senders: str) -> ReturnAddresses:
     return ReturnAddresses(returning.Settings("mail.x.example", DOMAIN, senders), KEY)
+
+
+def test_a_link_that_would_be_too_long_is_left_out() -> None:
+    linked = Unsubscribing(("x.example",), "https://b.example/u", "127.0.0.1", 8026)
+    found = replace(addresses(), settings=replace(addresses().settings, unsubscribing=linked))
+    long = max(range(800), key=lambda length: length if _link(found, length) else 0)
+    assert len(_link(found, long)) - len(" <>") <= LONGEST
+    assert not _link(found, long + 1)
+
+
+def _link(found: ReturnAddresses, length: int) -> bytes:
+    fields = found.unsubscribe_fields("a@x.example", [f"{'r' * length}@y.example"], set())
+    return fields[0][1] if fields else b""
 
 
 @pytest.mark.parametrize(

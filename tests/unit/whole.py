@@ -19,7 +19,7 @@ from postroad.dns.survey import Planned
 FOLDER = Path(__file__).parents[1] / "whole"
 MODULES = (
     "checks_network", "checks_open_relay", "checks_records", "checks_returns", "checks_senders", "checks_spf", "checks_store",
-    "dns_formats", "dns_records", "dns_survey", "migrate",
+    "dns_formats", "dns_records", "dns_survey", "migrate", "returns_forwarding",
 )  # fmt: skip
 HEAD = "== "
 WRITING = "POSTROAD_WRITE_WHOLE"
