@@ -80,6 +80,8 @@ def test_a_list_of_ipv4_addresses_says_nothing_of_ipv6() -> None:
         ({"a": -299.0}, "warning", "the clock is 299 s ahead"),
         ({"a": -300.0}, "error", "the clock is 300 s ahead"),
         ({"a": 4000.0, "b": -0.1}, "ok", "the clock is right"),
+        ({"a": 20.0, "b": -40.0}, "ok", "the clock is right"),
+        ({"a": ConnectionRefusedError(111, "Connection refused")}, "info", "can't be compared"),
         ({"a": 4000.0, "b": TimeoutError()}, "error", "the clock is 4000 s behind"),
         ({"a": TimeoutError(), "b": ValueError("it does not know the time")}, "info", "can't be compared"),
     ],
@@ -138,10 +140,12 @@ class TimeServer:
 
 
 def test_what_a_time_server_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    def ask(server: TimeServer) -> float:
-        monkeypatch.setattr(socket, "socket", lambda family, kind: server)
-        return clock.offset("192.0.2.1", 1)
+    def ask(server: TimeServer, address: str = "192.0.2.1", family: int = socket.AF_INET) -> float:
+        kinds = {(family, socket.SOCK_DGRAM): server}
+        monkeypatch.setattr(socket, "socket", lambda *kind: kinds[kind])
+        return clock.offset(address, 1)
 
+    assert ask(TimeServer(0), "2001:db8::1", socket.AF_INET6) == pytest.approx(0, abs=2)
     assert ask(TimeServer(1000)) == pytest.approx(1000, abs=2)
     assert ask(TimeServer(-1000)) == pytest.approx(-1000, abs=2)
     for wrong in ({"mode": 3}, {"stratum": 0}, {"stratum": 16}, {"cookie": bytes(8)}, {"length": 47}):
@@ -177,6 +181,13 @@ def test_port_25(found: list[Visit], expected: list[tuple[str, str]]) -> None:
     said = [(str(each.level), each.message) for each in port25.judge(found, on_aws=False)]
     assert [level for level, _ in said] == [level for level, _ in expected]
     assert all(part in message for (_, message), (_, part) in zip(said, expected, strict=True)), said
+
+
+def test_the_receivers_are_asked_for_port_25(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(port25, "visits", lambda _: [visit("a", AttemptStage.NOT_CONNECTED)])
+    monkeypatch.setattr(port25, "on_aws", lambda: True)
+    (found,) = port25.run(context({}))
+    assert (found.level, "aws-request" in found.fix) == ("error", True)
 
 
 def test_port_25_on_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,7 +1,13 @@
 """The checks of what is published, each on a DNS that is a dictionary: what is right, and its near misses."""
 
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -12,6 +18,7 @@ from postroad.dns.dkim_published import Seen
 from postroad.dns.resolver import Resolver
 from tests.oracle.dns_table import TableResolver, pointer
 from tests.unit.checking import ADDRESS, DEAD, SIX, Zone, context, levels
+from tests.unit.test_uplink_session import make_certificate
 
 pytestmark = pytest.mark.usefixtures("whole_findings")
 
@@ -263,6 +270,83 @@ def test_a_policy_of_mta_sts(policy: str, hosts: list[str], wrong: str) -> None:
 def test_a_host_of_policies_without_an_address() -> None:
     with pytest.raises(ValueError, match=r"mta-sts\.x\.example has no address"):
         mta_sts.fetch("mta-sts.x.example", [], 1)
+
+
+class PolicySite(BaseHTTPRequestHandler):
+    """A host of MTA-STS policies."""
+
+    answer: ClassVar[tuple[int, bytes]] = (200, b"")
+    asked: ClassVar[list[tuple[str, str]]] = []
+
+    def do_GET(self) -> None:
+        status, body = self.answer
+        self.asked.append((self.path, self.headers["Host"]))
+        self.send_response(status)
+        self.send_header("Location", "/.well-known/mta-sts.txt")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[PolicySite]]:
+    """One that listens, in place of 192.0.2.1, and whose certificate is for ``mta-sts.x.example``."""
+    made = make_certificate(tmp_path / "site.pem", "DNS:mta-sts.x.example")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), PolicySite)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign, misc, assignment]
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    connect, trusting = socket.create_connection, ssl.create_default_context(cafile=str(made))
+
+    def there(address: tuple[str, int], timeout: float) -> socket.socket:
+        assert address == ("192.0.2.1", 443)
+        return connect(("127.0.0.1", server.server_address[1]), timeout)
+
+    monkeypatch.setattr(mta_sts.socket, "create_connection", there)  # type: ignore[attr-defined]
+    monkeypatch.setattr(mta_sts.ssl, "create_default_context", lambda: trusting)  # type: ignore[attr-defined]
+    PolicySite.asked.clear()
+    yield PolicySite
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_policy_is_read_as_senders_read_it(site: type[PolicySite]) -> None:
+    site.answer = (200, b"version: STSv1\n\xff" + bytes(mta_sts.LARGEST - 16))
+    assert mta_sts.fetch("mta-sts.x.example", ["192.0.2.1"], 5).startswith("version: STSv1\n\ufffd")
+    assert site.asked == [("/.well-known/mta-sts.txt", "mta-sts.x.example")]
+    site.answer = (200, bytes(mta_sts.LARGEST + 1))
+    with pytest.raises(ValueError, match=r"^it is longer than 65536 octets$"):
+        mta_sts.fetch("mta-sts.x.example", ["192.0.2.1"], 5)
+    site.answer = (301, b"version: STSv1\n")  # followed by no sender (RFC 8461, 3.3)
+    with pytest.raises(ValueError, match=r"^it answers 301 Moved Permanently$"):
+        mta_sts.fetch("mta-sts.x.example", ["192.0.2.1"], 5)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        mta_sts.fetch("mta-sts.y.example", ["192.0.2.1"], 5)
+
+
+@pytest.mark.parametrize(
+    ("own", "above", "missing"),
+    [
+        ("v=DMARC1; p=reject", "v=DMARC1; p=none", "meets"),
+        ("v=DMARC1; p=none; sp=reject", "v=DMARC1; p=reject", "asks for none"),
+        ("", "v=DMARC1; p=none; sp=reject", "meets"),
+        ("", "v=DMARC1; p=reject; sp=none", "asks for none"),
+        ("", "", "there is no DMARC policy"),
+    ],
+)
+def test_a_logo_below_another_domain(own: str, above: str, missing: str) -> None:
+    logo = "v=BIMI1; l=https://x.example/a.svg; a=https://x.example/a.pem"
+    zone: Zone = {"default._bimi.app.x.example": {"TXT": (logo,)}}
+    zone |= {
+        f"_dmarc.{name}": {"TXT": (text,)} for name, text in (("app.x.example", own), ("x.example", above)) if text
+    }
+    ((level, message),) = levels(bimi, context(zone, domains=["app.x.example"]))
+    assert (level, missing in message) == ("info", True), message
 
 
 @pytest.mark.parametrize(
