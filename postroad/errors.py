@@ -24,3 +24,10 @@ class InstallError(PostroadError):
 
 class CommandError(PostroadError):
     """A program that Postroad runs (m4, makemap, openssl) failed or could not be started."""
+
+
+def plainly(error: BaseException) -> str:
+    """What an error says, for people: without Python's ``[Errno 2]``, but with the file that it is about."""
+    if isinstance(error, OSError) and isinstance(error.strerror, str) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if isinstance(error.filename, str) else error.strerror
+    return str(error) or type(error).__name__

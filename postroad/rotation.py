@@ -12,7 +12,7 @@ from postroad.config.load import load
 from postroad.config.model import Config
 from postroad.dns import dkim_published
 from postroad.dns.records import published_at
-from postroad.errors import PostroadError
+from postroad.errors import PostroadError, plainly
 from postroad.runtime.log import tell
 from postroad.runtime.paths import STATE
 from postroad.secrets import keys, rotation
@@ -33,7 +33,7 @@ def main() -> int:
         try:
             step(config, each)
         except (PostroadError, OSError) as error:
-            tell("err", f"dkim: {each.domain}: {error}", 1.0)
+            tell("err", f"dkim: {each.domain}: {plainly(error)}", 1.0)
             code = 1
     return code
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from postroad.checks.context import Context, side_by_side
 from postroad.checks.model import Finding, Level
+from postroad.errors import plainly
 
 ID = "clock"
 SHORT = False
@@ -67,7 +68,7 @@ def _ask(context: Context, server: str) -> tuple[str, float | str]:
     except TimeoutError:
         return server, "no answer"
     except (OSError, ValueError) as error:
-        return server, str(error)
+        return server, plainly(error)
 
 
 def offset(address: str, timeout: float) -> float:

@@ -10,6 +10,7 @@ from postroad.checks.context import Context
 from postroad.checks.model import Finding, Level, unanswered
 from postroad.dns.resolver import Answer
 from postroad.dns.tag_list import parse, shown
+from postroad.errors import plainly
 
 ID = "mta-sts"
 SHORT = False
@@ -75,7 +76,7 @@ def _policy(context: Context, domain: str, answer: Answer, mx: Answer) -> Iterat
         text = fetch(host, [value for each in addresses for value in each.values], min(TIMEOUT, context.left / 2))
     except (OSError, HTTPException, ValueError) as error:
         what = f"the MTA-STS policy https://{host}/.well-known/mta-sts.txt can't be read"
-        yield Finding(ID, Level.WARNING, what, str(error) or type(error).__name__, fix)
+        yield Finding(ID, Level.WARNING, what, plainly(error), fix)
         return
     wrong = judge(text, [value.split()[1] for value in mx.values])
     if wrong:

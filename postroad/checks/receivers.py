@@ -8,6 +8,7 @@ from enum import IntEnum
 from functools import partial
 
 from postroad.checks.context import Context, Late, Task
+from postroad.errors import plainly
 
 CONNECT = 4.0
 """Seconds for a connection: a packet that is dropped is sent again after 1 and 3 s."""
@@ -122,7 +123,7 @@ def _talk(context: Context, visit: Visit, connection: socket.socket) -> Visit:
         return _handshake(visit, connection)
     except (OSError, smtplib.SMTPException) as error:
         stage = max(visit.stage, AttemptStage.CONNECTED)
-        said = str(error) or type(error).__name__
+        said = plainly(error)
         if isinstance(error, TimeoutError) or "timed out" in said:  # smtplib makes a lost connection of it
             said = "no answer in time"
         return replace(visit, stage=stage, detail=said)

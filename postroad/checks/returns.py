@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from postroad.checks.context import Context
 from postroad.checks.model import Finding, Level, unanswered
 from postroad.dns.resolver import Answer
+from postroad.errors import plainly
 
 ID = "returns"
 SHORT = False
@@ -56,7 +57,7 @@ def _asked(context: Context, domain: str, host: str, address: str) -> Finding:
     try:
         takes, other = _replies(context, domain, address)
     except (OSError, smtplib.SMTPException) as error:
-        said = str(error) or type(error).__name__
+        said = plainly(error)
         what = f"the MX of {domain} can't be reached from here: whether others reach it is not known"
         fix = (
             f"publish port returns.listen ({context.config.returns.listen}) as port 25 of {host}, and try from outside"

@@ -7,6 +7,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from postroad.checks.context import Context
 from postroad.checks.model import Finding, Level
+from postroad.errors import plainly
 from postroad.runtime import recording
 from postroad.runtime.paths import CURRENT
 from postroad.store import database, relays
@@ -25,7 +26,7 @@ def run(context: Context) -> Iterator[Finding]:
         settings = recording.load(CURRENT)
     except (OSError, ValueError) as error:
         message = "it is not known how the event database is reached: there is no running server here"
-        yield Finding(ID, Level.INFO, message, str(error), "run this in the server's container", unknown=True)
+        yield Finding(ID, Level.INFO, message, plainly(error), "run this in the server's container", unknown=True)
         return
     yield look(settings)
 

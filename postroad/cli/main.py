@@ -7,7 +7,7 @@ import sys
 import click
 
 import postroad
-from postroad.errors import PostroadError
+from postroad.errors import PostroadError, plainly
 
 COMMANDS = (
     "aws-request",
@@ -65,7 +65,7 @@ def _fail(said: str) -> None:
 
 
 def _said(error: OSError) -> str:
-    said = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+    said = plainly(error)
     return f"{said}: {AS_THE_SERVER.format(uid=os.getuid())}" if isinstance(error, PermissionError) else said
 
 

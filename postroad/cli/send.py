@@ -20,7 +20,7 @@ from postroad.cli.running import no_server
 from postroad.config.load import load
 from postroad.config.model import Config
 from postroad.config.values import format_duration
-from postroad.errors import PostroadError
+from postroad.errors import PostroadError, plainly
 from postroad.runtime.paths import FEED
 from postroad.sendmail import session
 
@@ -110,7 +110,7 @@ def hand_over(config: Config, message: EmailMessage) -> str:
     except smtplib.SMTPResponseException as error:
         return f"{error.smtp_code} {_text(error.smtp_error)}"
     except (OSError, smtplib.SMTPException) as error:
-        raise PostroadError(f"sendmail does not take the message: {error}") from error
+        raise PostroadError(f"sendmail does not take the message: {plainly(error)}") from error
     return ""
 
 

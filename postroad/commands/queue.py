@@ -12,7 +12,7 @@ from typing import Any
 from postroad import system
 from postroad.commands import running
 from postroad.commands.running import NoServerError
-from postroad.errors import PostroadError
+from postroad.errors import PostroadError, plainly
 from postroad.runtime import flushing, log, plan, slowed
 from postroad.runtime.paths import CURRENT, HEALTH, LOG_SOCKET, QUEUE, RECEIVERS, SHAPER
 from postroad.sendmail import queue
@@ -188,7 +188,9 @@ class FlushRequest:
             self._shaper.shutdown(socket.SHUT_WR)
         except OSError as error:
             self._shaper.close()
-            raise PostroadError(f"{SHAPER}: the shaper does not answer ({error}); see the server's log") from error
+            raise PostroadError(
+                f"{SHAPER}: the shaper does not answer ({plainly(error)}); see the server's log"
+            ) from error
         self._shaper.setblocking(False)
 
     def ended(self) -> bool:

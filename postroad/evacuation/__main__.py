@@ -11,7 +11,7 @@ import threading
 import time
 from contextlib import suppress
 
-from postroad.errors import PostroadError
+from postroad.errors import PostroadError, plainly
 from postroad.evacuation import control, doubts, places, wire
 from postroad.evacuation.leaving import GONE, KIND, Leaving
 from postroad.evacuation.run import Left, event
@@ -62,7 +62,7 @@ class Receiving:
         try:
             self.settings = server.settings = self._read()
         except (OSError, ValueError) as error:
-            say("err", f"the new settings can't be read, the old ones stay in force: {error!r}")
+            say("err", f"the new settings can't be read, the old ones stay in force: {plainly(error)}")
 
     def settle_doubts(self, own_id: str) -> None:
         """Again and again, ask about the messages of an evacuation that was cut short: they don't wait for a person."""
@@ -138,7 +138,7 @@ def main() -> int:
                 receiving.reload(server)
             os._exit(0)  # the threads end with it, wherever they are
     except (OSError, ValueError, PostroadError) as error:
-        say("err", f"can't start: {error!r}")
+        say("err", f"can't start: {plainly(error)}")
         return 1
 
 

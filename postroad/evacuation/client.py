@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from postroad.errors import PostroadError
+from postroad.errors import PostroadError, plainly
 from postroad.evacuation import wire
 from postroad.evacuation.taking import RefusedError
 
@@ -145,7 +145,7 @@ def open_session(
         try:
             session = Session(wire.connect(address, family, timeout), host, port)
         except OSError as error:
-            failed = OSError(f"{host} ({address[0]}, port {port}) can't be reached: {error}")
+            failed = OSError(f"{host} ({address[0]}, port {port}) can't be reached: {plainly(error)}")
             continue
         try:
             session.introduce(secret, own, name)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from postroad.errors import InstallError
+from postroad.errors import InstallError, plainly
 from postroad.evacuation import wire
 from postroad.evacuation.taking import RefusedError, Taking
 from postroad.evacuation.wire import Wire, WireError
@@ -220,8 +220,8 @@ class Server:
             return
         except (InstallError, OSError) as error:
             if not isinstance(error, ConnectionError | TimeoutError | ssl.SSLError):
-                self._complain(f"message {token.partition('.')[2]} of {peer.name} can't be taken: {error}")
-            raise WireError(str(error)) from error
+                self._complain(f"message {token.partition('.')[2]} of {peer.name} can't be taken: {plainly(error)}")
+            raise WireError(plainly(error)) from error
         if is_new:
             self._tell(Taken(token, path, octets, peer.name))
         peer.link.say(taken=path.name[2:])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from postroad import sockets, system
-from postroad.errors import InstallError
+from postroad.errors import InstallError, plainly
 from postroad.events import own
 from postroad.front import profiles
 from postroad.front.adaptive import Receivers
@@ -119,9 +119,9 @@ class Adapting:
                 system.remove(SLOWED)
             self._fault = ""
         except (InstallError, OSError) as error:
-            if str(error) != self._fault:
-                tell("err", f"front: {error}; after a restart, receivers have to ask for less again")
-            self._fault = str(error)
+            if plainly(error) != self._fault:
+                tell("err", f"front: {plainly(error)}; after a restart, receivers have to ask for less again")
+            self._fault = plainly(error)
 
     def _described(self, receiver: Receiver, domains: list[str]) -> SlowedReceiver:
         name = receiver.profile.name

@@ -7,7 +7,7 @@ import os
 import sys
 
 from postroad.config.load import read_all
-from postroad.errors import InstallError, PostroadError
+from postroad.errors import InstallError, PostroadError, plainly
 from postroad.install.generation import install
 
 
@@ -20,7 +20,7 @@ def main() -> int:
         sys.stderr.write(f"postroad: {error}\n")
         return error.exit_code
     except OSError as error:
-        sys.stderr.write(f"postroad: {error}\n")
+        sys.stderr.write(f"postroad: {plainly(error)}\n")
         return InstallError.exit_code
     return 0
 

@@ -17,6 +17,7 @@ import time
 from typing import NoReturn
 from urllib.parse import urlsplit
 
+from postroad.errors import plainly
 from postroad.events.syslog import Severity
 from postroad.returns.forwarder import Forwarder
 from postroad.returns.gate import Gate
@@ -47,7 +48,7 @@ def _certificate() -> ssl.SSLContext | None:
     try:
         context.load_cert_chain(CURRENT / "tls" / "certificate.pem", CURRENT / "tls" / "key.pem")
     except (OSError, ssl.SSLError) as error:
-        _log("err", f"STARTTLS is not offered: the certificate can't be read: {error}")
+        _log("err", f"STARTTLS is not offered: the certificate can't be read: {plainly(error)}")
         return None
     return context
 
@@ -76,7 +77,7 @@ class Returns:
             settings = returning.load(CURRENT / returning.FILE)
             self._gate.change(settings.domain, (CURRENT / returning.KEY).read_bytes())
         except (OSError, ValueError) as error:
-            _log("err", f"the new settings can't be read, the old ones stay in force: {error}")
+            _log("err", f"the new settings can't be read, the old ones stay in force: {plainly(error)}")
             return
         self._settings, self._tls = settings, _certificate()
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from postroad.errors import PostroadError
+from postroad.errors import PostroadError, plainly
 from postroad.returns import forwarding
 from postroad.returns.found import UnreadableError
 from postroad.returns.gate import Gate
@@ -49,7 +49,7 @@ def hand_over(hostname: str, to: str, letter: bytes) -> Answer:
     except smtplib.SMTPResponseException as error:
         return _answer(error.smtp_code, error.smtp_error)
     except (OSError, smtplib.SMTPException, PostroadError) as error:
-        return Answer(0, f"sendmail can't be asked: {error}")
+        return Answer(0, f"sendmail can't be asked: {plainly(error)}")
     return Answer(250, "")
 
 
@@ -118,7 +118,7 @@ class Forwarder(threading.Thread):
                     if not done:
                         time.sleep(RETRY)
             except (OSError, PostroadError) as error:
-                self._say(f"what is to be forwarded can't be read from the state volume: {error}")
+                self._say(f"what is to be forwarded can't be read from the state volume: {plainly(error)}")
                 time.sleep(RETRY)
                 self._arrived.set()
 

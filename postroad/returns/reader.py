@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from postroad.errors import PostroadError
+from postroad.errors import PostroadError, plainly
 from postroad.events.syslog import Severity
 from postroad.returns import telling
 from postroad.returns.gate import Gate
@@ -52,7 +52,7 @@ class Reader(threading.Thread):
                 while self.read_one():
                     pass
             except (OSError, PostroadError) as error:
-                self._tell("err", f"what came back can't be read from the state volume: {error}")
+                self._tell("err", f"what came back can't be read from the state volume: {plainly(error)}")
                 time.sleep(FAULT)
                 self._arrived.set()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP, Envelope, Session, TLSSetupException, syntax
 
-from postroad.errors import InstallError
+from postroad.errors import InstallError, plainly
 from postroad.returns.gate import Gate
 from postroad.returns.spool import Spool
 from postroad.returns.telling import LARGEST_MESSAGE
@@ -73,7 +73,7 @@ class Handler:
         try:
             kept = await asyncio.get_running_loop().run_in_executor(None, put)
         except (InstallError, OSError) as error:
-            self._log("err", f"what comes back can't be kept: {error}")
+            self._log("err", f"what comes back can't be kept: {plainly(error)}")
             return "451 4.3.0 can't be kept now"
         if not kept:
             return "452 4.3.1 too much waits: later"

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
+from postroad.errors import plainly
 from postroad.runtime.log import Tell
 from postroad.runtime.paths import SHAPER_LOCK
 from postroad.shaper.complaints import Complaints
@@ -58,7 +59,7 @@ def main() -> NoReturn:
         try:
             shaper.load()
         except (OSError, ValueError) as error:
-            shaper.say("err", f"the routes can't be read ({error}): the previous ones stay in force")
+            shaper.say("err", f"the routes can't be read ({plainly(error)}): the previous ones stay in force")
 
     shaper.watch(woken, reload)
     while True:

@@ -16,7 +16,7 @@ import psycopg
 from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from postroad.errors import PostroadError
+from postroad.errors import PostroadError, plainly
 from postroad.events.syslog import Severity
 from postroad.runtime.log import Tell
 from postroad.store import database
@@ -142,7 +142,7 @@ class ChangeWatch:
             except (SQLAlchemyError, psycopg.Error):  # the recorder says so
                 pass
             except (PostroadError, OSError) as error:
-                self._complain("err", f"the lists of this relay can't be brought up to date: {error}")
+                self._complain("err", f"the lists of this relay can't be brought up to date: {plainly(error)}")
             except Exception:  # noqa: BLE001 - a bug in here must not end the watch
                 traceback.print_exc()
                 pause = QUIET

@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from postroad import system
-from postroad.errors import CommandError, InstallError, PostroadError
+from postroad.errors import CommandError, InstallError, PostroadError, plainly
 from postroad.events import model as events
 from postroad.runtime import acceptance, plan
 from postroad.runtime.paths import CURRENT, DOCTOR, FEED, HEALTH, LOG_SOCKET, QUEUE, RATES, RUN
@@ -182,7 +182,7 @@ class Supervisor:
             with self._output(name) as output:
                 return system.spawn([sys.executable, "-m", module], environment, output=output)
         except (CommandError, OSError) as error:
-            self._say("error", str(error))
+            self._say("error", plainly(error))
             return 0
 
     def _examine(self, what: str) -> None:
@@ -190,7 +190,7 @@ class Supervisor:
         try:
             self.doctor.start(what, lambda: self._output("doctor"))
         except (CommandError, OSError) as error:
-            self._say("error", str(error))
+            self._say("error", plainly(error))
 
     @contextlib.contextmanager
     def _output(self, name: str) -> Iterator[int]:
@@ -407,7 +407,7 @@ class Supervisor:
             system.point(CURRENT, before)
             system.remove(failed)
         except (PostroadError, OSError) as error:
-            self._say("error", f"{CURRENT} does not name the configuration in force, {before.name}: {error}")
+            self._say("error", f"{CURRENT} does not name the configuration in force, {before.name}: {plainly(error)}")
 
     def _switch(self, wanted: plan.Plan) -> None:
         """Run this plan's daemons; one whose command line stays the same reloads its files."""
@@ -520,7 +520,7 @@ class Supervisor:
             self.health.write(self.state, pids, reloads, self.reasons)
         except (PostroadError, OSError) as error:
             # the health check goes on with what it has: mail is worth more than its file
-            self._say("error", str(error))
+            self._say("error", plainly(error))
 
     def _say(self, level: str, message: str) -> None:
         self.log.emit(

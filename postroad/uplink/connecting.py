@@ -11,6 +11,7 @@ from typing import Any
 from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
 from python_socks.async_.asyncio import Proxy
 
+from postroad.errors import plainly
 from postroad.runtime.uplink import Server
 from postroad.uplink.replies import printable
 
@@ -111,7 +112,7 @@ async def _through_proxy(server: Server) -> tuple[socket.socket, str]:
     except ProxyTimeoutError as error:
         raise ConnectError(f"can't be reached through {shown}: no answer") from error
     except (ProxyError, ProxyConnectionError, OSError) as error:
-        raise ConnectError(f"can't be reached through {shown}: {printable(str(error))}") from error
+        raise ConnectError(f"can't be reached through {shown}: {printable(plainly(error))}") from error
     _set_up(connected)
     return connected, str(connected.getpeername()[0])
 

@@ -24,7 +24,7 @@ from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
 from python_socks.sync import Proxy
 
 from postroad import system
-from postroad.errors import InstallError
+from postroad.errors import InstallError, plainly
 from postroad.runtime.uplink import OAuth
 from postroad.signer.keys import PrivateKey, SigningError
 from postroad.uplink.replies import printable
@@ -118,7 +118,7 @@ def _through(proxy: str) -> Callable[..., socket.socket]:
         try:
             return Proxy.from_url(proxy, rdns=True).connect(address[0], address[1], timeout=timeout)
         except (ProxyError, ProxyTimeoutError, ProxyConnectionError) as error:
-            raise OSError(f"through the proxy: {error}") from error
+            raise OSError(f"through the proxy: {plainly(error)}") from error
 
     return connect
 
@@ -229,7 +229,7 @@ class Tokens:
                 if answer.refresh:
                     keep(oauth, answer.refresh)
         except (InstallError, OSError) as error:
-            raise TokenError(f"the refresh token can't be kept: {error}", lasting=True) from error
+            raise TokenError(f"the refresh token can't be kept: {plainly(error)}", lasting=True) from error
         return answer
 
     def _ask(self, form: Mapping[str, str]) -> Answer:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from postroad.errors import PostroadError
+from postroad.errors import PostroadError, plainly
 from postroad.events import own
 from postroad.runtime import log
 from postroad.runtime.paths import REDACTION_KEY
@@ -126,7 +126,7 @@ class Desk:
             except NothingThereError:
                 return self.refusal(request, session, 404, "not_there")
             except (PostroadError, OSError) as error:
-                return self.page("trouble.html.j2", request, session, 503, trouble=str(error))
+                return self.page("trouble.html.j2", request, session, 503, trouble=plainly(error))
             return self.page(template, request, session, **facts)
 
         return Route(path, endpoint, methods=["GET"])
@@ -141,7 +141,7 @@ class Desk:
             try:
                 then = await anyio.to_thread.run_sync(do, visit, given, limiter=self._acts)
             except (PostroadError, OSError) as error:
-                visit.session.tell("failed", str(error))
+                visit.session.tell("failed", plainly(error))
                 then = back
             return RedirectResponse(then, 303)
 
@@ -154,7 +154,7 @@ class Desk:
             try:
                 facts = await anyio.to_thread.run_sync(do, visit, given, limiter=self._acts)
             except (PostroadError, OSError) as error:
-                return self.page("trouble.html.j2", request, visit.session, 503, trouble=str(error))
+                return self.page("trouble.html.j2", request, visit.session, 503, trouble=plainly(error))
             return self.page(template, request, visit.session, **facts)
 
         return self._form(path, answer, largest)
@@ -194,7 +194,7 @@ class Desk:
             except NothingThereError:
                 return self.refusal(request, session, 404, "not_there")
             except (PostroadError, OSError) as error:
-                return self.page("trouble.html.j2", request, session, 503, trouble=str(error))
+                return self.page("trouble.html.j2", request, session, 503, trouble=plainly(error))
             headers = HEADERS | {"Content-Disposition": f'attachment; filename="{name}"'}
             return Response(text, media_type=kind, headers=headers)
 

@@ -17,6 +17,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from postroad import system
+from postroad.errors import plainly
 from postroad.runtime.paths import SUPPRESSED
 from postroad.runtime.web import ApiKey
 
@@ -139,7 +140,7 @@ class Submission:
         except (OSError, smtplib.SMTPException) as error:
             session.close()
             if not any(each in outcomes for each in recipients):
-                raise UnavailableError(f"the relay's listener ended the session: {error}") from error
+                raise UnavailableError(f"the relay's listener ended the session: {plainly(error)}") from error
             return
         if usable:
             self._keep(key, session)
@@ -162,7 +163,7 @@ class Submission:
             return session, _ask(session, mail)
         except (OSError, smtplib.SMTPException) as error:
             session.close()
-            raise UnavailableError(f"the relay's listener ended the session: {error}") from error
+            raise UnavailableError(f"the relay's listener ended the session: {plainly(error)}") from error
 
     def _open(self, key: ApiKey) -> smtplib.SMTP:
         arguments: dict[str, Any] = {"local_hostname": self._hostname, "timeout": PATIENCE}
@@ -182,7 +183,9 @@ class Submission:
         except (OSError, smtplib.SMTPException) as error:
             if session is not None:
                 session.close()
-            raise UnavailableError(f"the relay's listener at port {self._port} can't be used: {error}") from error
+            raise UnavailableError(
+                f"the relay's listener at port {self._port} can't be used: {plainly(error)}"
+            ) from error
         if answer.code != 235:
             session.close()
             raise UnavailableError(f"the relay's listener does not let {key.login} in: {answer.code} {answer.reply}")

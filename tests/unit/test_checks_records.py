@@ -298,7 +298,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Polic
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(made)
     server = ThreadingHTTPServer(("127.0.0.1", 0), PolicySite)
-    server.handle_error = lambda *_: None  # type: ignore[method-assign, misc, assignment]
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]
     server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     connect, trusting = socket.create_connection, ssl.create_default_context(cafile=str(made))
