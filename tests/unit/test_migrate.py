@@ -15,6 +15,7 @@ from postroad.config.model import Config
 from postroad.errors import ConfigError
 from postroad.migrate.images import IMAGES, NAMES, by_repository
 from postroad.migrate.move import Image, Move, translate
+from postroad.migrate.read import read
 from tests.unit.whole import Whole
 
 GUESSED = {"hostname": "mail.example.com", "domains": ["example.com"]}
@@ -338,6 +339,56 @@ def test_what_is_not_taken_over(setting: str, about: str) -> None:
     said = migrate(f"ALLOWED_SENDER_DOMAINS=example.com\n{setting}\n")
     assert yaml.safe_load(said) == {**GUESSED, "listeners": NO_AUTH}
     assert about in notes(said)
+
+
+ALL_VALUES = (
+    "", "0", "5d", "true", "encrypt", "static:app:secret", "a.example, b.example", "[smtp.example.net]:587", "[192.0.2.9]",
+    "10.9.0.0/16 127.0.0.0/8 0.0.0.0/0 nonsense", "/etc/tls/a.pem",
+    "a.example smtp:[relay.example.net]:26\n# no\n* :\nb.example lmtp:x\nC.example :10.0.0.9\nu@d.example smtp:\n* relay:x.example",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("image", IMAGES, ids=lambda image: str(image.name))
+def test_every_variable_with_values_of_every_kind(image: Image, whole: Whole) -> None:
+    """What each one adds to the configuration of the others."""
+    above = {"POSTFIX_relayhost": "[smtp.example.net]:587"} if "wader" in image.name else {}
+    plain = translate(image, Move(above)).splitlines()
+    for variable in image.variables:
+        if variable.take is None:
+            continue
+        added: dict[str, list[str]] = {}
+        for value in ALL_VALUES:
+            text = translate(image, Move(above | {variable.name: value})).splitlines()
+            said = "\n".join(line for line in text if line not in plain)
+            added.setdefault(said, []).append(value)
+        for said, values in added.items():
+            indented = "".join(f"\n    {line}" for line in said.splitlines())
+            whole.add(f"{variable.name}={' | '.join(map(repr, values))}{indented}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        """docker run -eTZ=UTC --env=RELAYHOST=[smtp.example.net]:587 -e 'ALLOWED_SENDER_DOMAINS=a.example b.example' -e EMPTY \\
+            -v keys:/etc/opendkim/keys:ro --volume=queue:/var/spool/postfix --env-file=.env boky/postfix:v5 other/image""",
+        "podman run --env RELAYHOST=smtp.example.net --env-file .env --volume keys:/etc/opendkim/keys boky/postfix",
+        """export ALLOWED_SENDER_DOMAINS='a.example'\nRELAYHOST="[smtp.example.net]:587"\n\n# a remark\nRELAYHOST_USERNAME='\n""",
+        """\
+services:
+  mail:
+    image: boky/postfix
+    env_file: .env
+    volumes: ['keys:/etc/opendkim/keys:ro', 5]
+    environment: {ALLOW_EMPTY_SENDER_DOMAINS: true, RELAYHOST: $$x, TZ: null, MESSAGE_SIZE_LIMIT: 10240000}
+  other:
+    image: nginx
+""",
+        "mail:\n  image: boky/postfix\n  environment: [ALLOWED_SENDER_DOMAINS=a.example, RELAYHOST=$HOST]\n",
+    ],
+    ids=["options", "podman", "env-file", "compose", "old-compose"],
+)
+def test_each_form_of_an_environment(text: str, whole: Whole) -> None:
+    whole.add(str(read(text, None)).replace("), ", "),\n").replace("', '", "',\n'"))
 
 
 def test_a_compose_file_s_open_values_are_told_and_a_later_file_fills_them(tmp_path: Path) -> None:
