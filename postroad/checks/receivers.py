@@ -95,10 +95,10 @@ def _address(context: Context, domain: str) -> Visit:
     for answer in answers:
         if answer.found:
             return Visit(domain, AttemptStage.NOT_CONNECTED, host, answer.values[0])
-    if any(answer.unknown for answer in answers):
-        return Visit(
-            domain, AttemptStage.NO_NAME, host, detail=f"its address: {answers[0].detail or answers[0].status}"
-        )
+    for answer in answers:
+        if answer.unknown:
+            detail = f"its {answer.type}: {answer.detail or answer.status}"
+            return Visit(domain, AttemptStage.NO_NAME, host, detail=detail)
     return Visit(domain, AttemptStage.NO_HOST, host, detail=f"it has no address ({answers[0].status})")
 
 

@@ -1,10 +1,12 @@
 """The checks that speak to others: what they make of each answer. Servers are sockets of the test; time is given."""
 
 import socket
+import ssl
 import struct
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,6 +34,8 @@ from postroad.sendmail import networks
 from postroad.uplink.probe import Probe
 from postroad.uplink.replies import Reply
 from tests.unit.checking import ADDRESS, DEAD, Zone, context, levels
+from tests.unit.test_uplink_session import make_certificate
+from tests.unit.whole import Whole
 
 pytestmark = pytest.mark.usefixtures("whole_findings")
 
@@ -236,17 +240,19 @@ MX: Zone = {"a.example": {"MX": ("20 late.a.example", "10 mx.a.example")}, "mx.a
         (MX | {"mx.a.example": {"AAAA": ("2001:db8::1",)}}, AttemptStage.NOT_CONNECTED, "mx.a.example", "2001:db8::1"),
         (MX | {"mx.a.example": {"TXT": ("x",)}}, AttemptStage.NO_HOST, "mx.a.example", ""),
         (MX | {"mx.a.example": DEAD}, AttemptStage.NO_NAME, "mx.a.example", ""),
+        (MX | {"mx.a.example": {"AAAA": DEAD["TIMEOUT"]}}, AttemptStage.NO_NAME, "mx.a.example", ""),
         ({"a.example": DEAD}, AttemptStage.NO_NAME, "", ""),
     ],
 )
 def test_where_a_receiver_is(
-    monkeypatch: pytest.MonkeyPatch, zone: Zone, stage: AttemptStage, host: str, address: str
+    monkeypatch: pytest.MonkeyPatch, whole: Whole, zone: Zone, stage: AttemptStage, host: str, address: str
 ) -> None:
     def unreachable(where: tuple[str, int], timeout: float) -> socket.socket:
         raise ConnectionRefusedError(111, "Connection refused")
 
     monkeypatch.setattr(socket, "create_connection", unreachable)
     (found,) = receivers.visits(context(zone, doctor={"receivers": ["a.example"]}))
+    whole.add(str(found))
     assert (found.stage, found.host, found.address) == (stage, host, address)
     assert found.refused == (stage is AttemptStage.NOT_CONNECTED)
 
@@ -284,6 +290,48 @@ def test_how_far_a_session_comes(
     assert str(found).startswith("mx.a.example [192.0.2.1]: ")
 
 
+@pytest.mark.parametrize(
+    ("name", "stage", "detail"),
+    [
+        ("mx.a.example", AttemptStage.VERIFIED, "TLSv1.3"),
+        ("mx.b.example", AttemptStage.UNVERIFIED, "Hostname mismatch, certificate is not valid for 'mx.a.example'."),
+    ],
+)
+def test_whose_certificate_a_receiver_has(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, stage: AttemptStage, detail: str
+) -> None:
+    made = make_certificate(tmp_path / "mx.pem", f"DNS:{name}")
+    served, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=str(made))
+    served.load_cert_chain(made)
+    ours, theirs = socket.socketpair()
+
+    def serve() -> None:
+        theirs.sendall(b"220 hi\r\n")
+        theirs.recv(600)
+        theirs.sendall(b"250-x\r\n250 STARTTLS\r\n")
+        theirs.recv(600)
+        theirs.sendall(b"220 go\r\n")
+        with suppress(OSError), served.wrap_socket(theirs, server_side=True) as tls:
+            tls.recv(1)
+
+    server = threading.Thread(target=serve)
+    server.start()
+    asked: list[tuple[object, float]] = []
+
+    def connect(where: object, timeout: float) -> socket.socket:
+        asked.append((where, timeout))
+        return ours
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    monkeypatch.setattr(receivers.ssl, "create_default_context", lambda: trusting)  # type: ignore[attr-defined]
+    (found,) = receivers.visits(context(MX, doctor={"receivers": ["a.example"]}))
+    server.join(5)
+    assert found == Visit("a.example", stage, "mx.a.example", "192.0.2.1", detail)
+    ((where, timeout),) = asked
+    assert where == ("192.0.2.1", 25)
+    assert 0 < timeout <= receivers.CONNECT
+
+
 def test_a_receiver_that_takes_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     def late(self: object, timeout: float) -> Visit:
         raise Late
@@ -291,7 +339,7 @@ def test_a_receiver_that_takes_all_the_time(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(receivers, "_visit", lambda made, domain: VERIFIED)
     monkeypatch.setattr(Task, "result", late)
     (found,) = receivers.visits(context({}, doctor={"receivers": ["a.example"]}))
-    assert (found.stage, found.detail) == (AttemptStage.CONNECTED, "it takes too long to answer")
+    assert found == Visit("a.example", AttemptStage.CONNECTED, detail="it takes too long to answer")
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,21 @@ def test_who_is_tried() -> None:
     assert "8.8.4.4" in set(map(str, open_relay.outsiders(everyone, AROUND))), "what is too wide is no trust"
 
 
+def test_the_ends_of_all_addresses_have_nobody_beyond() -> None:
+    ends = ["0.0.0.0/24", "255.255.255.0/24", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ff00/120"]
+    found = list(map(str, open_relay.outsiders(config(clients={"networks": ends}), AROUND)))
+    assert {"0.0.1.0", "255.255.254.255", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:feff"} <= set(found)
+    assert not {"255.255.255.255", "0.0.0.0", "::"} & set(found)
+
+
+def test_what_sendmail_is_asked() -> None:
+    """As a stranger whose name, by his own DNS, is the best that he can claim."""
+    assert open_relay.script([("192.0.2.1", "a@x.example", "v@y.example")]).splitlines() == [
+        ".D{client_resolve}FORGED", ".D{client_name}localhost", ".D{client_addr}192.0.2.1", ".D{mail_addr}a@x.example",
+        ".Dfa@x.example", "check_mail <a@x.example>", "check_rcpt <v@y.example>", "/quit",
+    ]  # fmt: skip
+
+
 def test_as_whom_and_to_whom() -> None:
     own = config(domains=["x.example", "y.example"])
     assert open_relay.senders(own) == ["app@x.example", "app@y.example", "postmaster@mail.x.example", "", open_relay.STRANGE_SENDER]  # fmt: skip
@@ -204,6 +219,14 @@ def test_a_port_that_refuses(port: SimpleNamespace) -> None:
     port.server.replies, port.server.patience = {b"RCPT": b"550 no"}, 1
     replies, untried = tried(port)
     assert (set(replies), untried) == ({"550 no"}, []), "it hung up, but after it had refused"
+
+
+def test_every_port_counts_and_a_reply_of_several_lines_is_one(
+    port: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_relay, "reachable", lambda sockets: [("127.0.0.1", port.number)] * 2)
+    port.server.replies = {b"MAIL": b"530-no\r\n530 never"}
+    assert tried(port) == (["530 no never"] * 4, [])
 
 
 def test_a_port_that_can_not_be_tried(port: SimpleNamespace) -> None:

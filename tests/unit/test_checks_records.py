@@ -182,6 +182,15 @@ def test_keys_of_other_stages(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [each.level for each in dkim.run(context({}, dkim={"enabled": False}))] == ["warning"]
 
 
+def test_the_records_of_other_stages_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dkim, "seen", lambda *_, timeout: Seen((), ("192.0.2.1",), (), "is missing"))
+    coming, past = "s2._domainkey.x.example", "s0._domainkey.x.example"
+    facts = CheckFacts((ADDRESS,), {NAME: KEY}, coming={coming: OTHER}, past={past: (KEY, "2026-01-01", "2026-01-08")})
+    found = {each.record.name: each for each in dkim.run(context({NAME: {"TXT": (KEY,)}}, facts=facts)) if each.record}
+    assert found.keys() == {coming, past}
+    assert (found[coming].fix, found[past].fix) == ("publish this TXT record", "publish it until 2026-01-08")
+
+
 def test_which_resolvers_have_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
     zones: dict[str, Zone] = {
         "192.0.2.1": {NAME: {"TXT": (KEY,)}},

@@ -62,6 +62,23 @@ def test_none_is_shown_that_is_as_much_in_error(record: str) -> None:
     assert bad.fix == "mend that by hand: what is meant is not plain"
 
 
+@pytest.mark.parametrize(
+    "records",
+    [
+        ("v=spf1 +all",),
+        ("v=spf1 ip4:0.0.0.0/0 -all",),
+        (GOOD, "v=spf1-old: nothing"),
+        ("v=spf1",),
+        (f"v=spf1 ip4:{ADDRESS} include:none.example -all",),
+        (f"v=spf1 ip4:{ADDRESS} " + " ".join(f"a:h{number}.x.example" for number in range(11)),),
+        (f"v=spf1 ip4:{ADDRESS} ?all",),
+        (),
+    ],
+)
+def test_each_kind_of_record_to_the_last_word(records: tuple[str, ...]) -> None:
+    assert list(spf.run(context(*records)))
+
+
 def test_two_records_of_which_one_can_not_be_mended() -> None:
     (bad,) = [each for each in spf.run(context(GOOD, "v=spf1 a:host:25 -all")) if each.level == "error"]
     assert bad.record is None

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 
 from postroad.checks import store
 from postroad.runtime import handover, recording
+from postroad.store import database
 from tests.unit.handed import recorded
 
 pytestmark = pytest.mark.usefixtures("whole_findings")
@@ -34,6 +36,30 @@ def test_without_a_running_server_it_is_not_known(tmp_path: Path, monkeypatch: p
     ((level, text, unknown),) = findings(URL, tmp_path, monkeypatch)
     assert (level, unknown) == ("info", True)
     assert "there is no running server here" in text
+
+
+def test_a_server_that_answers_and_one_that_fails_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine
+) -> None:
+    """Real ones: test_postgresql_sessions.py. Here each answer is the test's."""
+    settings = replace(recorded(), store=recording.DatabaseServer(URL, "secret-word"))
+    opened = []
+
+    def opening(given: recording.Settings) -> Engine:
+        opened.append(given)
+        return engine
+
+    monkeypatch.setattr(database, "unreachable", lambda _: [])
+    monkeypatch.setattr(database, "opened", opening)
+    monkeypatch.setattr(database, "place", lambda _: URL)
+    found = store.look(settings)  # SQLite does not know the statement
+    assert (found.level, found.message, found.fix) == ("warning", "the event database can't be used", store.KEPT)
+    assert found.seen == f'{URL}: near "SHOW": syntax error'
+    monkeypatch.setattr(database, "is_current", lambda _: False)
+    found = store.look(settings)
+    assert (found.level, found.seen) == ("warning", URL)
+    assert found.message == "the event database has not got our tables yet"
+    assert opened == [settings, settings]
 
 
 def test_a_server_that_is_away_is_a_warning_without_the_password(
