@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from postroad.dns.macros import MacroError, Who, expand
 from postroad.dns.spf import covered, is_spf, merge
+from postroad.dns.spf_check import Result, cost, evaluate
 from postroad.dns.spf_grammar import parse
+from tests.oracle.dns_table import TableResolver
 
 V4 = Who(ipaddress.ip_address("192.0.2.3"), "strong-bad@email.example.com", "mail.example.com")
 V6 = Who(ipaddress.ip_address("2001:db8::cb01"), "strong-bad@email.example.com", "mail.example.com")
@@ -116,3 +118,84 @@ def test_a_long_name_loses_labels_on_the_left() -> None:
     assert len(name) <= 253
     assert name.endswith(".example.com")
     assert not name.startswith("x")
+
+
+NESTED: dict[str, dict[str, tuple[str, ...]]] = {
+    "a.example": {"TXT": ("v=spf1 include:b.example mx -all",)},
+    "b.example": {"TXT": ("v=spf1 a exists:%{i}.x.example redirect=c.example",)},
+    "c.example": {"TXT": ("v=spf1 ip4:192.0.2.1 -all",)},
+    "loop.example": {"TXT": ("v=spf1 include:round.example -all",)},
+    "round.example": {"TXT": ("v=spf1 include:loop.example -all",)},
+    "two.example": {"TXT": ("v=spf1 -all", "v=spf1 a -all")},
+    "dead.example": {"TIMEOUT": ("TIMEOUT",)},
+    "bad.example": {"TXT": ("v=spf1 ip4:x -all",)},
+}
+
+
+@pytest.mark.parametrize(
+    ("terms", "total", "parts", "problem"),
+    [
+        ("ip4:192.0.2.1", 0, [], ""),
+        ("a mx ptr", 3, [("a", 1), ("mx", 1), ("ptr", 1)], ""),
+        ("include:a.example", 6, [("include:a.example", 6)], ""),
+        ("a include:b.example", 5, [("a", 1), ("include:b.example", 4)], ""),
+        ("include:%{d}.example", 1, [("include:%{d}.example", 1)], ""),
+        ("include:loop.example", 13, [("include:loop.example", 13)], "a loop: x.example -> loop.example -> round.example -> loop.example"),
+        ("include:none.example", 1, [("include:none.example", 1)], "include:none.example of x.example leads to no SPF record"),
+        ("include:two.example", 1, [("include:two.example", 1)], "include:two.example of x.example leads to 2 SPF records"),
+        ("include:dead.example", 1, [("include:dead.example", 1)], "include:dead.example of x.example can't be looked up: no answer in time"),
+        ("include:bad.example a", 2, [("include:bad.example", 1), ("a", 1)], "the record of bad.example: term 1"),
+        ("include:none.example include:two.example", 2, [("include:none.example", 1), ("include:two.example", 1)], "include:none.example"),
+        ("include:a.example include:a.example", 12, [("include:a.example", 6)] * 2, "12 DNS lookups: receivers stop at 10"),
+        ("nonsense", 0, [], "the record of x.example: term 1, `nonsense`"),
+    ],
+)  # fmt: skip
+def test_what_a_record_costs(terms: str, total: int, parts: list[tuple[str, int]], problem: str) -> None:
+    found = cost(TableResolver(NESTED), f"v=spf1 {terms} -all", "x.example")
+    assert (found.lookups, list(found.parts)) == (total, parts)
+    assert found.problem.startswith(problem)
+    assert bool(found.problem) == bool(problem)
+
+
+@pytest.mark.parametrize(
+    ("names", "validated"),
+    [
+        (("a.other.example", "h.x.example", "x.example"), "x.example"),
+        (("a.other.example", "h.x.example"), "h.x.example"),
+        (("a.other.example", "hx.example"), "a.other.example"),
+        (("forged.example",), "unknown"),
+    ],
+)
+def test_the_validated_name_is_that_of_the_domain_or_of_one_below(names: tuple[str, ...], validated: str) -> None:
+    zone: dict[str, dict[str, tuple[str, ...]]] = {
+        name: {"A": ("192.0.2.1",)} for name in names if "forged" not in name
+    }
+    zone |= {"1.2.0.192.in-addr.arpa": {"PTR": names}, f"{validated}.ok.example": {"A": ("127.0.0.2",)}}
+    zone["x.example"] = {**zone.get("x.example", {}), "TXT": ("v=spf1 exists:%{p}.ok.example -all",)}
+    assert evaluate(TableResolver(zone), "192.0.2.1", "x.example").result is Result.PASS
+
+
+@pytest.mark.parametrize(
+    ("record", "why"),
+    [
+        (" ".join(f"exists:{number}.x.example" for number in range(2)) + " ip4:192.0.2.1", ""),
+        (
+            " ".join(f"a:h{number}.y.example" for number in range(11)),
+            "more than 10 DNS lookups, at a:h10.y.example of x.example",
+        ),
+        ("include:none.example", "include:none.example of x.example leads to no SPF record"),
+        ("ip4:x", "the record of x.example: term 1, `ip4:x`"),
+    ],
+)
+def test_why_an_evaluation_ends(record: str, why: str) -> None:
+    zone = {"x.example": {"TXT": (f"v=spf1 {record} -all",)}}
+    zone |= {f"h{number}.y.example": {"A": ("198.51.100.1",)} for number in range(11)}
+    found = evaluate(TableResolver(zone), "192.0.2.1", "x.example")
+    assert found.result is (Result.PERMERROR if why else Result.PASS)
+    assert found.why.startswith(why)
+
+
+def test_an_include_of_itself_is_told() -> None:
+    zone = {"x.example": {"TXT": ("v=spf1 ip4:192.0.2.1 include:x.example a:x.example exists:x.example -all",)}}
+    said = "the record of x.example: `include:x.example` includes its own record: pyspf treats that as an error at once"
+    assert evaluate(TableResolver(zone), "192.0.2.1", "x.example").disputed == (said,)
