@@ -12,6 +12,9 @@ from postroad.checks.model import Finding
 from postroad.dns.records import Record
 from postroad.dns.survey import Planned
 from postroad.feedback import suppression
+from postroad.returns.dmarc import DmarcReport
+from postroad.returns.found import Bounce, Complaint, Other, UnreadableError
+from postroad.returns.tlsrpt import TlsReport
 from postroad.runtime import log
 from postroad.store import database
 from tests.unit import api, vendors
@@ -39,6 +42,15 @@ def whole_records(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each record likewise, and what is to become of it."""
     whole.watch(monkeypatch, Record, texts.record)
     whole.watch(monkeypatch, Planned, texts.planned)
+
+
+@pytest.fixture
+def whole_returned(request: pytest.FixtureRequest) -> None:
+    """What was read of what came back, but where the test makes it at random."""
+    if not getattr(request.function, "is_hypothesis_test", False):
+        whole, monkeypatch = request.getfixturevalue("whole"), request.getfixturevalue("monkeypatch")
+        for kind in (Bounce, Complaint, Other, UnreadableError, DmarcReport, TlsReport):
+            whole.watch(monkeypatch, kind, texts.returned)
 
 
 @pytest.fixture

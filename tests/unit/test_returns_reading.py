@@ -14,6 +14,8 @@ from postroad.returns import message
 from postroad.returns.found import Bounce, Complaint, Failure, Other, UnreadableError
 from postroad.returns.reading import read
 
+pytestmark = pytest.mark.usefixtures("whole_returned")
+
 ORIGINAL = """Return-Path: <bxyz@bounces.x.example>
 From: App <app@x.example>
 To: u@y.example

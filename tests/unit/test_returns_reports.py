@@ -20,6 +20,8 @@ from postroad.returns.dmarc import DmarcReport, DmarcRow
 from postroad.returns.found import UnreadableError
 from postroad.returns.tlsrpt import TlsFailure, TlsPolicy, TlsReport
 
+pytestmark = pytest.mark.usefixtures("whole_returned")
+
 XML = b"""<?xml version="1.0" encoding="UTF-8" ?>
 <feedback>
   <version>1.0</version>

@@ -19,7 +19,8 @@ from postroad.dns.survey import Planned
 FOLDER = Path(__file__).parents[1] / "whole"
 MODULES = (
     "checks_network", "checks_open_relay", "checks_records", "checks_returns", "checks_senders", "checks_spf", "checks_store",
-    "dns_formats", "dns_records", "dns_survey", "migrate", "returns_forwarding",
+    "dns_formats", "dns_records", "dns_survey", "migrate", "returns_forwarding", "returns_reading",
+    "returns_reports",
 )  # fmt: skip
 HEAD = "== "
 WRITING = "POSTROAD_WRITE_WHOLE"
@@ -87,6 +88,11 @@ def planned(made: Planned) -> str:
     for name in ("replaces", "beside", "notes"):
         lines += [f"    {name}: {value}" for value in getattr(made, name)]
     return "\n".join(lines)
+
+
+def returned(found: object) -> str:
+    """What came back, as it was read; the beginning of what is long."""
+    return repr(found)[:1000]
 
 
 def main() -> int:
