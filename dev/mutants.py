@@ -17,7 +17,7 @@ import random
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -58,25 +58,28 @@ def interval(hits: int, of: int) -> tuple[float, float]:
     return 100 * (middle - width) / (1 + z * z / of), 100 * (middle + width) / (1 + z * z / of)
 
 
-def alone(mutant: str, tests: list[str], seconds: float) -> str:
+def alone(mutant: str, tests: Sequence[str], seconds: float) -> str:
     """Try a mutant in a process of its own, which imports what is changed."""
+    try:
+        code = _pytest(mutant, tests, seconds)
+        if code == NOT_FOUND:
+            code = _pytest(mutant, sorted({name.partition("::")[0] for name in tests}), 2 * seconds)
+    except subprocess.TimeoutExpired:
+        return "timeout"
+    if code == OK:
+        return "survived"
+    # else it is not the change that they notice
+    return "killed" if _pytest("", tests, 2 * seconds) == OK else "not tried"
+
+
+def _pytest(mutant: str, tests: Sequence[str], seconds: float) -> int:
     with NamedTemporaryFile("w", suffix=".txt") as names:
         names.write("\n".join(tests))
         names.flush()
         argv = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *config().pytest_add_cli_args]
         env = {**os.environ, "MUTANT_UNDER_TEST": mutant, "PYTHONDONTWRITEBYTECODE": "1"}
-        files = sorted({name.partition("::")[0] for name in tests})
-        try:
-            code = _pytest([*argv, f"@{names.name}"], env, seconds)
-            if code == NOT_FOUND:
-                code = _pytest([*argv, *files], env, 2 * seconds)
-        except subprocess.TimeoutExpired:
-            return "timeout"
-    return "survived" if code == OK else "killed"
-
-
-def _pytest(argv: list[str], env: dict[str, str], seconds: float) -> int:
-    return subprocess.run(argv, cwd=TREE, env=env, timeout=seconds, check=False, capture_output=True).returncode
+        command = [*argv, f"@{names.name}"]
+        return subprocess.run(command, cwd=TREE, env=env, timeout=seconds, check=False, capture_output=True).returncode
 
 
 def again(survivors: list[str], console: Console) -> Iterator[tuple[str, str]]:
@@ -126,7 +129,7 @@ def report(became: dict[str, str], console: Console) -> int:
     for name, what in became.items():
         rooms[name.split(".")[1]][what] += 1
         rooms["all"][what] += 1
-    for room, counts in rooms.items():
+    for room, counts in sorted(rooms.items(), key=lambda entry: (entry[0] == "all", entry[0])):
         hits, of = sum(counts[what] for what in NOTICED), counts.total()
         low, high = interval(hits, of)
         others = ", ".join(f"{number} {what}" for what, number in counts.items() if what != "killed")
