@@ -5,7 +5,6 @@ A scrape, which asks the database, has a thread of its own, and few run at once.
 """
 
 import contextlib
-import io
 import ipaddress
 import json
 import math
@@ -17,7 +16,6 @@ import time
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -26,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from postroad.http.metrics import Collector
 from postroad.runtime import acceptance, health
+from postroad.runtime.whole_request import WholeRequest
 from postroad.store.database import reason
 
 MOST = 64
@@ -40,30 +39,15 @@ LARGEST = 100_000
 BACKLOG = 128
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Answers one request that has come whole. ``answer`` is what to send, empty where ``scrape`` asks for metrics."""
-
-    server_version, sys_version = "postroad", ""
+class Handler(WholeRequest):
+    """Its ``answer`` is empty where ``scrape`` asks for metrics."""
 
     def __init__(self, request: bytes) -> None:
         """Answer this request."""
         self.scrape = False
-        self._request = request
-        super().__init__(None, ("", 0), None)  # type: ignore[arg-type]
+        super().__init__(request)
 
-    def setup(self) -> None:
-        """Read octets and write octets."""
-        self.rfile, self.wfile = io.BytesIO(self._request), io.BytesIO()
-
-    def finish(self) -> None:
-        """Nothing is left to do."""
-
-    @property
-    def answer(self) -> bytes:
-        """What has been written so far."""
-        return self.wfile.getvalue()  # type: ignore[attr-defined, no-any-return]
-
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         """Answer a probe, or note that metrics are asked for."""
         path = self.path.partition("?")[0]
         if path == "/metrics":

@@ -4,12 +4,11 @@ Only POST unsubscribes: programs that look at links (scanners, previews) ask wit
 """
 
 import html
-import io
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler
 
 from postroad.runtime import unsubscribing
 from postroad.runtime.unsubscribing import TokenError, Wish
+from postroad.runtime.whole_request import WholeRequest
 
 LARGEST = 16 * 1024
 """Octets of a request, with its body."""
@@ -20,10 +19,8 @@ _HEAD = '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewpo
 _POLICY = "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
 
-class Request(BaseHTTPRequestHandler):
-    """Answers one request that has come whole; ``answer`` is what to send."""
-
-    server_version, sys_version = "postroad", ""
+class Request(WholeRequest):
+    """A request for a link, or what a mail program posts there."""
 
     def __init__(self, request: bytes, path: str, key: bytes, act: Callable[[Wish], bool]) -> None:
         """Answer.
@@ -34,22 +31,10 @@ class Request(BaseHTTPRequestHandler):
             key: signs links.
             act: keeps a wish; False where it can't now.
         """
-        self._request, self._base, self._key, self._act = request, path.rstrip("/"), key, act
-        super().__init__(None, ("", 0), None)  # type: ignore[arg-type]
+        self._base, self._key, self._act = path.rstrip("/"), key, act
+        super().__init__(request)
 
-    def setup(self) -> None:
-        """Read octets and write octets."""
-        self.rfile, self.wfile = io.BytesIO(self._request), io.BytesIO()
-
-    def finish(self) -> None:
-        """Nothing is left to do."""
-
-    @property
-    def answer(self) -> bytes:
-        """What has been written."""
-        return self.wfile.getvalue()  # type: ignore[attr-defined, no-any-return]
-
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         """Show what the link does, with a button that does it."""
         wish = self._wish()
         if wish:
@@ -62,7 +47,7 @@ class Request(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET  # noqa: N815
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802
         """Unsubscribe."""
         wish = self._wish()
         if wish is None:

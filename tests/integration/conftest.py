@@ -9,7 +9,7 @@ import secrets
 import smtplib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from email.message import EmailMessage
 from email.utils import make_msgid
 from pathlib import Path
@@ -159,6 +159,16 @@ def volumes() -> Iterator[Callable[[str], str]]:
     for each in made:
         client.volumes.get(each).remove(force=True)
     client.close()
+
+
+@contextmanager
+def away(internet: Internet) -> Iterator[None]:
+    """The MX takes no connections."""
+    internet.mx.refuse()
+    try:
+        yield
+    finally:
+        internet.mx.accept()
 
 
 def letter(**headers: str) -> EmailMessage:

@@ -7,8 +7,8 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from postroad.testing import PostroadContainer
-from tests.integration.conftest import HOSTNAME, Relays, letter, send, story, wait_until
+from tests.integration.conftest import HOSTNAME, Relays, away, letter, send, story, wait_until
 from tests.integration.inside import PYTHON
 from tests.internet.internet import Internet
 from tests.seeds import SEED
@@ -59,16 +59,6 @@ def start(start_relay: Relays, internet: Internet, secret: Path) -> Start:
 @pytest.fixture
 def pair(start: Start) -> Pair:
     return start("leaving"), start("staying")
-
-
-@contextmanager
-def away(internet: Internet) -> Iterator[None]:
-    """The MX takes no connections."""
-    internet.mx.refuse()
-    try:
-        yield
-    finally:
-        internet.mx.accept()
 
 
 def evacuate(relay: PostroadContainer, to: PostroadContainer, *words: str) -> tuple[int, str]:

@@ -4,14 +4,13 @@ import json
 import shlex
 import smtplib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import pytest
 
 from postroad.testing import PostroadContainer
-from tests.integration.conftest import Relays, letter, send, story, wait_until
+from tests.integration.conftest import Relays, away, letter, send, story, wait_until
 from tests.internet.internet import Internet
 
 until = partial(wait_until, timeout=30)
@@ -27,16 +26,6 @@ def relay(relays: Relays) -> PostroadContainer:
 def _empty(relay: PostroadContainer) -> Iterator[None]:
     yield
     relay.shell("rm -rf /var/spool/mqueue/*; printf 'mail\\tyes\\n' > /run/postroad/acceptance")
-
-
-@contextmanager
-def away(internet: Internet) -> Iterator[None]:
-    """The MX takes no connections."""
-    internet.mx.refuse()
-    try:
-        yield
-    finally:
-        internet.mx.accept()
 
 
 def run(relay: PostroadContainer, *words: str) -> tuple[int, str]:
