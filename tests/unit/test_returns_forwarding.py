@@ -4,8 +4,10 @@ import email
 import email.policy
 import re
 import smtplib
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from postroad.runtime.returning import Forwarding, Settings
 from postroad.sendmail.session import NoSendmailError
 from tests.unit.test_returns_flood import SAMPLES
 from tests.unit.test_returns_reading import DSN, report
+from tests.unit.test_webhooks_senders import wait_until
 from tests.unit.whole import Whole
 
 KEY, DOMAIN, ID, NOW = b"k" * 32, "bounces.x.example", "6AQ7sdUD000094", 1_795_000_000.0
@@ -227,8 +230,11 @@ class Running:
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Running:
-    return Running(tmp_path, [])
+def running(tmp_path: Path, whole: Whole) -> Iterator[Running]:
+    found = Running(tmp_path, [])
+    yield found
+    for line in [*found.said, *found.told]:
+        whole.add(line)
 
 
 @pytest.mark.parametrize("to", [TO, f"abuse@{DOMAIN}", f"postmaster@{DOMAIN}"])
@@ -273,6 +279,46 @@ def test_what_waits_when_it_is_turned_off_is_set_aside(running: Running) -> None
     running.settings = replace(SETTINGS, forwarding=None)
     assert running.forwarder.forward_one() is True
     assert (running.sent, len(running.files("unread"))) == ([], 1)
+
+
+def test_what_can_not_be_read_is_set_aside(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    for fault in (UnreadableError("it has more than 50 parts"), RuntimeError("a fault of ours")):
+        running.bring()
+        monkeypatch.setattr(forwarding, "letter", partial(_raises, fault))
+        assert running.forwarder.forward_one() is True
+    assert len(running.files("unread")) == 2
+    assert (running.files("forward"), len(running.said)) == ([], 2)
+
+
+def _raises(fault: Exception, *_: object) -> None:
+    raise fault
+
+
+def test_where_there_is_no_room_it_is_said(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Spool, "put", lambda *_: False)
+    assert running.forwarder.takes(waiting()) is False
+    assert running.said == ["notice what was written here is set aside, and not forwarded: too much waits"]
+
+
+def test_the_thread_hands_on_what_comes_and_survives_a_volume_that_can_not_be_read(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forwarder, "RETRY", 0.01)
+    faults = [OSError(5, "Input/output error", "/state/forward")]
+    oldest = Spool.oldest
+
+    def fails_once(spool: Spool) -> Waiting | None:
+        if faults:
+            raise faults.pop()
+        return oldest(spool)
+
+    running.answers = [Answer(250, ""), Answer(451, "451 later"), Answer(250, "")]
+    running.bring()
+    running.bring()
+    monkeypatch.setattr(Spool, "oldest", fails_once)
+    running.forwarder.start()
+    wait_until(lambda: len(running.sent) == 3 and not running.files("forward"))
+    assert running.forwarder.is_alive()
 
 
 def test_what_sendmail_refuses_is_set_aside(running: Running) -> None:

@@ -172,6 +172,24 @@ TLS: dict[str, Any] = {
 }
 
 
+def test_names_of_domains_end_without_a_dot() -> None:
+    assert dmarc.read(XML.replace(b"<domain>X.example<", b"<domain>X.example.<")) == REPORT
+    policy = TLS["policies"][0] | {"policy": {"policy-type": "sts", "policy-domain": "X.example."}}
+    assert tlsrpt.read(json.dumps(TLS | {"policies": [policy]}).encode()).policies[0].domain == "x.example"
+
+
+def test_what_a_report_leaves_out() -> None:
+    for part in (
+        b"<org_name>Yahoo</org_name>",
+        b"<begin>1795651200</begin>",
+        b"<end>1795737599</end>",
+        b"<p>quarantine</p>",
+    ):
+        dmarc.read(XML.replace(part, b""))  # compared whole
+    for value in (2**40 - 1, 2**40, 2**41):
+        dmarc.read(XML.replace(b"1795651200", str(value).encode()))
+
+
 def test_a_tls_report() -> None:
     assert tlsrpt.read(json.dumps(TLS).encode()) == TlsReport(
         "Google Inc.",

@@ -25,6 +25,7 @@ from postroad.returns.server import Connection, Handler
 from postroad.returns.spool import Spool
 from postroad.runtime import return_address
 from tests.unit.test_returns_reading import DSN, report
+from tests.unit.whole import Whole
 
 KEY, DOMAIN, QUEUE_ID = b"k" * 32, "bounces.x.example", "6AQ7sdUD000094"
 
@@ -140,6 +141,29 @@ def test_any_other_address_is_refused_at_rcpt(running: Running, to: str, code: i
         assert found in {code, 501, 553}
         assert client.docmd("DATA")[0] == 503
     assert running.waiting() == []
+
+
+def test_a_session_to_the_last_word(running: Running, whole: Whole) -> None:
+    with running.client() as client:
+        for command in (
+            "MAIL FROM:<a@b.example>", "EHLO client.example", "NOOP", "VRFY root", "HELP", "EXPN x", "~\x7f\xe9", "RCPT TO:<x>",
+            "DATA", "MAIL FROM:<~a@b.example> SIZE=1", f"RCPT TO:<abuse@{DOMAIN}> NOTIFY=NEVER", f"RCPT TO:<name@{DOMAIN}>",
+            "RCPT TO:<abuse@elsewhere.example>", *[f"RCPT TO:<abuse@{DOMAIN}>"] * (server.MOST_RECIPIENTS + 1), "RSET", "DATA",
+        ):  # fmt: skip
+            client.sock.sendall(command.encode("latin-1") + b"\r\n")  # type: ignore[union-attr]
+            code, text = client.getreply()
+            whole.add(f"{command!r}: {code} {text.decode()}")
+        assert client.sendmail("Ann@b.example", [f"Abuse@{DOMAIN}"], "Subject: x\r\n\r\nx\r\n") == {}
+    found = running.spool.oldest()
+    assert found is not None
+    assert (found.sender, found.recipients) == ("Ann@b.example", (f"Abuse@{DOMAIN}",))
+
+
+def test_commands_have_a_bound(running: Running) -> None:
+    with running.client() as client:
+        client.ehlo()
+        codes = [client.docmd("NOOP")[0] for _ in range(server.MOST_COMMANDS + 1)]
+    assert codes == [250] * server.MOST_COMMANDS + [421]
 
 
 def test_whoever_tries_names_is_turned_away(running: Running) -> None:

@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parents[1] / "whole"
 MODULES = (
     "checks_network", "checks_open_relay", "checks_records", "checks_returns", "checks_senders", "checks_spf", "checks_store",
     "dns_formats", "dns_records", "dns_survey", "migrate", "returns_forwarding", "returns_reading",
-    "returns_reports",
+    "returns_reports", "returns_server",
 )  # fmt: skip
 HEAD = "== "
 WRITING = "POSTROAD_WRITE_WHOLE"
