@@ -42,6 +42,32 @@ def test_the_message_id(field: bytes, found: str | None) -> None:
     assert control.read(OCTETS.replace(b"H??Message-ID: <1@sender.example>\n", field)).message_id == found
 
 
+@pytest.mark.parametrize(
+    ("octets", "why"),
+    [
+        (b"", "it is damaged: it has no beginning or no end"),
+        (b"V8\nT1\nS<a@x>\nRPFD:<b@y>\n.", "it is damaged: it has no beginning or no end"),
+        (b" V8\nT1\nS<a@x>\nRPFD:<b@y>\n.\n", "it is damaged: it has no beginning or no end"),
+        (b"\tV8\nT1\nS<a@x>\nRPFD:<b@y>\n.\n", "it is damaged: it has no beginning or no end"),
+        (b"V8\nT1\nS<a\0@x>\nRPFD:<b@y>\n.\n", "it is damaged: it has no beginning or no end"),
+        (b"V7\nT1\nS<a@x>\nRPFD:<b@y>\n.\n", "its version is not V8: another sendmail wrote it"),
+        (b"V8\nS<a@x>\nRPFD:<b@y>\n.\n", "it is damaged: its time, its sender or its recipients are not there"),
+        (b"V8\nT1\nRPFD:<b@y>\n.\n", "it is damaged: its time, its sender or its recipients are not there"),
+        (b"V8\nT1\nS<a@x>\n.\n", "it is damaged: its time, its sender or its recipients are not there"),
+        (b"V8\nT1\n\nS<a@x>\nRPFD:<b@y>\n.\n", "it has a line '', which is in no mail of ours"),
+        (b"V8\nT1\nC/bin/sh\nS<a@x>\nRPFD:<b@y>\n.\n", "it has a line 'C', which is in no mail of ours"),
+        (b"V8\nT1\nS<a@x>\n more\nRPFD:<b@y>\n.\n", "its line 'S' goes on in the next one, which sendmail writes of fields alone"),
+        (b"V8\nT1\nS<a@x>\nRPFD\n.\n", "one of its recipients is no mail address"),
+        (b"V8\nT1\nS<a@x>\nRPFD:|/bin/sh\n.\n", "one of its recipients is no mail address"),
+        (b'V8\nT1\nS<a@x>\nRPFD:< "\\/etc/x\n.\n', "one of its recipients is no mail address"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(octets: bytes, why: str) -> None:
+    with pytest.raises(ControlError) as caught:
+        control.read(octets)
+    assert str(caught.value) == why
+
+
 def test_a_file_without_measure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "LARGEST", 10)
     with pytest.raises(ControlError, match="more than 10 octets"):
