@@ -122,6 +122,8 @@ def test_a_torn_line_of_the_routing_tables_is_left_alone() -> None:
     whole, torn = ROUTE.splitlines(), "eth7 000014AC 010014AC 0003 0 0 0"
     found = surroundings("\n".join([whole[0], torn, *whole[1:]]), f"fd00 40\n{IPV6_ROUTE}")
     assert found == surroundings(ROUTE, IPV6_ROUTE)
+    loopback = IPV6_ROUTE.splitlines()[0].replace("fd000001", "fd000009").replace("eth0", "lo")
+    assert surroundings(ROUTE, f"{loopback}\n{IPV6_ROUTE}") == surroundings(ROUTE, IPV6_ROUTE)
 
 
 def test_auto_grants_no_public_network() -> None:

@@ -80,6 +80,8 @@ def test_the_next_try(tmp_path: Path) -> None:
     put(tmp_path, QF.replace("K1795515700", "K0").replace("N1", "N0"))
     assert one(tmp_path).next_try(300, now=1795515710) == 1795515980
     assert one(tmp_path).last_try is None
+    put(tmp_path, "")
+    assert one(tmp_path).next_try(300, now=1795515710) == 1795515710, "when it came is not known"
 
 
 def test_the_null_sender_and_a_recipients_own_reason(tmp_path: Path) -> None:
@@ -108,6 +110,13 @@ def test_the_null_sender_and_a_recipients_own_reason(tmp_path: Path) -> None:
 def test_a_damaged_file_is_told(text: str, note: str, tmp_path: Path) -> None:
     put(tmp_path, text)
     assert note in one(tmp_path).note
+
+
+def test_all_that_is_damaged_is_told(tmp_path: Path) -> None:
+    put(tmp_path, QF.replace("S<app@sender.example>\n", "").replace("T1795515680", "Tyesterday"))
+    note = one(tmp_path).note
+    assert note.startswith("damaged: ")
+    assert {"its sender is not there", "its line T is no number"} <= set(note.removeprefix("damaged: ").split(", "))
 
 
 def test_a_body_that_is_gone(tmp_path: Path) -> None:
