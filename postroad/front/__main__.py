@@ -257,7 +257,7 @@ class Front:
 
     def _run_ended(self, run: Run) -> None:
         left = self._runs.passed_over(run, _is_untouched)
-        self._runs.ended(run, self.loop.now)
+        self._runs.ended(run, self.loop.now, helped=not all((QUEUE / f"qf{each}").exists() for each in run.ids))
 
         def again(ids: list[str]) -> None:
             for queue_id in ids:

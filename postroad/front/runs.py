@@ -13,7 +13,9 @@ from typing import Protocol
 BATCH = 20
 """Messages a run."""
 SLOW = 7.5
-"""Seconds after which a run, and its domain, counts as slow."""
+"""Seconds after which a delivery, and its domain, counts as slow; likewise a run that has delivered nothing."""
+LONG = 10.0
+"""Seconds after which any other run does: its receiver answers, and up to ``BATCH`` messages take their time."""
 PER_DOMAIN = 4
 """Runs for one domain at once, where it is quick; any other has one."""
 PASSES = 6
@@ -152,11 +154,11 @@ class Runs:
             self._domains.setdefault(domain, []).append(queue_id)
             self.waiting += 1
 
-    def ended(self, run: Run, now: float) -> None:
-        """A run has ended."""
+    def ended(self, run: Run, now: float, *, helped: bool = False) -> None:
+        """A run has ended; ``helped``: any of its messages has left the queue."""
         self._forget(run)
         if not run.whole:
-            self.took(run.domain, now - run.began)
+            self.took(run.domain, now - run.began, LONG if helped else SLOW)
         self.fill(now)
 
     def _begin(self, run: Run) -> None:
@@ -188,9 +190,9 @@ class Runs:
         if seconds > SLOW:
             self.took(domain, seconds)
 
-    def took(self, domain: str, seconds: float) -> None:
-        """A delivery to this domain has ended, after so many seconds."""
-        quick, other = (self._quick, self._slow) if seconds < SLOW else (self._slow, self._quick)
+    def took(self, domain: str, seconds: float, slow: float = SLOW) -> None:
+        """A delivery to this domain has ended, after so many seconds, of which so many are slow."""
+        quick, other = (self._quick, self._slow) if seconds < slow else (self._slow, self._quick)
         other.pop(domain, None)
         quick[domain] = None
         quick.move_to_end(domain)
@@ -200,8 +202,8 @@ class Runs:
     def fill(self, now: float) -> None:
         """Start as many runs as there is room for."""
         for run in self.running:
-            if not run.whole:
-                self.so_far(run.domain, now - run.began)
+            if not run.whole and now - run.began > LONG:
+                self.took(run.domain, now - run.began)
         self._fill_late(now)
         most = self.most + self._spare()
         for domain in list(self._domains):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from postroad.front.limits import REMEMBERED, WINDOW, ConnectionCounts
-from postroad.front.runs import BATCH, LATE, PASSES, PER_DOMAIN, SLOW, WHOLE, Run, Runs
+from postroad.front.runs import BATCH, LATE, LONG, PASSES, PER_DOMAIN, SLOW, WHOLE, Run, Runs
 from postroad.runtime.bounds import LEAST, LEAST_CLIENTS, MOST, MOST_CLIENTS, _limit, bounds
 
 
@@ -120,6 +120,33 @@ def test_a_domain_that_is_slow_leaves_room_for_those_that_are_not_known() -> Non
     assert len(started.under_way.running) == 2
     started.under_way.add("N1", ["new.example"], 30.0)
     assert started.under_way.running[-1].ids == ["N1"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "helped", "quick"),
+    [
+        (SLOW - 0.1, False, True),
+        (SLOW, False, False),
+        (SLOW, True, True),
+        (LONG - 0.1, True, True),
+        (LONG, True, False),
+    ],
+)
+def test_a_run_that_has_delivered_may_take_longer(seconds: float, helped: bool, quick: bool) -> None:
+    started = Started(8)
+    started.under_way.add("A1", ["rcpt.example"], 0.0)
+    started.under_way.ended(started.runs[0], seconds, helped=helped)
+    assert started.under_way.is_quick("rcpt.example") is quick
+
+
+def test_a_run_that_goes_on_counts_as_slow_before_it_ends() -> None:
+    started = Started(8)
+    started.under_way.took("rcpt.example", 1.0)
+    started.under_way.add("A1", ["rcpt.example"], 0.0)
+    started.under_way.fill(LONG)
+    assert started.under_way.is_quick("rcpt.example")
+    started.under_way.fill(LONG + 0.1)
+    assert not started.under_way.is_quick("rcpt.example")
 
 
 def test_a_run_that_can_not_be_started_takes_no_room() -> None:
