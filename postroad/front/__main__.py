@@ -22,7 +22,7 @@ from postroad.front.greeting import Greeting
 from postroad.front.limits import ConnectionCounts
 from postroad.front.loop import Loop, process_ended
 from postroad.front.pool import Pool
-from postroad.front.runs import SLOW, Run, Runs
+from postroad.front.runs import LONG, SLOW, Run, Runs
 from postroad.runtime import bounds
 from postroad.runtime import front as told
 from postroad.runtime.acceptance import accepting
@@ -94,7 +94,7 @@ class Front:
         self.pool.sent = self._counts.sent
         self.pool.is_held = limits.is_held
         self.pool.room = self._fill
-        self.pool.delivered, self.pool.delivering_for = self._runs.took, self._runs.so_far
+        self.pool.delivered, self.pool.delivering_for = self._delivered, self._runs.so_far
         self.pool.is_quick = self._runs.is_quick
         self.pool.lent = lambda: self._runs.borrowed
         self._greeting = Greeting(self.loop, self.pool, self._listen)
@@ -236,6 +236,10 @@ class Front:
                         self._put_off(queue_id, [])
 
         self.loop.watch(told.fileno(), select.EPOLLIN, hear)
+
+    def _delivered(self, domain: str, seconds: float, queue_id: str) -> None:
+        helped = seconds >= SLOW and bool(queue_id) and not (QUEUE / f"qf{queue_id}").exists()
+        self._runs.took(domain, seconds, LONG if helped else SLOW)
 
     def _fill(self) -> None:
         if self._runs.waiting:

@@ -507,7 +507,7 @@ class Client(Stream):
         if answered:
             session.release()
         else:
-            session.deliver()
+            session.deliver(queue_id)
         self._run()
 
     def abandoned(self) -> None:

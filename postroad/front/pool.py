@@ -87,8 +87,8 @@ class Pool:
         self.own = 0
         self.started = 0
         self._names: OrderedDict[tuple[str, bytes], bytes] = OrderedDict()
-        self.delivered: Callable[[str, float], None] = lambda *_: None
-        """Called with the domain and the seconds of a delivery that has ended."""
+        self.delivered: Callable[[str, float, str], None] = lambda *_: None
+        """Called with the domain and the seconds of a delivery that has ended, and the id of the message, if known."""
         self.delivering_for: Callable[[str, float], None] = lambda *_: None
         """Called likewise, every second, for each delivery that has not ended."""
         self.sent: Callable[[str], None] = lambda _: None
@@ -252,7 +252,7 @@ class Pool:
         state = session.state
         if former is SessionState.DELIVERING:
             self.delivering -= 1
-            self.delivered(session.domain, self._loop.now - session.since)
+            self.delivered(session.domain, self._loop.now - session.since, session.queue_id)
             self._loop.soon(self.room)
         elif former is SessionState.IDLE:
             self._leave(session)

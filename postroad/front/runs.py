@@ -13,9 +13,9 @@ from typing import Protocol
 BATCH = 20
 """Messages a run."""
 SLOW = 7.5
-"""Seconds after which a delivery, and its domain, counts as slow; likewise a run that has delivered nothing."""
+"""Seconds after which a delivery or a run that has delivered nothing counts as slow, and so its domain."""
 LONG = 10.0
-"""Seconds after which any other run does: its receiver answers, and up to ``BATCH`` messages take their time."""
+"""Seconds after which any other does: its receiver answers."""
 PER_DOMAIN = 4
 """Runs for one domain at once, where it is quick; any other has one."""
 PASSES = 6
@@ -187,7 +187,7 @@ class Runs:
 
     def so_far(self, domain: str, seconds: float) -> None:
         """A delivery to this domain has taken so many seconds, and has not ended."""
-        if seconds > SLOW:
+        if seconds > LONG:
             self.took(domain, seconds)
 
     def took(self, domain: str, seconds: float, slow: float = SLOW) -> None:
@@ -202,8 +202,8 @@ class Runs:
     def fill(self, now: float) -> None:
         """Start as many runs as there is room for."""
         for run in self.running:
-            if not run.whole and now - run.began > LONG:
-                self.took(run.domain, now - run.began)
+            if not run.whole:
+                self.so_far(run.domain, now - run.began)
         self._fill_late(now)
         most = self.most + self._spare()
         for domain in list(self._domains):

@@ -92,7 +92,7 @@ class SendmailSession(Stream):
 
     __slots__ = (
         *("_answers", "_changed", "_greeting", "_helo", "born", "domain", "encrypted", "helo_answer"),
-        *("key", "raw", "since"),
+        *("key", "queue_id", "raw", "since"),
         *("spoilt", "state", "user", "uses"),
     )
 
@@ -118,6 +118,8 @@ class SendmailSession(Stream):
         self.spoilt = False
         self.domain = ""
         """Whom its message is for: the domain of the first recipient."""
+        self.queue_id = ""
+        """The message that it delivers, where that is known."""
         self.raw = False
         self.encrypted = False
         self.helo_answer = b""
@@ -148,9 +150,9 @@ class SendmailSession(Stream):
         else:
             self.enter(SessionState.IDLE)
 
-    def deliver(self) -> None:
+    def deliver(self, queue_id: str = "") -> None:
         """Its client was answered; sendmail's own answer is still to come, and makes it idle."""
-        self.user = None
+        self.user, self.queue_id = None, queue_id
         self.enter(SessionState.DELIVERING)
 
     def give_back(self) -> None:

@@ -54,7 +54,7 @@ class Session:
         if name not in {"release", "deliver", "give_back", "quit", "close"}:
             raise AttributeError(name)
 
-        def leave() -> None:
+        def leave(*_: str) -> None:
             self.left = name
 
         return leave

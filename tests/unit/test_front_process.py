@@ -310,6 +310,31 @@ def test_a_message_and_the_next_by_the_same_session(world: World) -> None:
     assert world.ask()["clients"] == 0
 
 
+def test_a_delivery_of_which_nothing_came_is_slow_sooner(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.begin()
+    ended: list[tuple[str, float, str]] = []
+    took = world.front.pool.delivered
+    world.front.pool.delivered = lambda *given: ended.append(given)
+    world.client().says(b"EHLO app\r\n").message()
+    world.until(lambda: ended)
+    assert ended[0][2] == ID
+    monkeypatch.setattr(process, "QUEUE", tmp_path)
+    (tmp_path / f"qf{ID}").write_text("")  # it still waits
+    for domain, seconds, queue_id in (
+        ("waits.example", 8.0, ID), ("went.example", 8.0, "other"), ("went-late.example", 10.0, "other"), ("fast.example", 7.4, ID),
+        ("unknown.example", 8.0, ""),
+    ):  # fmt: skip
+        took(domain, seconds, queue_id)
+    quick = [
+        name
+        for name in ("waits", "went", "went-late", "fast", "unknown")
+        if world.front._runs.is_quick(f"{name}.example")
+    ]
+    assert quick == ["went", "fast"]
+
+
 def test_it_answers_before_the_delivery_ends(world: World) -> None:
     world.begin()
     world.sendmail.holds = True
