@@ -60,26 +60,28 @@ def interval(hits: int, of: int) -> tuple[float, float]:
 
 def alone(mutant: str, tests: Sequence[str], seconds: float) -> str:
     """Try a mutant in a process of its own, which imports what is changed."""
-    try:
-        code = _pytest(mutant, tests, seconds)
-        if code == NOT_FOUND:
-            code = _pytest(mutant, sorted({name.partition("::")[0] for name in tests}), 2 * seconds)
-    except subprocess.TimeoutExpired:
-        return "timeout"
-    if code == OK:
-        return "survived"
+    code = _pytest(mutant, tests, seconds)
+    if code == NOT_FOUND:
+        code = _pytest(mutant, sorted({name.partition("::")[0] for name in tests}), 2 * seconds)
+    if code is None or code == OK:
+        return "timeout" if code is None else "survived"
     # else it is not the change that they notice
     return "killed" if _pytest("", tests, 2 * seconds) == OK else "not tried"
 
 
-def _pytest(mutant: str, tests: Sequence[str], seconds: float) -> int:
+def _pytest(mutant: str, tests: Sequence[str], seconds: float) -> int | None:
+    """Pytest's exit code; None: it took longer."""
     with NamedTemporaryFile("w", suffix=".txt") as names:
         names.write("\n".join(tests))
         names.flush()
         argv = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *config().pytest_add_cli_args]
         env = {**os.environ, "MUTANT_UNDER_TEST": mutant, "PYTHONDONTWRITEBYTECODE": "1"}
         command = [*argv, f"@{names.name}"]
-        return subprocess.run(command, cwd=TREE, env=env, timeout=seconds, check=False, capture_output=True).returncode
+        try:
+            done = subprocess.run(command, cwd=TREE, env=env, timeout=seconds, check=False, capture_output=True)
+        except subprocess.TimeoutExpired:
+            return None
+        return done.returncode
 
 
 def again(survivors: list[str], console: Console) -> Iterator[tuple[str, str]]:
@@ -98,7 +100,7 @@ def again(survivors: list[str], console: Console) -> Iterator[tuple[str, str]]:
 
 
 def main() -> int:
-    """Try them, and tell; 1 where too few were noticed or one could not be tried."""
+    """Try them, and tell; 1 where too few were noticed."""
     parser = argparse.ArgumentParser(prog="python -m dev.mutants", description=(__doc__ or "").partition(":")[0])
     parser.add_argument("patterns", nargs="*", metavar="PATTERN", help="mutants by name, such as 'postroad.events.*'")
     parser.add_argument("--sample", type=int, metavar="N", help="so many, at random; else all, for hours")
@@ -117,8 +119,7 @@ def main() -> int:
     codes = every()
     became = {name: status_by_exit_code[codes[name]] for name in names}
     # 255: pytest did not run its tests
-    failed = [name for name in names if codes[name] in {None, 255}]
-    became |= dict.fromkeys(failed, "not tried")
+    became |= {name: "not tried" for name in names if codes[name] in {None, 255}}
     became |= again([name for name in names if became[name] not in NOTICED], console)
     return report(became, console)
 

@@ -78,7 +78,7 @@ def _visit(context: Context, domain: str) -> Visit:
     try:
         connection = socket.create_connection((visit.address, 25), limit)
     except OSError as error:
-        said = "no answer" if isinstance(error, TimeoutError) else str(error.strerror or error)
+        said = "no answer" if isinstance(error, TimeoutError) else plainly(error)
         return replace(visit, detail=said, refused=isinstance(error, ConnectionRefusedError))
     with connection:
         return _talk(context, visit, connection)
@@ -138,7 +138,7 @@ def _handshake(visit: Visit, connection: socket.socket) -> Visit:
     except ssl.SSLCertVerificationError as error:
         return replace(visit, stage=AttemptStage.UNVERIFIED, detail=error.verify_message)
     except OSError as error:  # ssl.SSLError is one
-        said = "no answer in time" if isinstance(error, TimeoutError) else str(error.strerror or error)
+        said = "no answer in time" if isinstance(error, TimeoutError) else plainly(error)
         return replace(visit, stage=AttemptStage.TLS_FAILED, detail=said)
 
 

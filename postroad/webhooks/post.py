@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import postroad
 from postroad.config.addresses import reach
+from postroad.errors import plainly
 from postroad.runtime.recording import Hook
 from postroad.text import printable
 from postroad.webhooks import envelope
@@ -114,9 +115,7 @@ class Receiver:
         except TimeoutError:
             return ReceiverAnswer(None, "no answer in time")
         except (OSError, http.client.HTTPException) as error:
-            return ReceiverAnswer(
-                None, f"no answer: {getattr(error, 'strerror', None) or error or type(error).__name__}"
-            )
+            return ReceiverAnswer(None, f"no answer: {plainly(error)}")
 
     def _post(self, uid: str, content: bytes) -> ReceiverAnswer:
         if kept := self._take():
